@@ -1,0 +1,10 @@
+//! eBPF instructions, and the numbers that programs and bpf(2) share.
+//!
+//! Takes and gives values only: no I/O, no allocation that depends on anything but its input, and no panic on any input.
+//! The instruction set is RFC 9669 (ISA v1–v4) with Linux's extensions.
+#![forbid(unsafe_code)]
+
+pub mod insn;
+pub mod uapi;
+
+pub use insn::{Insn, Reg};

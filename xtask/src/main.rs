@@ -1,0 +1,27 @@
+//! Development tasks. `cargo xtask` lists them.
+
+use std::process::ExitCode;
+
+/// A task: its name, what it does, and the function that does it with the remaining arguments.
+type Task = (&'static str, &'static str, fn(&[String]) -> Result<(), String>);
+
+const TASKS: &[Task] = &[];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let task = args.first().and_then(|name| TASKS.iter().find(|(task, ..)| task == name));
+    let Some((_, _, run)) = task else {
+        eprintln!("usage: cargo xtask TASK\n\nTasks:");
+        for (name, about, _) in TASKS {
+            eprintln!("    {name:<14} {about}");
+        }
+        return ExitCode::from(2);
+    };
+    match run(&args[1..]) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
