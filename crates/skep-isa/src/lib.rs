@@ -5,6 +5,12 @@
 #![forbid(unsafe_code)]
 
 pub mod insn;
+pub mod op;
+pub mod table;
 pub mod uapi;
 
 pub use insn::{Insn, Reg};
+pub use op::{
+    AluOp, AtomicOp, CallTarget, DecodeError, DecodeErrorKind, Endian, Imm64, JmpOp, Op, Operand, Size,
+    decode, decode_xlated,
+};

@@ -1,0 +1,4 @@
+//! Tests of the crate's features, each against its public face.
+#![allow(missing_docs)]
+
+mod codec;
