@@ -1,0 +1,257 @@
+//! Where each type begins, found as far as somebody asks.
+//!
+//! Records differ in length, so the offset of a type is known only after walking over those before it. The walk is done
+//! in blocks of [`BLOCK`] types when a type of the block is wanted, and keeps the offset of every [`STRIDE`]th type: for
+//! the 150 thousand types of a kernel about 40 KB, and a look-up by id walks over fewer than [`STRIDE`] records.
+//!
+//! Readers do not lock: each block is written once. Threads that want the same block may both walk; one result stays.
+
+use std::ops::ControlFlow;
+use std::sync::OnceLock;
+
+use crate::kind::TAILS;
+use crate::{ByteOrder, Error, Result};
+
+/// Types in a block.
+const BLOCK: usize = 4096;
+/// One offset is kept for so many types.
+const STRIDE: usize = 16;
+/// Bytes that every record has: name offset, info, size or type.
+pub(crate) const RECORD_BYTES: usize = 12;
+
+/// The head of a record, decoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record {
+    /// Offset in the type section.
+    pub(crate) off: usize,
+    pub(crate) name_off: u32,
+    info: u32,
+    /// Size or type id, as the kind says.
+    pub(crate) word: u32,
+}
+
+impl Record {
+    pub(crate) fn kind_code(self) -> u8 {
+        (self.info >> 24) as u8 & 0x7f
+    }
+
+    pub(crate) fn vlen(self) -> usize {
+        (self.info & 0xff_ffff) as usize
+    }
+
+    pub(crate) fn flag(self) -> bool {
+        self.info >> 31 != 0
+    }
+}
+
+/// The bytes of the type section, and what it takes to read them.
+#[derive(Clone, Copy)]
+pub(crate) struct TypeBytes<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) order: ByteOrder,
+    pub(crate) layout: &'a [u8],
+}
+
+impl TypeBytes<'_> {
+    /// The record at an offset and the offset after it, which lies within the section.
+    #[inline]
+    pub(crate) fn record(self, off: usize) -> Result<(Record, usize)> {
+        self.try_record(off).ok_or_else(|| self.diagnose(off))
+    }
+
+    #[inline]
+    fn try_record(self, off: usize) -> Option<(Record, usize)> {
+        let head = self.bytes.get(off..)?.get(..RECORD_BYTES)?;
+        let word = |at| self.order.u32(head, at);
+        let record = Record { off, name_off: word(0)?, info: word(4)?, word: word(8)? };
+        let end = off + RECORD_BYTES + self.tail_bytes(record)?;
+        (end <= self.bytes.len()).then_some((record, end))
+    }
+
+    #[inline]
+    fn tail_bytes(self, record: Record) -> Option<usize> {
+        let code = usize::from(record.kind_code());
+        let (fixed, each) = match TAILS.get(code) {
+            // Kind 0 is type 0 and never a record.
+            _ if code == 0 => return None,
+            Some(tail) => (tail.fixed as usize, tail.each as usize),
+            None => {
+                let sizes = self.layout.get(code * 4..)?;
+                (usize::from(*sizes.first()?), usize::from(*sizes.get(1)?))
+            }
+        };
+        Some(fixed + each * record.vlen())
+    }
+
+    /// Why there is no record at an offset.
+    #[cold]
+    fn diagnose(self, off: usize) -> Error {
+        let Some(info) =
+            self.order.u32(self.bytes, off + 4).filter(|_| off + RECORD_BYTES <= self.bytes.len())
+        else {
+            return Error::malformed(format!("the type section ends within the record at offset {off}"));
+        };
+        let record = Record { off, name_off: 0, info, word: 0 };
+        match self.tail_bytes(record) {
+            Some(_) => Error::malformed(format!(
+                "the record at offset {off} has {} elements, which do not fit the type section",
+                record.vlen()
+            )),
+            None => Error::unsupported(format!(
+                "the record at offset {off} has unknown kind {}",
+                record.kind_code()
+            )),
+        }
+    }
+}
+
+/// The offsets found so far.
+#[derive(Debug)]
+pub(crate) struct Index {
+    blocks: Box<[OnceLock<Block>]>,
+}
+
+/// What a walk over up to [`BLOCK`] types found.
+#[derive(Debug)]
+struct Block {
+    /// Offsets of types 0, [`STRIDE`], … of the block.
+    offsets: Box<[u32]>,
+    types: usize,
+    /// Offset after its last type.
+    end: usize,
+    /// Why the walk ended before the end of the section.
+    error: Option<Error>,
+}
+
+impl Index {
+    /// An empty index over a section of that many bytes.
+    pub(crate) fn new(section_bytes: usize) -> Self {
+        let blocks = section_bytes / RECORD_BYTES / BLOCK + 1;
+        Self { blocks: (0..blocks).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// The record of the `nth` type, counted from 0, and the offset after it. `None`: the section ends before it.
+    pub(crate) fn record(&self, types: TypeBytes<'_>, nth: usize) -> Result<Option<(Record, usize)>> {
+        let (first, block) = self.block(types, nth / BLOCK);
+        let within = nth - first;
+        if within >= block.types {
+            return block.error.clone().map_or(Ok(None), Err);
+        }
+        let Some(&checkpoint) = block.offsets.get(within / STRIDE) else { return Ok(None) };
+        let mut off = checkpoint as usize;
+        for _ in 0..within % STRIDE {
+            (_, off) = types.record(off)?;
+        }
+        types.record(off).map(Some)
+    }
+
+    /// Shows every record in order, with its number from 0, until `visit` breaks with a value. A malformed record ends
+    /// the walk.
+    pub(crate) fn walk<B>(
+        &self,
+        types: TypeBytes<'_>,
+        mut visit: impl FnMut(usize, Record) -> ControlFlow<B>,
+    ) -> Option<B> {
+        let mut found = None;
+        let mut start = 0;
+        for (nth, cell) in self.blocks.iter().enumerate() {
+            let show = |within: usize, record| match visit(nth * BLOCK + within, record) {
+                ControlFlow::Continue(()) => ControlFlow::Continue(()),
+                ControlFlow::Break(value) => {
+                    found = Some(value);
+                    ControlFlow::Break(())
+                }
+            };
+            let block = match cell.get() {
+                Some(block) => {
+                    block.rewalk(types, start, show);
+                    block
+                }
+                None => {
+                    let block = Block::walk(types, start, show);
+                    cell.get_or_init(|| block)
+                }
+            };
+            if found.is_some() || block.types < BLOCK {
+                break;
+            }
+            start = block.end;
+        }
+        found
+    }
+
+    /// How many types there are before the end of the section or the first malformed one, and which error that is.
+    pub(crate) fn count(&self, types: TypeBytes<'_>) -> (usize, Option<&Error>) {
+        let (first, block) = self.block(types, self.blocks.len() - 1);
+        (first + block.types, block.error.as_ref())
+    }
+
+    /// The `nth` block, found now if it was not before, and the number of its first type; the last one if there are
+    /// fewer.
+    fn block(&self, types: TypeBytes<'_>, nth: usize) -> (usize, &Block) {
+        if let Some(block) = self.blocks.get(nth).and_then(OnceLock::get) {
+            return (nth * BLOCK, block);
+        }
+        let (mut start, mut nth_here) = (0, 0);
+        loop {
+            let walk = || Block::walk(types, start, |_, _| ControlFlow::Continue(()));
+            let block = self.blocks[nth_here].get_or_init(walk);
+            if nth_here == nth || block.types < BLOCK || nth_here + 1 == self.blocks.len() {
+                return (nth_here * BLOCK, block);
+            }
+            start = block.end;
+            nth_here += 1;
+        }
+    }
+}
+
+impl Block {
+    /// Walks over a block's types, the first of which is at `start`, and shows each until told to stop.
+    fn walk(
+        types: TypeBytes<'_>,
+        start: usize,
+        mut show: impl FnMut(usize, Record) -> ControlFlow<()>,
+    ) -> Self {
+        let mut block = Self { offsets: Box::default(), types: 0, end: start, error: None };
+        let mut offsets = Vec::new();
+        let mut flow = ControlFlow::Continue(());
+        while block.types < BLOCK && block.end < types.bytes.len() {
+            if block.types.is_multiple_of(STRIDE) {
+                offsets.push(block.end as u32);
+            }
+            match types.record(block.end) {
+                Ok((record, end)) => {
+                    // Told to stop, the walk still goes on to the end of the block, which is kept.
+                    if flow.is_continue() {
+                        flow = show(block.types, record);
+                    }
+                    block.end = end;
+                    block.types += 1;
+                }
+                Err(error) => {
+                    block.error = Some(error);
+                    break;
+                }
+            }
+        }
+        block.offsets = offsets.into();
+        block
+    }
+
+    /// Walks again over a block that is known.
+    fn rewalk(
+        &self,
+        types: TypeBytes<'_>,
+        start: usize,
+        mut show: impl FnMut(usize, Record) -> ControlFlow<()>,
+    ) {
+        let mut off = start;
+        for within in 0..self.types {
+            let Ok((record, end)) = types.record(off) else { return };
+            if show(within, record).is_break() {
+                return;
+            }
+            off = end;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The string section, and the search for names in it.
+//!
+//! A look-up by name first finds where the name stands in the string section (one pass at memory speed) and then walks
+//! over the types comparing offsets, which reads no string and keeps nothing. A name that no type has is mostly answered
+//! by the first step alone.
+
+use memchr::{memchr, memmem};
+
+use crate::{Btf, Error, Result};
+
+impl Btf {
+    /// The string at an offset; offsets below the base's length mean the base's strings.
+    pub fn string(&self, off: u32) -> Result<&str> {
+        let bytes = self.string_bytes(off)?;
+        std::str::from_utf8(bytes)
+            .map_err(|_| Error::malformed(format!("the string at offset {off} is not UTF-8")))
+    }
+
+    /// The bytes of a string without their NUL.
+    pub(crate) fn string_bytes(&self, off: u32) -> Result<&[u8]> {
+        if let Some(base) = self.base().filter(|_| off < self.first_string()) {
+            return base.string_bytes(off);
+        }
+        // Offset 0 is the empty string, even in BTF that has no string section.
+        if off == 0 {
+            return Ok(&[]);
+        }
+        let tail = self.string_section().get((off - self.first_string()) as usize..).unwrap_or_default();
+        let end = memchr(0, tail).ok_or_else(|| {
+            Error::malformed(format!(
+                "string offset {off} is outside of the string section, which ends at {}",
+                self.strings_end()
+            ))
+        })?;
+        Ok(&tail[..end])
+    }
+
+    /// The offset after the last string, counted from the start of the base's strings.
+    pub fn strings_end(&self) -> u32 {
+        self.first_string().saturating_add(self.string_section().len() as u32)
+    }
+}
+
+/// Offsets of strings that a name may have.
+pub(crate) struct NameOffsets {
+    sorted: Vec<u32>,
+    /// One bit for each of the lowest bits that an offset may have: most other offsets are told apart by it.
+    filter: [u64; 64],
+}
+
+impl NameOffsets {
+    /// Where `name` stands, as a whole string or as the tail of one, in the strings of `btf` and its bases.
+    pub(crate) fn of(btf: &Btf, name: &str) -> Self {
+        Self::search(btf, name.as_bytes(), |rest| rest.first() == Some(&0))
+    }
+
+    /// Where strings begin that start with `prefix` and of which `accept` likes the rest: what follows the prefix, NUL
+    /// and all that is behind it.
+    pub(crate) fn search(btf: &Btf, prefix: &[u8], accept: impl Fn(&[u8]) -> bool) -> Self {
+        let mut found = Self { sorted: Vec::new(), filter: [0; 64] };
+        let finder = memmem::Finder::new(prefix);
+        let mut next = Some(btf);
+        while let Some(btf) = next {
+            let strings = btf.string_section();
+            for at in finder.find_iter(strings) {
+                if accept(&strings[at + prefix.len()..]) {
+                    found.insert(btf.first_string().saturating_add(at as u32));
+                }
+            }
+            next = btf.base().map(AsRef::as_ref);
+        }
+        found.sorted.sort_unstable();
+        found
+    }
+
+    fn insert(&mut self, off: u32) {
+        self.sorted.push(off);
+        self.filter[(off >> 6) as usize % 64] |= 1 << (off % 64);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sorted.is_empty()
+    }
+
+    #[inline]
+    pub(crate) fn contains(&self, off: u32) -> bool {
+        self.filter[(off >> 6) as usize % 64] >> (off % 64) & 1 != 0
+            && self.sorted.binary_search(&off).is_ok()
+    }
+}

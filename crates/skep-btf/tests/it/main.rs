@@ -1,0 +1,4 @@
+//! Reading and writing of BPF types.
+
+mod builder;
+mod vmlinux;
