@@ -4,6 +4,7 @@
 //! The instruction set is RFC 9669 (ISA v1–v4) with Linux's extensions.
 #![forbid(unsafe_code)]
 
+pub mod helper;
 pub mod insn;
 pub mod op;
 pub mod table;
