@@ -1,0 +1,219 @@
+//! What /proc says of a thread (proc(5)): inert values, read whole, missing where the kernel hides them.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use crate::sys::Tid;
+
+/// `/proc/TID/stat`, the fields that the kernel keeps in `task_struct` and its neighbours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) comm: Vec<u8>,
+    pub(crate) ppid: Tid,
+    pub(crate) pgrp: Tid,
+    pub(crate) session: Tid,
+    pub(crate) flags: u32,
+    pub(crate) min_flt: u64,
+    pub(crate) maj_flt: u64,
+    /// Clock ticks.
+    pub(crate) utime: u64,
+    /// Clock ticks.
+    pub(crate) stime: u64,
+    /// As the kernel's `prio - MAX_RT_PRIO`.
+    pub(crate) priority: i64,
+    pub(crate) nice: i64,
+    pub(crate) threads: u32,
+    /// Clock ticks since boot, on the boot-time clock.
+    pub(crate) start_time: u64,
+    pub(crate) exit_signal: i32,
+    pub(crate) processor: u32,
+    pub(crate) rt_priority: u32,
+    pub(crate) policy: u32,
+    /// Bounds of code, data, heap, arguments and environment; zero where the reader may not know them.
+    pub(crate) memory: MemoryBounds,
+}
+
+/// The address-space bounds of `mm_struct`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MemoryBounds {
+    pub(crate) start_code: u64,
+    pub(crate) end_code: u64,
+    pub(crate) start_stack: u64,
+    pub(crate) start_data: u64,
+    pub(crate) end_data: u64,
+    pub(crate) start_brk: u64,
+    pub(crate) arg_start: u64,
+    pub(crate) arg_end: u64,
+    pub(crate) env_start: u64,
+    pub(crate) env_end: u64,
+}
+
+impl Stat {
+    /// Reads the file of a thread.
+    pub(crate) fn read(tid: Tid) -> Option<Self> {
+        Self::parse(&fs::read(format!("/proc/{tid}/stat")).ok()?)
+    }
+
+    /// `PID (COMM) STATE FIELD…`: the name may hold anything, parentheses too, so fields count from the last `)`.
+    fn parse(line: &[u8]) -> Option<Self> {
+        let open = line.iter().position(|&b| b == b'(')?;
+        let close = line.iter().rposition(|&b| b == b')')?;
+        let fields: Vec<&str> =
+            std::str::from_utf8(line.get(close + 1..)?).ok()?.split_whitespace().collect();
+        // Fields are numbered from 1 in proc(5); the first after the name is 3.
+        let field = |number: usize| fields.get(number - 3).copied().unwrap_or("0");
+        let unsigned = |number| field(number).parse::<u64>().unwrap_or(0);
+        let signed = |number| field(number).parse::<i64>().unwrap_or(0);
+        Some(Self {
+            comm: line.get(open + 1..close)?.to_vec(),
+            ppid: signed(4) as Tid,
+            pgrp: signed(5) as Tid,
+            session: signed(6) as Tid,
+            flags: unsigned(9) as u32,
+            min_flt: unsigned(10),
+            maj_flt: unsigned(12),
+            utime: unsigned(14),
+            stime: unsigned(15),
+            priority: signed(18),
+            nice: signed(19),
+            threads: unsigned(20) as u32,
+            start_time: unsigned(22),
+            exit_signal: signed(38) as i32,
+            processor: unsigned(39) as u32,
+            rt_priority: unsigned(40) as u32,
+            policy: unsigned(41) as u32,
+            memory: MemoryBounds {
+                start_code: unsigned(26),
+                end_code: unsigned(27),
+                start_stack: unsigned(28),
+                start_data: unsigned(45),
+                end_data: unsigned(46),
+                start_brk: unsigned(47),
+                arg_start: unsigned(48),
+                arg_end: unsigned(49),
+                env_start: unsigned(50),
+                env_end: unsigned(51),
+            },
+        })
+    }
+}
+
+/// `/proc/TID/status`, the fields that programs can ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) tgid: Tid,
+    /// Real, effective, saved, file system.
+    pub(crate) uids: [u32; 4],
+    /// Real, effective, saved, file system.
+    pub(crate) gids: [u32; 4],
+    /// Inheritable, permitted, effective, bounding, ambient.
+    pub(crate) capabilities: [u64; 5],
+    /// The thread's id in each nested pid namespace, outermost first.
+    pub(crate) ns_tids: Vec<Tid>,
+    /// The process's id in each nested pid namespace, outermost first.
+    pub(crate) ns_tgids: Vec<Tid>,
+    pub(crate) no_new_privs: bool,
+    pub(crate) voluntary_switches: u64,
+    pub(crate) involuntary_switches: u64,
+}
+
+impl Status {
+    /// Reads the file of a thread.
+    pub(crate) fn read(tid: Tid) -> Option<Self> {
+        // Names may hold any bytes; all that is wanted here is ASCII.
+        let bytes = fs::read(format!("/proc/{tid}/status")).ok()?;
+        Some(Self::parse(&String::from_utf8_lossy(&bytes)))
+    }
+
+    fn parse(text: &str) -> Self {
+        const CAPABILITIES: [&str; 5] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
+        let mut status = Self::default();
+        for (name, value) in text.lines().filter_map(|line| line.split_once(':')) {
+            let mut numbers = value.split_whitespace().map(|n| n.parse::<u64>().unwrap_or(0));
+            match name {
+                "Tgid" => status.tgid = first(numbers) as Tid,
+                "Uid" => status.uids = [(); 4].map(|()| numbers.next().unwrap_or(0) as u32),
+                "Gid" => status.gids = [(); 4].map(|()| numbers.next().unwrap_or(0) as u32),
+                "NSpid" => status.ns_tids = numbers.map(|n| n as Tid).collect(),
+                "NStgid" => status.ns_tgids = numbers.map(|n| n as Tid).collect(),
+                "NoNewPrivs" => status.no_new_privs = first(numbers) != 0,
+                "voluntary_ctxt_switches" => status.voluntary_switches = first(numbers),
+                "nonvoluntary_ctxt_switches" => status.involuntary_switches = first(numbers),
+                _ => {
+                    if let Some(set) = CAPABILITIES.iter().position(|&capabilities| capabilities == name) {
+                        status.capabilities[set] = u64::from_str_radix(value.trim(), 16).unwrap_or(0);
+                    }
+                }
+            }
+        }
+        status
+    }
+}
+
+fn first(mut numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.next().unwrap_or(0)
+}
+
+/// Inode number of a namespace of a thread (`mnt`, `pid`, `net`, `uts`, `ipc`, `cgroup`, `user`, `time`).
+pub(crate) fn namespace(tid: Tid, kind: &str) -> Option<u32> {
+    let link = fs::read_link(format!("/proc/{tid}/ns/{kind}")).ok()?;
+    let link = link.to_str()?;
+    link.strip_prefix(kind)?.strip_prefix(":[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// The id that `bpf_get_current_cgroup_id` gives: the inode of the thread's directory in the unified hierarchy.
+pub(crate) fn cgroup_id(tid: Tid) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{tid}/cgroup")).ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+    roots.iter().find_map(|root| {
+        let unified = fs::exists(format!("{root}/cgroup.procs")).unwrap_or(false);
+        unified.then(|| fs::metadata(PathBuf::from(root).join(path)).ok()).flatten().map(|m| m.ino())
+    })
+}
+
+/// A pointer of the auxiliary vector that the kernel gave to the program (`AT_*`).
+pub(crate) fn auxiliary(tid: Tid, kind: u64) -> Option<u64> {
+    let bytes = fs::read(format!("/proc/{tid}/auxv")).ok()?;
+    let word = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_ne_bytes);
+    bytes.chunks_exact(16).find(|entry| word(&entry[..8]) == Some(kind)).and_then(|entry| word(&entry[8..]))
+}
+
+/// What is executed by a process.
+pub(crate) fn executable(tid: Tid) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{tid}/exe")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_survives_hostile_names() {
+        let stat =
+            Stat::parse(b"42 (a) R (b) S 7 42 41 0 -1 4194560 100 0 3 0 11 12 0 0 20 0 5 0 999 1 2 3 0x")
+                .expect("a well-formed line");
+        assert_eq!(stat.comm, b"a) R (b");
+        assert_eq!((stat.ppid, stat.pgrp, stat.session), (7, 42, 41));
+        assert_eq!(
+            (stat.utime, stat.stime, stat.priority, stat.threads, stat.start_time),
+            (11, 12, 20, 5, 999)
+        );
+        assert!(Stat::parse(b"42 no name").is_none());
+        assert!(Stat::parse(b"").is_none());
+    }
+
+    #[test]
+    fn own_files_parse() {
+        let pid = std::process::id() as Tid;
+        let status = Status::read(pid).expect("own status");
+        let stat = Stat::read(pid).expect("own stat");
+        assert_eq!(status.tgid, pid);
+        assert_eq!(status.ns_tids.first(), Some(&pid));
+        assert!(stat.ppid > 0 && stat.start_time > 0 && stat.memory.arg_end > stat.memory.arg_start);
+        assert!(namespace(pid, "mnt").is_some_and(|inum| inum > 0));
+        assert!(namespace(pid, "nonsense").is_none());
+        assert!(auxiliary(pid, libc::AT_EXECFN).is_some());
+    }
+}

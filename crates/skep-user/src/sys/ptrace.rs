@@ -1,0 +1,160 @@
+//! ptrace(2) requests and waiting for tracees.
+
+use std::io;
+use std::ptr;
+
+use super::{Tid, check};
+
+/// Where a system call stands, as `PTRACE_GET_SYSCALL_INFO` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallInfo {
+    /// The tracee is not in a system call stop.
+    None,
+    /// About to execute: at a syscall-enter stop or a seccomp stop.
+    Enter(Entry),
+    /// Executed; the raw value, negative errno included.
+    Exit {
+        /// What the kernel returns.
+        ret: i64,
+    },
+}
+
+/// A system call about to execute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Its number in `arch`'s table.
+    pub(crate) nr: u64,
+    /// Its arguments.
+    pub(crate) args: [u64; 6],
+    /// `AUDIT_ARCH_*`.
+    pub(crate) arch: u32,
+}
+
+/// `struct ptrace_syscall_info` (`include/uapi/linux/ptrace.h`), its union as words.
+#[repr(C)]
+#[derive(Default)]
+struct RawCallInfo {
+    op: u8,
+    pad: [u8; 3],
+    arch: u32,
+    ip: u64,
+    sp: u64,
+    data: [u64; 8],
+}
+
+/// `PTRACE_SYSCALL_INFO_*`.
+const INFO_ENTRY: u8 = 1;
+const INFO_EXIT: u8 = 2;
+const INFO_SECCOMP: u8 = 3;
+
+/// How a stopped tracee goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// To the next signal, event or seccomp stop.
+    Cont,
+    /// To the next system call stop as well.
+    Syscall,
+}
+
+fn request(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> io::Result<i64> {
+    // SAFETY: callers pass either plain numbers or pointers to live memory of the size the request wants.
+    check(unsafe { libc::ptrace(request, tid, addr, data) })
+}
+
+/// Attaches without stopping the tracee.
+pub(crate) fn seize(tid: Tid, options: i32) -> io::Result<()> {
+    request(libc::PTRACE_SEIZE, tid, 0, options as usize).map(drop)
+}
+
+/// Makes a seized tracee stop soon.
+pub(crate) fn interrupt(tid: Tid) -> io::Result<()> {
+    request(libc::PTRACE_INTERRUPT, tid, 0, 0).map(drop)
+}
+
+/// Lets a stopped tracee run, with a signal to deliver (0 for none).
+pub(crate) fn resume(tid: Tid, how: Resume, signal: i32) -> io::Result<()> {
+    let req = match how {
+        Resume::Cont => libc::PTRACE_CONT,
+        Resume::Syscall => libc::PTRACE_SYSCALL,
+    };
+    request(req, tid, 0, signal as usize).map(drop)
+}
+
+/// Leaves a tracee in its group stop, but hears when that ends.
+pub(crate) fn listen(tid: Tid) -> io::Result<()> {
+    request(libc::PTRACE_LISTEN, tid, 0, 0).map(drop)
+}
+
+/// Lets a stopped tracee go for good, with a signal to deliver (0 for none).
+pub(crate) fn detach(tid: Tid, signal: i32) -> io::Result<()> {
+    request(libc::PTRACE_DETACH, tid, 0, signal as usize).map(drop)
+}
+
+/// The number that came with a ptrace event: a new process, an exit code, a former thread id.
+pub(crate) fn event_message(tid: Tid) -> io::Result<u64> {
+    let mut message: libc::c_ulong = 0;
+    request(libc::PTRACE_GETEVENTMSG, tid, 0, &raw mut message as usize)?;
+    Ok(message)
+}
+
+/// The system call at which a tracee stands.
+pub(crate) fn call_info(tid: Tid) -> io::Result<CallInfo> {
+    let mut raw = RawCallInfo::default();
+    request(libc::PTRACE_GET_SYSCALL_INFO, tid, size_of_val(&raw), &raw mut raw as usize)?;
+    Ok(match raw.op {
+        INFO_ENTRY | INFO_SECCOMP => {
+            let [nr, args @ .., _] = raw.data;
+            CallInfo::Enter(Entry { nr, args, arch: raw.arch })
+        }
+        INFO_EXIT => CallInfo::Exit { ret: raw.data[0].cast_signed() },
+        _ => CallInfo::None,
+    })
+}
+
+/// General registers in the order of `struct user_regs_struct`, of which the first 21 are `struct pt_regs`.
+pub(crate) fn registers(tid: Tid) -> io::Result<[u64; 27]> {
+    let mut regs = [0u64; 27];
+    request(libc::PTRACE_GETREGS, tid, 0, regs.as_mut_ptr() as usize)?;
+    Ok(regs)
+}
+
+/// What is known of the signal at which a tracee stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SignalInfo {
+    /// `si_signo`.
+    pub(crate) signal: i32,
+    /// `si_errno`.
+    pub(crate) errno: i32,
+    /// `si_code`.
+    pub(crate) code: i32,
+    /// `si_pid`, meaningful for signals that a process sent.
+    pub(crate) pid: i32,
+}
+
+/// Reads the signal of a signal-delivery stop.
+pub(crate) fn signal_info(tid: Tid) -> io::Result<SignalInfo> {
+    let mut info = [0i32; 32];
+    request(libc::PTRACE_GETSIGINFO, tid, 0, info.as_mut_ptr() as usize)?;
+    // `siginfo_t` on 64 bits: signo, errno, code, padding, then the union, in which `pid` is first.
+    Ok(SignalInfo { signal: info[0], errno: info[1], code: info[2], pid: info[4] })
+}
+
+/// Waits for the next report of a child or tracee of the calling thread: who, and the wait status.
+pub(crate) fn wait() -> io::Result<(Tid, i32)> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is a live integer that the kernel fills in.
+        let tid = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::__WNOTHREAD) };
+        match check(i64::from(tid)) {
+            Ok(tid) => return Ok((tid as Tid, status)),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Waits for the end of one child of the calling thread.
+pub(crate) fn reap(pid: Tid) {
+    // SAFETY: a null status pointer asks for no status.
+    unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WALL) };
+}
