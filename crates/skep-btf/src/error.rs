@@ -19,6 +19,8 @@ pub enum ErrorKind {
     NotFound,
     /// The type is there, but the question does not fit it, such as the size of a function.
     Invalid,
+    /// Several types fit and they disagree.
+    Ambiguous,
 }
 
 /// An error of this crate; its text names the type id or the offset it is about.
@@ -43,6 +45,10 @@ impl Error {
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Invalid, message: message.into().into() }
+    }
+
+    pub(crate) fn ambiguous(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Ambiguous, message: message.into().into() }
     }
 
     pub(crate) fn no_type(id: TypeId, len: usize) -> Self {

@@ -9,7 +9,9 @@
 
 mod btf;
 pub mod builder;
+pub mod core;
 mod error;
+pub mod ext;
 mod header;
 mod index;
 mod kind;

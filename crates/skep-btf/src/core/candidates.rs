@@ -1,0 +1,80 @@
+//! Which types of the target may stand for a local type.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::strings::NameOffsets;
+use crate::{Btf, Error, Kind, Result, TypeId};
+
+/// A type of a target that has the local type's name and kind.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidate<'a> {
+    pub(crate) btf: &'a Btf,
+    pub(crate) id: TypeId,
+    /// Index of the target.
+    pub(crate) target: usize,
+}
+
+/// A name without its flavour: `task_struct` for `task_struct___old`.
+///
+/// What follows the last `___` between other characters is a flavour: it tells apart several local versions of a type.
+pub fn essential_name(name: &str) -> &str {
+    std::str::from_utf8(essential(name.as_bytes())).unwrap_or(name)
+}
+
+fn essential(name: &[u8]) -> &[u8] {
+    let is_separator = |window: &[u8]| window[0] != b'_' && &window[1..4] == b"___" && window[4] != b'_';
+    match name.windows(5).rposition(is_separator) {
+        Some(last) => &name[..=last],
+        None => name,
+    }
+}
+
+/// The candidates for a local type: those of the first target, or, if it has none, those of all others.
+pub(crate) fn find<'a>(local: &Btf, id: TypeId, targets: &'a [Arc<Btf>]) -> Result<Vec<Candidate<'a>>> {
+    let ty = local.type_by_id(id)?;
+    if ty.name.is_empty() {
+        return Err(Error::invalid(format!("`{}` has no name to look for in the target", ty.describe())));
+    }
+    let (name, kind) = (essential_name(ty.name), ty.kind());
+    let Some((kernel, modules)) = targets.split_first() else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    collect(kernel, 0, name, kind, &mut found);
+    if found.is_empty() {
+        for (nth, module) in modules.iter().enumerate() {
+            collect(module, nth + 1, name, kind, &mut found);
+        }
+    }
+    Ok(found)
+}
+
+/// Adds the candidates among a BTF's own types.
+fn collect<'a>(btf: &'a Btf, target: usize, name: &str, kind: Kind, found: &mut Vec<Candidate<'a>>) {
+    let prefix = name.as_bytes();
+    let names = NameOffsets::search(btf, prefix, |rest| match rest.first() {
+        Some(0) => true,
+        Some(b'_') => is_flavour_of(prefix, rest),
+        _ => false,
+    });
+    if names.is_empty() {
+        return;
+    }
+    btf.scan_own::<()>(&names, &mut |id, record| {
+        if are_comparable(kind, Kind::from_code(record.kind_code())) {
+            found.push(Candidate { btf, id, target });
+        }
+        ControlFlow::Continue(())
+    });
+}
+
+/// Is `prefix`, followed by `rest` up to its NUL, a flavour of `prefix`?
+fn is_flavour_of(prefix: &[u8], rest: &[u8]) -> bool {
+    let end = memchr::memchr(0, rest).unwrap_or(rest.len());
+    let whole = [prefix, &rest[..end]].concat();
+    essential(&whole).len() == prefix.len()
+}
+
+/// May types of these kinds stand for each other? Enumerations of either size may.
+pub(crate) fn are_comparable(a: Kind, b: Kind) -> bool {
+    a == b || a.is_enum() && b.is_enum()
+}
