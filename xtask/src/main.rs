@@ -1,11 +1,15 @@
 //! Development tasks. `cargo xtask` lists them.
 
+mod objects;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// A task: its name, what it does, and the function that does it with the remaining arguments.
 type Task = (&'static str, &'static str, fn(&[String]) -> Result<(), String>);
 
-const TASKS: &[Task] = &[];
+const TASKS: &[Task] =
+    &[("objects", "compile tools/*.bpf.c and bench/*.bpf.c to the objects beside them", objects::objects)];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -24,4 +28,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The directory of the workspace.
+fn root() -> PathBuf {
+    let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().map(PathBuf::from).expect("invariant: xtask is a directory of the workspace")
 }

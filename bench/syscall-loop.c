@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// The traced side of `cargo xtask bench trace`: calls one system call in a loop and says what an iteration costs.
+//
+//     syscall-loop getppid|openat COUNT
+//
+// An iteration of openat is an openat and a close. The result goes to stderr as `NSITER nanoseconds`.
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static void call_getppid(void)
+{
+	syscall(SYS_getppid);
+}
+
+static void call_openat(void)
+{
+	close(syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY, 0));
+}
+
+static double now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1e9 + now.tv_nsec;
+}
+
+int main(int argc, char **argv)
+{
+	void (*call)(void) = argc == 3 && !strcmp(argv[1], "getppid") ? call_getppid
+			     : argc == 3 && !strcmp(argv[1], "openat") ? call_openat
+								       : NULL;
+	long count = argc == 3 ? atol(argv[2]) : 0;
+	double start;
+
+	if (!call || count < 1) {
+		fprintf(stderr, "usage: syscall-loop getppid|openat COUNT\n");
+		return 2;
+	}
+	start = now_ns();
+	for (long i = 0; i < count; i++)
+		call();
+	fprintf(stderr, "NSITER %.1f\n", (now_ns() - start) / count);
+	return 0;
+}
