@@ -7,6 +7,7 @@
 //! dropped; [`Map`], [`Program`] and [`Link`] are handles with typed methods. Nothing here does I/O or prints.
 #![forbid(unsafe_code)]
 
+pub mod codec;
 pub mod command;
 pub mod error;
 pub mod event;
