@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use crate::header::Header;
-use crate::index::{Index, Record, TypeBytes};
+use crate::index::Index;
+use crate::record::{Record, Tails, TypeBytes};
 use crate::strings::NameOffsets;
 use crate::{ByteOrder, Bytes, Error, Kind, Result, Type, TypeId};
 
@@ -22,6 +23,7 @@ pub struct Btf {
     /// Id of the first own type; that of split BTF is known once the base's types have been counted.
     first_id: OnceLock<u32>,
     index: Index,
+    tails: Tails,
     pub(crate) pointer_bytes: OnceLock<u32>,
 }
 
@@ -50,7 +52,13 @@ impl Btf {
                 "the string section does not begin with the empty string: is this split BTF?",
             ));
         }
+        let tails = match &base {
+            // Split BTF shares the layout section of its base.
+            Some(base) if header.layout.is_empty() => base.tails.clone(),
+            _ => Tails::with_layout(&data[header.layout.clone()]),
+        };
         Ok(Self {
+            tails,
             index: Index::new(header.types.len()),
             first_string: base.as_ref().map_or(0, |base| base.strings_end()),
             first_id: base.as_ref().map_or_else(|| OnceLock::from(1), |_| OnceLock::new()),
@@ -183,13 +191,8 @@ impl Btf {
     }
 
     pub(crate) fn type_bytes(&self) -> TypeBytes<'_> {
-        let section = |range: &std::ops::Range<usize>| self.bytes().get(range.clone()).unwrap_or_default();
-        let layout = match &self.base {
-            // Split BTF shares the layout section of its base.
-            Some(base) if self.header.layout.is_empty() => base.type_bytes().layout,
-            _ => section(&self.header.layout),
-        };
-        TypeBytes { bytes: section(&self.header.types), order: self.header.order, layout }
+        let bytes = self.bytes().get(self.header.types.clone()).unwrap_or_default();
+        TypeBytes { bytes, order: self.header.order, tails: &self.tails }
     }
 }
 

@@ -24,12 +24,15 @@ pub(crate) struct Header {
 impl Header {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         let (order, header_len) = preamble(bytes, ".BTF")?;
-        let field = |off| order.u32(bytes, off).ok_or_else(|| truncated(bytes, HEADER_BYTES));
         if header_len < HEADER_BYTES {
             return Err(Error::malformed(format!(
                 "the header says it has {header_len} bytes, fewer than {HEADER_BYTES}"
             )));
         }
+        if bytes.len() < header_len as usize {
+            return Err(truncated(bytes, header_len));
+        }
+        let field = |off| order.u32(bytes, off).ok_or_else(|| truncated(bytes, header_len));
         let section = |name, off: u32, len: u32| section(bytes, header_len, name, off, len);
         let types = section("type", field(8)?, field(12)?)?;
         let strings = section("string", field(16)?, field(20)?)?;

@@ -1,4 +1,4 @@
-//! The kinds of types, and how many bytes a record of each takes.
+//! The kinds of types.
 
 use std::fmt;
 
@@ -143,27 +143,3 @@ impl fmt::Display for Kind {
         })
     }
 }
-
-/// Bytes after the 12 that every record has: a fixed part, and one for each element.
-#[derive(Clone, Copy)]
-pub(crate) struct Tail {
-    pub(crate) fixed: u32,
-    pub(crate) each: u32,
-}
-
-/// The tails of the known kinds, by number.
-pub(crate) const TAILS: [Tail; 20] = {
-    let none = Tail { fixed: 0, each: 0 };
-    let mut tails = [none; 20];
-    tails[1] = Tail { fixed: 4, each: 0 };
-    tails[3] = Tail { fixed: 12, each: 0 };
-    tails[4] = Tail { fixed: 0, each: 12 };
-    tails[5] = Tail { fixed: 0, each: 12 };
-    tails[6] = Tail { fixed: 0, each: 8 };
-    tails[13] = Tail { fixed: 0, each: 8 };
-    tails[14] = Tail { fixed: 4, each: 0 };
-    tails[15] = Tail { fixed: 0, each: 12 };
-    tails[17] = Tail { fixed: 4, each: 0 };
-    tails[19] = Tail { fixed: 0, each: 12 };
-    tails
-};

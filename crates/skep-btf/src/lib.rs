@@ -16,6 +16,7 @@ mod header;
 mod index;
 mod kind;
 mod order;
+mod record;
 mod resolve;
 mod strings;
 mod types;

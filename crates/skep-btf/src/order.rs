@@ -23,11 +23,8 @@ impl ByteOrder {
 
     #[inline]
     pub(crate) fn u32(self, bytes: &[u8], off: usize) -> Option<u32> {
-        let raw = *bytes.get(off..)?.first_chunk()?;
-        Some(match self {
-            Self::Little => u32::from_le_bytes(raw),
-            Self::Big => u32::from_be_bytes(raw),
-        })
+        let native = u32::from_ne_bytes(*bytes.get(off..)?.first_chunk()?);
+        Some(if self == Self::NATIVE { native } else { native.swap_bytes() })
     }
 
     pub(crate) fn put_u16(self, out: &mut Vec<u8>, value: u16) {

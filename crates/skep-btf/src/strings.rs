@@ -49,28 +49,40 @@ pub(crate) struct NameOffsets {
 }
 
 impl NameOffsets {
-    /// Where `name` stands, as a whole string or as the tail of one, in the strings of `btf` and its bases.
+    /// Where `name` stands, as a whole string or as the tail of one, in the strings of `btf` and its bases. Nowhere if it
+    /// is empty: types without name are not looked up.
     pub(crate) fn of(btf: &Btf, name: &str) -> Self {
-        Self::search(btf, name.as_bytes(), |rest| rest.first() == Some(&0))
+        let mut found = Self { sorted: Vec::new(), filter: [0; 64] };
+        if !name.is_empty() && !name.contains('\0') {
+            found.search(btf, &[name.as_bytes(), b"\0"].concat(), |_| true);
+        }
+        found.sorted.sort_unstable();
+        found
     }
 
-    /// Where strings begin that start with `prefix` and of which `accept` likes the rest: what follows the prefix, NUL
-    /// and all that is behind it.
-    pub(crate) fn search(btf: &Btf, prefix: &[u8], accept: impl Fn(&[u8]) -> bool) -> Self {
-        let mut found = Self { sorted: Vec::new(), filter: [0; 64] };
-        let finder = memmem::Finder::new(prefix);
+    /// Where `name` stands, and where flavours of it do: strings that begin with `name` and `___`, and of which `accept`
+    /// likes what follows these, up to their NUL.
+    pub(crate) fn with_flavours(btf: &Btf, name: &str, accept: impl Fn(&[u8]) -> bool) -> Self {
+        let mut found = Self::of(btf, name);
+        let prefix = [name.as_bytes(), b"___"].concat();
+        found.search(btf, &prefix, |rest| accept(&rest[..memchr(0, rest).unwrap_or(rest.len())]));
+        found.sorted.sort_unstable();
+        found
+    }
+
+    /// Adds the offsets of `needle` where `accept` likes what follows it.
+    fn search(&mut self, btf: &Btf, needle: &[u8], accept: impl Fn(&[u8]) -> bool) {
+        let finder = memmem::Finder::new(needle);
         let mut next = Some(btf);
         while let Some(btf) = next {
             let strings = btf.string_section();
             for at in finder.find_iter(strings) {
-                if accept(&strings[at + prefix.len()..]) {
-                    found.insert(btf.first_string().saturating_add(at as u32));
+                if accept(&strings[at + needle.len()..]) {
+                    self.insert(btf.first_string().saturating_add(at as u32));
                 }
             }
             next = btf.base().map(AsRef::as_ref);
         }
-        found.sorted.sort_unstable();
-        found
     }
 
     fn insert(&mut self, off: u32) {

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::index::{RECORD_BYTES, Record};
+use crate::record::Record;
 use crate::{Btf, ByteOrder, Error, Kind, Result};
 
 /// Number of a type; 0 is `void`.
@@ -330,13 +330,7 @@ impl<'a> Type<'a> {
     /// Decodes a record of which `end` is known to lie within the section.
     pub(crate) fn read(btf: &'a Btf, id: TypeId, record: Record, end: usize) -> Result<Self> {
         let section = btf.type_bytes();
-        let reader = RecordReader {
-            btf,
-            id,
-            record,
-            tail: section.bytes.get(record.off + RECORD_BYTES..end).unwrap_or_default(),
-            order: section.order,
-        };
+        let reader = RecordReader { btf, id, record, tail: section.tail(record, end), order: section.order };
         let name = btf.string(record.name_off).map_err(|e| e.at(format_args!("name of type {id}")))?;
         Ok(Type { id, name, shape: reader.shape()? })
     }

@@ -50,12 +50,7 @@ pub(crate) fn find<'a>(local: &Btf, id: TypeId, targets: &'a [Arc<Btf>]) -> Resu
 
 /// Adds the candidates among a BTF's own types.
 fn collect<'a>(btf: &'a Btf, target: usize, name: &str, kind: Kind, found: &mut Vec<Candidate<'a>>) {
-    let prefix = name.as_bytes();
-    let names = NameOffsets::search(btf, prefix, |rest| match rest.first() {
-        Some(0) => true,
-        Some(b'_') => is_flavour_of(prefix, rest),
-        _ => false,
-    });
+    let names = NameOffsets::with_flavours(btf, name, |flavour| is_flavour_of(name, flavour));
     if names.is_empty() {
         return;
     }
@@ -67,11 +62,10 @@ fn collect<'a>(btf: &'a Btf, target: usize, name: &str, kind: Kind, found: &mut 
     });
 }
 
-/// Is `prefix`, followed by `rest` up to its NUL, a flavour of `prefix`?
-fn is_flavour_of(prefix: &[u8], rest: &[u8]) -> bool {
-    let end = memchr::memchr(0, rest).unwrap_or(rest.len());
-    let whole = [prefix, &rest[..end]].concat();
-    essential(&whole).len() == prefix.len()
+/// Is `name` without flavour what is left of `name`, `___` and `flavour`?
+fn is_flavour_of(name: &str, flavour: &[u8]) -> bool {
+    let whole = [name.as_bytes(), b"___", flavour].concat();
+    essential(&whole).len() == name.len()
 }
 
 /// May types of these kinds stand for each other? Enumerations of either size may.

@@ -5,6 +5,8 @@ use crate::{Array, Btf, Error, Result, Shape, Type, TypeId};
 
 /// How long an access may be (`BPF_CORE_SPEC_MAX_LEN` of libbpf).
 const MAX_LEN: usize = 64;
+/// How far an access may lead: far beyond any field, and so far below the end of the numbers that sums need no check.
+const MAX_BITS: u64 = 1 << 48;
 
 /// An access resolved against types: which fields and array elements it goes through, and where it ends.
 #[derive(Clone)]
@@ -124,7 +126,8 @@ impl<'a> Spec<'a> {
             return Err(Error::malformed(format!("the access goes through more than {MAX_LEN} members")));
         }
         self.raw_len += 1;
-        self.bit_offset = self.bit_offset.checked_add(bits).ok_or_else(too_far)?;
+        self.bit_offset =
+            self.bit_offset.checked_add(bits).filter(|&end| end <= MAX_BITS).ok_or_else(too_far)?;
         Ok(())
     }
 
@@ -175,5 +178,5 @@ fn parse_indexes(access: &str) -> Result<Vec<usize>> {
 }
 
 fn too_far() -> Error {
-    Error::malformed("the access leads out of the address space")
+    Error::malformed("the access leads far out of every type")
 }

@@ -157,13 +157,13 @@ impl Placement {
         }
         let bits = u64::from(member.bitfield_bits);
         let mut bytes = spec.btf.size_of(ty.id)?;
-        if bytes == 0 {
-            return Err(Error::malformed(format!("bit field `{}` has a type of no size", member.name)));
+        if !(1..=16).contains(&bytes) {
+            return Err(Error::malformed(format!("bit field `{}` has a type of {bytes} bytes", member.name)));
         }
         // The smallest aligned word, doubled from the declared type's, that holds all of the field.
         loop {
             let byte_offset = bit_offset / 8 / bytes * bytes;
-            if bit_offset + bits <= (byte_offset + bytes).saturating_mul(8) {
+            if bit_offset + bits <= (byte_offset + bytes) * 8 {
                 return Ok(Self { byte_offset, bytes, bit_offset, bits });
             }
             if bytes >= 8 {

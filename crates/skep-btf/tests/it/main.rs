@@ -2,5 +2,7 @@
 
 mod builder;
 mod core;
+mod corrupt;
 mod ext;
+mod relos;
 mod vmlinux;
