@@ -1,6 +1,8 @@
 //! Development tasks. `cargo xtask` lists them.
 
+mod bench;
 mod objects;
+mod structure;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,8 +10,11 @@ use std::process::ExitCode;
 /// A task: its name, what it does, and the function that does it with the remaining arguments.
 type Task = (&'static str, &'static str, fn(&[String]) -> Result<(), String>);
 
-const TASKS: &[Task] =
-    &[("objects", "compile tools/*.bpf.c and bench/*.bpf.c to the objects beside them", objects::objects)];
+const TASKS: &[Task] = &[
+    ("bench", "measure what things cost beside what others need for the same", bench::bench),
+    ("objects", "compile tools/*.bpf.c and bench/*.bpf.c to the objects beside them", objects::objects),
+    ("structure", "check the rules of the architecture that the compiler does not", structure::structure),
+];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

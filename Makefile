@@ -1,0 +1,42 @@
+# The commands of the project. `make help` lists them; CONTRIBUTING.md says when to use which.
+
+CARGO ?= cargo
+SKEP = target/release/skep
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/    make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+.PHONY: build
+build: ## Build the binary, target/release/skep
+	@scripts/setup build
+	$(CARGO) build --release --package skep-cli
+
+.PHONY: run
+run: build ## Show the files that `cat /etc/os-release` opens; takes Rust and a linker, no privileges
+	$(SKEP) run tools/opensnoop.bpf.o -- cat /etc/os-release
+
+.PHONY: test
+test: ## Install what tests need, check format and lints, run all tests
+	@scripts/setup test
+	@scripts/test
+
+.PHONY: lint
+lint: ## Check format, lints, documentation and structure
+	@scripts/test lint
+
+.PHONY: bench
+bench: build ## Compare the cost of tracing with strace's
+	@scripts/setup test
+	$(CARGO) xtask bench trace
+
+.PHONY: objects
+objects: ## Compile tools/*.bpf.c and bench/*.bpf.c to the objects beside them
+	@scripts/setup objects
+	$(CARGO) xtask objects
+
+.PHONY: clean
+clean: ## Remove what was built
+	$(CARGO) clean
