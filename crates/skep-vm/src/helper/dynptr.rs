@@ -1,0 +1,164 @@
+//! Dynptrs: a pointer with its bounds, in 16 opaque bytes on the program's stack.
+//!
+//! They are laid out as the kernel's `struct bpf_dynptr_kern`. What unverified bytes say is believed only as far as the
+//! run's memory allows: a forged dynptr reaches nothing that a forged pointer would not.
+
+use super::{Call, HelperResult, errno, status};
+use crate::Errno;
+
+const READ_ONLY: u32 = 1 << 31;
+const TYPE_SHIFT: u32 = 28;
+const LOCAL: u32 = 1;
+const RINGBUF: u32 = 2;
+/// Largest memory of a dynptr (`DYNPTR_MAX_SIZE`), and the bits of its size.
+const MAX_SIZE: u32 = (1 << 24) - 1;
+
+/// What the 16 bytes say.
+#[derive(Clone, Copy)]
+struct Dynptr {
+    data: u64,
+    /// Size, type, and whether it may be written.
+    size: u32,
+    offset: u32,
+}
+
+impl Dynptr {
+    const NULL: Self = Self { data: 0, size: 0, offset: 0 };
+
+    fn new(data: u64, kind: u32, size: u32) -> Self {
+        Self { data, size: size | kind << TYPE_SHIFT, offset: 0 }
+    }
+
+    fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.data.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&self.size.to_ne_bytes());
+        bytes[12..].copy_from_slice(&self.offset.to_ne_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: [u8; 16]) -> Self {
+        let both = u128::from_ne_bytes(bytes);
+        let (data, size, offset) = (both as u64, (both >> 64) as u32, (both >> 96) as u32);
+        if cfg!(target_endian = "little") {
+            return Self { data, size, offset };
+        }
+        Self { data: (both >> 64) as u64, size: (both >> 32) as u32, offset: both as u32 }
+    }
+
+    fn writable(self) -> bool {
+        self.size & READ_ONLY == 0
+    }
+
+    /// The address of a part, if the dynptr has it.
+    fn part(self, offset: u32, len: u32) -> Result<u64, Errno> {
+        let size = self.size & MAX_SIZE;
+        if self.data == 0 {
+            return Err(Errno::EINVAL);
+        }
+        if len > size || offset > size - len {
+            return Err(Errno::E2BIG);
+        }
+        Ok(self.data.wrapping_add(self.offset.into()).wrapping_add(offset.into()))
+    }
+}
+
+/// The bytes of a dynptr to memory that programs only read.
+pub(super) fn read_only(data: u64, len: u32) -> [u8; 16] {
+    Dynptr::new(data, LOCAL, len | READ_ONLY).to_bytes()
+}
+
+fn dynptr(call: &mut Call<'_, '_>, arg: usize) -> Result<Dynptr, Box<super::Stop>> {
+    let mut bytes = [0; 16];
+    call.machine.read(call.args[arg], &mut bytes)?;
+    Ok(Dynptr::from_bytes(bytes))
+}
+
+/// `bpf_dynptr_from_mem(data, size, flags, ptr)`.
+pub(super) fn from_mem(call: &mut Call<'_, '_>) -> HelperResult {
+    let [data, _, flags, ..] = call.args;
+    let size = call.u32(1);
+    let result = match (size, flags) {
+        (size, _) if size > MAX_SIZE => Err(Errno::E2BIG),
+        (_, 0) => Ok(Dynptr::new(data, LOCAL, size)),
+        _ => Err(Errno::EINVAL),
+    };
+    call.store(3, &result.unwrap_or(Dynptr::NULL).to_bytes())?;
+    status(result.map(drop))
+}
+
+/// `bpf_dynptr_read(dst, len, src, offset, flags)`.
+pub(super) fn read(call: &mut Call<'_, '_>) -> HelperResult {
+    let (len, offset, flags) = (call.u32(1), call.u32(3), call.args[4]);
+    let source = dynptr(call, 2)?;
+    if source.data == 0 || flags != 0 {
+        return errno(Errno::EINVAL);
+    }
+    match source.part(offset, len) {
+        Ok(addr) => {
+            let data = call.machine.read_vec(addr, len as usize)?;
+            call.store(0, &data).map(|()| 0)
+        }
+        Err(e) => errno(e),
+    }
+}
+
+/// `bpf_dynptr_write(dst, offset, src, len, flags)`.
+pub(super) fn write(call: &mut Call<'_, '_>) -> HelperResult {
+    let (offset, len, flags) = (call.u32(1), call.u32(3), call.args[4]);
+    let target = dynptr(call, 0)?;
+    if target.data == 0 || !target.writable() || flags != 0 {
+        return errno(Errno::EINVAL);
+    }
+    match target.part(offset, len) {
+        Ok(addr) => {
+            let data = call.bytes(2, len as usize)?;
+            call.machine.write(addr, &data)?;
+            Ok(0)
+        }
+        Err(e) => errno(e),
+    }
+}
+
+/// `bpf_dynptr_data(ptr, offset, len)`: the address of a part, or null.
+pub(super) fn data(call: &mut Call<'_, '_>) -> HelperResult {
+    let (offset, len) = (call.u32(1), call.u32(2));
+    let source = dynptr(call, 0)?;
+    if !source.writable() {
+        return Ok(0);
+    }
+    Ok(source.part(offset, len).unwrap_or(0))
+}
+
+/// `bpf_ringbuf_reserve_dynptr(map, size, flags, ptr)`. The dynptr is null when there is no room.
+pub(super) fn ringbuf_reserve(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    let (size, flags) = (call.u32(1), call.args[2]);
+    call.machine.writable(call.args[3], 16)?;
+    let result = match (flags, size) {
+        (0, 0..=MAX_SIZE) => call.machine.reserve(&map, size.into()).ok_or(Errno::EINVAL),
+        (0, _) => Err(Errno::E2BIG),
+        _ => Err(Errno::EINVAL),
+    };
+    let made = result.map_or(Dynptr::NULL, |addr| Dynptr::new(addr, RINGBUF, size));
+    call.store(3, &made.to_bytes())?;
+    status(result.map(drop))
+}
+
+pub(super) fn ringbuf_submit(call: &mut Call<'_, '_>) -> HelperResult {
+    commit(call, false)
+}
+
+pub(super) fn ringbuf_discard(call: &mut Call<'_, '_>) -> HelperResult {
+    commit(call, true)
+}
+
+/// A null dynptr, of a reservation that failed, has nothing to give back.
+fn commit(call: &mut Call<'_, '_>, discard: bool) -> HelperResult {
+    let source = dynptr(call, 0)?;
+    if source.data != 0 && !call.machine.commit(source.data, call.args[1], discard) {
+        return Err(super::argument("the dynptr is of no reserved record"));
+    }
+    call.store(0, &Dynptr::NULL.to_bytes())?;
+    Ok(0)
+}

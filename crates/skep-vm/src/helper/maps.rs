@@ -1,0 +1,176 @@
+//! Helpers on maps.
+
+use std::sync::Arc;
+
+use skep_isa::uapi::MapType;
+
+use super::{Call, HelperResult, argument, errno, status};
+use crate::map::{Entry, Map, flags};
+use crate::{Errno, Reason};
+
+/// Keys and values up to this size are copied without an allocation.
+const SMALL: usize = 64;
+
+/// Copies a key out and hands it on.
+#[inline]
+fn with_key<T>(call: &mut Call<'_, '_>, map: &Map, f: impl FnOnce(&[u8]) -> T) -> Result<T, Reason> {
+    let len = map.spec().key_size as usize;
+    let mut small = [0; SMALL];
+    if len <= SMALL {
+        call.machine.read(call.args[1], &mut small[..len])?;
+        return Ok(f(&small[..len]));
+    }
+    Ok(f(&call.machine.read_vec(call.args[1], len)?))
+}
+
+/// The processor whose value is meant: only per-CPU maps need to ask.
+fn cpu_of(call: &mut Call<'_, '_>, map: &Map) -> u32 {
+    if map.spec().is_percpu() { call.machine.cpu() } else { 0 }
+}
+
+pub(super) fn lookup(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    if map.holds_maps() {
+        return lookup_inner(call, &map);
+    }
+    let cpu = cpu_of(call, &map);
+    Ok(with_key(call, &map, |key| map.value_addr(key, cpu))?.unwrap_or(0))
+}
+
+/// An inner map stays known to the run, and its values reachable, even when it is replaced meanwhile.
+fn lookup_inner(call: &mut Call<'_, '_>, outer: &Map) -> HelperResult {
+    let Some(inner) = with_key(call, outer, |key| outer.inner(key))? else { return Ok(0) };
+    let handle = inner.handle();
+    let machine = &mut *call.machine;
+    if !machine.inner_maps.iter().any(|map| Arc::ptr_eq(map, &inner)) {
+        inner.windows().into_iter().for_each(|window| machine.space.lend(window));
+        machine.inner_maps.push(inner);
+    }
+    Ok(handle)
+}
+
+pub(super) fn lookup_percpu(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    let cpu = call.u32(2);
+    if !map.spec().is_percpu() || cpu >= map.spec().cpus {
+        return Ok(0);
+    }
+    Ok(with_key(call, &map, |key| map.value_addr(key, cpu))?.unwrap_or(0))
+}
+
+pub(super) fn update(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    let cpu = cpu_of(call, &map);
+    let update_flags = call.args[3];
+    let len = map.spec().value_size as usize;
+    if map.spec().map_flags & flags::RDONLY_PROG != 0 {
+        return Err(argument(format!("map `{}` is read-only for programs", map.spec().name)));
+    }
+    let mut small = [0; SMALL];
+    let large;
+    let value = if len <= SMALL {
+        call.machine.read(call.args[2], &mut small[..len])?;
+        &small[..len]
+    } else {
+        large = call.bytes(2, len)?;
+        &large[..]
+    };
+    status(with_key(call, &map, |key| map.elements().put(key, value, update_flags, cpu))?)
+}
+
+pub(super) fn delete(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    if map.spec().map_flags & flags::RDONLY_PROG != 0 {
+        return Err(argument(format!("map `{}` is read-only for programs", map.spec().name)));
+    }
+    status(with_key(call, &map, |key| map.elements().delete(key))?)
+}
+
+pub(super) fn push(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    let value = call.bytes(1, map.spec().value_size as usize)?;
+    status(map.elements().push(&value, call.args[2]))
+}
+
+pub(super) fn pop(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    let mut value = vec![0; map.spec().value_size as usize];
+    call.machine.writable(call.args[1], value.len() as u64)?;
+    let result = map.elements().pop(&mut value);
+    call.store(1, &value)?;
+    status(result)
+}
+
+/// Of a bloom filter, the value is what is looked for.
+pub(super) fn peek(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    let len = map.spec().value_size as usize;
+    if map.map_type() == MapType::BLOOM_FILTER {
+        let mut value = call.bytes(1, len)?;
+        return status(map.elements().peek(&mut value));
+    }
+    let mut value = vec![0; len];
+    call.machine.writable(call.args[1], len as u64)?;
+    let result = map.elements().peek(&mut value);
+    call.store(1, &value)?;
+    status(result)
+}
+
+/// Calls a function with map, key, value and a context for each element until it answers something else than 0; answers
+/// the number of elements.
+pub(super) fn for_each(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    let function = call.function(1)?;
+    let [handle, _, context, flags, _] = call.args;
+    if flags != 0 {
+        return errno(Errno::EINVAL);
+    }
+    let cpu = call.machine.cpu();
+    let mut entries = Vec::new();
+    let mut elements = 0;
+    for part in 0.. {
+        match map.elements().walk(part, cpu, &mut entries) {
+            Some(true) => {}
+            Some(false) => break,
+            None => return Err(argument(format!("a map of type `{}` cannot be walked", map.map_type()))),
+        }
+        for entry in entries.drain(..) {
+            elements += 1;
+            let (key, value) = match entry {
+                Entry::Keyed { key, value } => (key, value),
+                Entry::Indexed { index, value } => (call.machine.space.lend_index(index), value),
+            };
+            if call.callback(function, [handle, key, value, context, 0])? != 0 {
+                return Ok(elements);
+            }
+        }
+    }
+    Ok(elements)
+}
+
+/// Makes the element if it is not there (`BPF_LOCAL_STORAGE_GET_F_CREATE`).
+const CREATE: u64 = 1;
+
+pub(super) fn task_storage_get(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    let [_, task, init, flags, _] = call.args;
+    let storage = map.task_storage().ok_or_else(|| argument("the map is no task storage"))?;
+    if flags & !CREATE != 0 || task == 0 {
+        return Ok(0);
+    }
+    if let Some(addr) = storage.find(task) {
+        return Ok(addr);
+    }
+    if flags & CREATE == 0 {
+        return Ok(0);
+    }
+    let len = map.spec().value_size as usize;
+    let value = if init == 0 { vec![0; len] } else { call.bytes(2, len)? };
+    Ok(storage.create(task, &value).unwrap_or(0))
+}
+
+pub(super) fn task_storage_delete(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    let storage = map.task_storage().ok_or_else(|| argument("the map is no task storage"))?;
+    status(storage.remove(call.args[1]))
+}

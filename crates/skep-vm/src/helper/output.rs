@@ -1,0 +1,85 @@
+//! Helpers that hand records to user space, and take them from there.
+
+use super::{Call, HelperResult, argument, errno, status};
+use crate::Errno;
+use crate::map::ring::{FORCE_WAKEUP, NO_WAKEUP};
+
+/// `bpf_perf_event_output(ctx, map, flags, data, size)`.
+pub(super) fn perf_event_output(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(1)?;
+    let flags = call.args[2];
+    let data = call.bytes(3, call.args[4] as usize)?;
+    let cpu = call.machine.cpu();
+    let perf = map.perf().ok_or_else(|| argument("the map is no perf event array"))?;
+    status(perf.output(flags, cpu, &data))
+}
+
+pub(super) fn ringbuf_output(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    let data = call.bytes(1, call.args[2] as usize)?;
+    let ring = map.ring().ok_or_else(|| argument("the map is no ring buffer"))?;
+    status(ring.output(&data, call.args[3]))
+}
+
+pub(super) fn ringbuf_reserve(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    let [_, size, flags, ..] = call.args;
+    if flags != 0 {
+        return Ok(0);
+    }
+    Ok(call.machine.reserve(&map, size).unwrap_or(0))
+}
+
+pub(super) fn ringbuf_submit(call: &mut Call<'_, '_>) -> HelperResult {
+    commit(call, false)
+}
+
+pub(super) fn ringbuf_discard(call: &mut Call<'_, '_>) -> HelperResult {
+    commit(call, true)
+}
+
+fn commit(call: &mut Call<'_, '_>, discard: bool) -> HelperResult {
+    let [addr, flags, ..] = call.args;
+    if call.machine.commit(addr, flags, discard) {
+        return Ok(0);
+    }
+    Err(argument(format!("{addr:#x} is no reserved record")))
+}
+
+pub(super) fn ringbuf_query(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    let ring = map.ring().ok_or_else(|| argument("the map is no ring buffer"))?;
+    Ok(ring.query(call.args[1]))
+}
+
+/// Calls a function with a dynptr and a context for each record from user space, until it answers 1 or there is none left.
+/// Answers the number of records.
+pub(super) fn user_ringbuf_drain(call: &mut Call<'_, '_>) -> HelperResult {
+    /// What one call takes at most (`BPF_MAX_USER_RINGBUF_SAMPLES`).
+    const MAX_RECORDS: u64 = 128 * 1024;
+
+    let map = call.map(0)?;
+    let function = call.function(1)?;
+    let [_, _, context, flags, _] = call.args;
+    if flags & !(NO_WAKEUP | FORCE_WAKEUP) != 0 {
+        return errno(Errno::EINVAL);
+    }
+    let ring = map.user_ring().ok_or_else(|| argument("the map is no user ring buffer"))?;
+    let Some(draining) = ring.begin_drain() else { return errno(Errno::EBUSY) };
+    let mut records = 0;
+    while records < MAX_RECORDS {
+        let Some(sample) = draining.next() else { break };
+        let window = draining.window(sample);
+        let data = window.start();
+        call.machine.space.lend(window);
+        let dynptr = call.machine.space.lend_dynptr(super::dynptr::read_only(data, sample.len));
+        let answer = call.callback(function, [dynptr, context, 0, 0, 0]);
+        call.machine.space.take_back(data);
+        draining.release(sample);
+        records += 1;
+        if answer? != 0 {
+            break;
+        }
+    }
+    Ok(records)
+}

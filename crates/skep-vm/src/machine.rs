@@ -1,0 +1,164 @@
+//! One run: the memory it may reach, the world it asks, and what it holds and must give back.
+
+use std::sync::Arc;
+
+use crate::env::KERNEL_HALF;
+use crate::map::{Map, Reservation};
+use crate::memory::{Denied, Space, Stack, Window, Word};
+use crate::program::{Input, Program};
+use crate::{Env, Errno, Fault, Reason};
+
+/// State of a run, shared by the functions and programs that take part in it.
+pub(crate) struct Machine<'a> {
+    pub(crate) space: Space<'a>,
+    pub(crate) env: &'a mut (dyn Env + 'a),
+    /// Instructions left.
+    pub(crate) budget: u64,
+    /// Tail calls made.
+    pub(crate) tail_calls: u32,
+    /// Inner maps that the program has looked up; held to the end of the run, as RCU would.
+    pub(crate) inner_maps: Vec<Arc<Map>>,
+    /// Ring buffer records not yet submitted, by the address that the program knows.
+    pub(crate) reservations: Vec<(u64, Arc<Map>, Reservation)>,
+    /// Addresses of spin locks held.
+    pub(crate) locks: Vec<u64>,
+}
+
+impl<'a> Machine<'a> {
+    /// Runs a program from its first instruction, and gives back what it forgot to.
+    pub(crate) fn run(
+        program: &'a Program,
+        input: Input<'a>,
+        stack: &'a mut Stack,
+        env: &'a mut dyn Env,
+    ) -> Result<u64, Fault> {
+        let mut machine = Machine {
+            space: Space::new(stack, program.windows(), input.ctx),
+            env,
+            budget: program.info().budget,
+            tail_calls: 0,
+            inner_maps: Vec::new(),
+            reservations: Vec::new(),
+            locks: Vec::new(),
+        };
+        if let Some(packet) = input.packet {
+            machine.space.set_packet(packet);
+        }
+        let [r2, r3, r4, r5] = input.args;
+        let result = machine.execute(program, 0, [machine.space.context(), r2, r3, r4, r5]);
+        machine.clean_up();
+        result
+    }
+
+    /// A verified program holds nothing at its end; one that was stopped may.
+    fn clean_up(&mut self) {
+        for (_, map, record) in self.reservations.drain(..) {
+            if let Some(ring) = map.ring() {
+                ring.commit(record, 0, true);
+            }
+        }
+        for lock in std::mem::take(&mut self.locks) {
+            // The lock was reachable when it was taken, and values stay mapped.
+            let _ = self.space.store::<u32>(0, lock, 0);
+        }
+    }
+
+    /// Loads from kernel memory, which only the world can read. What cannot be read is zero, as the kernel's exception
+    /// table makes it; but only in the kernel's half, because elsewhere it is a mistake worth knowing.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn load_elsewhere<T: Word>(&mut self, addr: u64) -> Result<T, Reason> {
+        let mut bytes = [0; 8];
+        let size = T::BYTES as usize;
+        match self.env.read_kernel(addr, &mut bytes[..size]) {
+            Ok(()) => Ok(T::from_bytes(bytes)),
+            Err(_) if addr >= KERNEL_HALF => Ok(T::cut(0)),
+            Err(_) => Err(Reason::Load { addr, size: T::BYTES }),
+        }
+    }
+
+    /// Copies out what a program points a helper at: its own memory, or kernel memory that it may read.
+    pub(crate) fn read(&mut self, addr: u64, out: &mut [u8]) -> Result<(), Reason> {
+        if self.space.read(addr, out).is_ok() {
+            return Ok(());
+        }
+        let size = out.len() as u64;
+        self.env.read_kernel(addr, out).map_err(|_| Reason::Load { addr, size })
+    }
+
+    /// Copies `len` bytes out into a buffer of its own.
+    pub(crate) fn read_vec(&mut self, addr: u64, len: usize) -> Result<Vec<u8>, Reason> {
+        // The check comes first, so that a wild length costs no memory.
+        let reachable = self.space.reachable(addr, len as u64, false).is_ok();
+        if !reachable && len > 1 << 16 {
+            return Err(Reason::Load { addr, size: len as u64 });
+        }
+        let mut out = vec![0; len];
+        self.read(addr, &mut out)?;
+        Ok(out)
+    }
+
+    /// Reads a string up to its NUL (not included) or `max` bytes.
+    pub(crate) fn read_str(&mut self, addr: u64, max: usize) -> Result<Vec<u8>, Reason> {
+        let mut out = Vec::new();
+        while out.len() < max {
+            let mut byte = [0];
+            self.read(addr + out.len() as u64, &mut byte)?;
+            if byte[0] == 0 {
+                break;
+            }
+            out.push(byte[0]);
+        }
+        Ok(out)
+    }
+
+    /// Copies in where a program points a helper to.
+    pub(crate) fn write(&mut self, addr: u64, data: &[u8]) -> Result<(), Reason> {
+        self.space.write(addr, data).map_err(|Denied| Reason::Store { addr, size: data.len() as u64 })
+    }
+
+    /// Checks that a helper may write there, before it does anything.
+    pub(crate) fn writable(&mut self, addr: u64, size: u64) -> Result<(), Reason> {
+        self.space.reachable(addr, size, true).map_err(|Denied| Reason::Store { addr, size })
+    }
+
+    /// Reserves a record and lends it to the program; answers its address.
+    pub(crate) fn reserve(&mut self, map: &Arc<Map>, len: u64) -> Option<u64> {
+        let ring = map.ring()?;
+        let record = ring.reserve(len)?;
+        let window: Window = ring.window(record);
+        let addr = window.start();
+        self.space.lend(window);
+        self.reservations.push((addr, Arc::clone(map), record));
+        Some(addr)
+    }
+
+    /// Submits or discards a record; false when there is none of this address.
+    pub(crate) fn commit(&mut self, addr: u64, flags: u64, discard: bool) -> bool {
+        let Some(n) = self.reservations.iter().position(|(known, ..)| *known == addr) else { return false };
+        let (addr, map, record) = self.reservations.swap_remove(n);
+        self.space.take_back(addr);
+        if let Some(ring) = map.ring() {
+            ring.commit(record, flags, discard);
+        }
+        true
+    }
+
+    /// The processor of this event; numbers out of range come round.
+    pub(crate) fn cpu(&mut self) -> u32 {
+        self.env.cpu() % crate::clock::possible_cpus().max(1)
+    }
+
+    /// Packet bytes for `LD_ABS`, in the order of the network; `None` when the packet is too short.
+    pub(crate) fn load_packet(&mut self, off: i64, size: usize) -> Result<Option<u64>, Reason> {
+        let mut bytes = [0; 8];
+        match self.env.load_packet(off, &mut bytes[8 - size..]) {
+            Ok(()) => Ok(Some(u64::from_be_bytes(bytes))),
+            Err(Errno::EOPNOTSUPP) => {
+                let what = "loads from a packet (`LD_ABS` or `LD_IND`), which this hook does not have";
+                Err(Reason::Unsupported(what.to_owned()))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Maps whose elements are programs or maps (`kernel/bpf/arraymap.c`, `kernel/bpf/map_in_map.c`).
+//!
+//! bpf(2) passes descriptors, which only the runtime knows; it hands in the objects themselves. Reading gives an id.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use skep_isa::uapi::MapType;
+
+use super::array::next_index;
+use super::{BatchCursor, Elements, Map, MapSpec, flags, update};
+use crate::Errno;
+use crate::program::Program;
+
+/// Programs for tail calls, by index.
+pub struct ProgArray {
+    programs: RwLock<BTreeMap<u32, Arc<Program>>>,
+    max_entries: u32,
+}
+
+impl ProgArray {
+    pub(super) fn new(spec: &MapSpec) -> Self {
+        Self { programs: RwLock::default(), max_entries: spec.max_entries }
+    }
+
+    pub(super) fn set(&self, index: u32, program: Arc<Program>, flags: u64) -> Result<(), Errno> {
+        if flags != update::ANY {
+            return Err(Errno::EINVAL);
+        }
+        if index >= self.max_entries {
+            return Err(Errno::E2BIG);
+        }
+        write(&self.programs).insert(index, program);
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, index: u32) -> Option<Arc<Program>> {
+        read(&self.programs).get(&index).cloned()
+    }
+}
+
+impl Elements for ProgArray {
+    fn delete(&self, key: &[u8]) -> Result<(), Errno> {
+        let index = index_below(key, self.max_entries).ok_or(Errno::E2BIG)?;
+        write(&self.programs).remove(&index).map(drop).ok_or(Errno::ENOENT)
+    }
+
+    fn read(&self, key: &[u8], value: &mut [u8], _flags: u64) -> Result<(), Errno> {
+        let index = index_below(key, self.max_entries).ok_or(Errno::ENOENT)?;
+        let id = read(&self.programs).get(&index).map(|program| program.info().id);
+        value.copy_from_slice(&id.ok_or(Errno::ENOENT)?.to_ne_bytes());
+        Ok(())
+    }
+
+    fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
+        next_index(key, self.max_entries, next)
+    }
+}
+
+/// Maps by index.
+pub(super) struct ArrayOfMaps {
+    maps: RwLock<BTreeMap<u32, Arc<Map>>>,
+    max_entries: u32,
+}
+
+impl ArrayOfMaps {
+    pub(super) fn new(spec: &MapSpec) -> Self {
+        Self { maps: RwLock::default(), max_entries: spec.max_entries }
+    }
+
+    pub(super) fn set(&self, key: &[u8], inner: Arc<Map>, flags: u64) -> Result<(), Errno> {
+        if flags != update::ANY {
+            return Err(Errno::EINVAL);
+        }
+        let index = index_below(key, self.max_entries).ok_or(Errno::E2BIG)?;
+        write(&self.maps).insert(index, inner);
+        Ok(())
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<Arc<Map>> {
+        read(&self.maps).get(&index_below(key, self.max_entries)?).cloned()
+    }
+}
+
+impl Elements for ArrayOfMaps {
+    fn delete(&self, key: &[u8]) -> Result<(), Errno> {
+        let index = index_below(key, self.max_entries).ok_or(Errno::E2BIG)?;
+        write(&self.maps).remove(&index).map(drop).ok_or(Errno::ENOENT)
+    }
+
+    fn read(&self, key: &[u8], value: &mut [u8], _flags: u64) -> Result<(), Errno> {
+        value.copy_from_slice(&self.get(key).ok_or(Errno::ENOENT)?.spec().id.to_ne_bytes());
+        Ok(())
+    }
+
+    fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
+        next_index(key, self.max_entries, next)
+    }
+
+    fn batch_cursor(&self) -> BatchCursor {
+        BatchCursor::Key { delete: false }
+    }
+}
+
+/// Maps by key.
+pub(super) struct HashOfMaps {
+    maps: RwLock<BTreeMap<Box<[u8]>, Arc<Map>>>,
+    max_entries: usize,
+}
+
+impl HashOfMaps {
+    pub(super) fn new(spec: &MapSpec) -> Self {
+        Self { maps: RwLock::default(), max_entries: spec.max_entries as usize }
+    }
+
+    pub(super) fn set(&self, key: &[u8], inner: Arc<Map>, flags: u64) -> Result<(), Errno> {
+        let mut maps = write(&self.maps);
+        match (flags, maps.contains_key(key)) {
+            (update::NOEXIST, true) => Err(Errno::EEXIST),
+            (update::EXIST, false) => Err(Errno::ENOENT),
+            (update::ANY | update::NOEXIST, false) if maps.len() == self.max_entries => Err(Errno::E2BIG),
+            (update::ANY | update::NOEXIST | update::EXIST, _) => {
+                maps.insert(key.into(), inner);
+                Ok(())
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<Arc<Map>> {
+        read(&self.maps).get(key).cloned()
+    }
+}
+
+impl Elements for HashOfMaps {
+    fn delete(&self, key: &[u8]) -> Result<(), Errno> {
+        write(&self.maps).remove(key).map(drop).ok_or(Errno::ENOENT)
+    }
+
+    fn read(&self, key: &[u8], value: &mut [u8], _flags: u64) -> Result<(), Errno> {
+        value.copy_from_slice(&self.get(key).ok_or(Errno::ENOENT)?.spec().id.to_ne_bytes());
+        Ok(())
+    }
+
+    fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
+        let maps = read(&self.maps);
+        let following = match key.filter(|key| maps.contains_key(*key)) {
+            Some(key) => maps.keys().find(|other| &***other > key),
+            None => maps.keys().next(),
+        };
+        next.copy_from_slice(following.ok_or(Errno::ENOENT)?);
+        Ok(())
+    }
+
+    fn batch_cursor(&self) -> BatchCursor {
+        BatchCursor::Key { delete: true }
+    }
+}
+
+/// May a map take the template's place (`bpf_map_meta_equal`)? Arrays must have its length too, unless they say otherwise.
+pub(super) fn fits(template: &Map, map: &Map) -> bool {
+    let (t, m) = (template.spec(), map.spec());
+    let same_length = match t.map_type {
+        MapType::ARRAY | MapType::PERCPU_ARRAY => {
+            t.map_flags & flags::INNER_MAP != 0 || t.max_entries == m.max_entries
+        }
+        _ => true,
+    };
+    let shape = |spec: &MapSpec| (spec.map_type, spec.key_size, spec.value_size, spec.map_flags);
+    same_length && shape(t) == shape(m)
+}
+
+fn index_below(key: &[u8], max_entries: u32) -> Option<u32> {
+    Some(u32::from_ne_bytes(*key.first_chunk()?)).filter(|index| *index < max_entries)
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

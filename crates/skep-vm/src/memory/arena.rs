@@ -1,0 +1,138 @@
+//! Memory of maps: anonymous mappings that read as zero and cost only where they are touched.
+
+use std::ffi::c_void;
+use std::os::fd::OwnedFd;
+use std::ptr;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+
+use super::raw::{self, Word};
+use crate::Errno;
+
+/// A mapping of zeroed memory, shared between programs, maps and their readers.
+///
+/// Its safe methods check their offsets and panic outside of it: offsets are computed by this crate, never taken from
+/// programs.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    base: u64,
+    len: usize,
+}
+
+/// Where the next mapping should go. Arenas keep away from where the kernel puts programs and their libraries, so an
+/// address of a traced process is not mistaken for one of ours (`bpf_probe_read` takes either). It is a hint only.
+static NEXT_HINT: AtomicUsize = AtomicUsize::new(0x1000_0000_0000);
+
+fn hint(len: usize) -> *mut c_void {
+    let step = len.next_multiple_of(1 << 16) + (1 << 16);
+    ptr::without_provenance_mut(NEXT_HINT.fetch_add(step, Ordering::Relaxed))
+}
+
+impl Arena {
+    /// Bytes of a page here.
+    pub(crate) fn page_bytes() -> usize {
+        rustix::param::page_size()
+    }
+
+    /// Maps `len` bytes of zeros.
+    pub(crate) fn new(len: usize) -> Result<Self, Errno> {
+        let len = len.max(1).checked_next_multiple_of(Self::page_bytes()).ok_or(Errno::ENOMEM)?;
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a new private mapping, placed by the kernel, aliases nothing.
+        let base = unsafe { mmap_anonymous(hint(len), len, prot, flags) }?;
+        Ok(Self { base: base.expose_provenance() as u64, len })
+    }
+
+    /// Maps `len` bytes (a multiple of the page size) twice in a row, so that a record that wraps around the end of a ring
+    /// buffer is contiguous.
+    pub(crate) fn mirrored(len: usize) -> Result<Self, Errno> {
+        let whole = Self::new(len.checked_mul(2).ok_or(Errno::ENOMEM)?)?;
+        let memory = memfd_create("skep-ring", MemfdFlags::CLOEXEC)?;
+        ftruncate(&memory, len as u64)?;
+        whole.map_over(0, len, &memory)?;
+        whole.map_over(len, len, &memory)?;
+        Ok(whole)
+    }
+
+    /// Replaces pages of this mapping, which nobody uses yet, by those of a file.
+    fn map_over(&self, off: usize, len: usize, memory: &OwnedFd) -> Result<(), Errno> {
+        let at = ptr::with_exposed_provenance_mut(self.base as usize + off);
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::SHARED | MapFlags::FIXED;
+        // SAFETY: the range lies in our own mapping, which stays one mapping for `munmap`.
+        unsafe { mmap(at, len, prot, flags, memory, 0) }?;
+        Ok(())
+    }
+
+    /// Address of the first byte.
+    pub(crate) fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Bytes mapped: what was asked for, rounded up to pages.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The address of `off`, after checking that `len` bytes are there.
+    #[inline]
+    fn at(&self, off: usize, len: usize) -> u64 {
+        assert!(off <= self.len && len <= self.len - off, "invariant: offset inside the arena");
+        self.base + off as u64
+    }
+
+    /// Copies out.
+    pub(crate) fn read(&self, off: usize, out: &mut [u8]) {
+        // SAFETY: the range was checked; arenas are accessed atomically only.
+        unsafe { raw::copy_out(self.at(off, out.len()), out) }
+    }
+
+    /// Copies in.
+    pub(crate) fn write(&self, off: usize, data: &[u8]) {
+        // SAFETY: the range was checked; arenas are accessed atomically only.
+        unsafe { raw::copy_in(self.at(off, data.len()), data) }
+    }
+
+    /// Writes zeros.
+    pub(crate) fn zero(&self, off: usize, len: usize) {
+        for part in (off..off + len).step_by(ZEROS.len()) {
+            self.write(part, &ZEROS[..ZEROS.len().min(off + len - part)]);
+        }
+    }
+
+    /// Are these the bytes at `off`?
+    pub(crate) fn equals(&self, off: usize, bytes: &[u8]) -> bool {
+        let start = self.at(off, bytes.len());
+        let (words, tail) = bytes.as_chunks::<8>();
+        let same_words = words.iter().zip((start..).step_by(8)).all(|(word, at)| {
+            // SAFETY: the range was checked; arenas are accessed atomically only.
+            unsafe { u64::load(at) == u64::from_ne_bytes(*word) }
+        });
+        let tail_start = start + (words.len() * 8) as u64;
+        // SAFETY: the range was checked; arenas are accessed atomically only.
+        same_words && tail.iter().zip(tail_start..).all(|(byte, at)| unsafe { u8::load(at) } == *byte)
+    }
+
+    /// Four bytes as a shared cell; `off` is a multiple of four.
+    #[inline]
+    pub(crate) fn u32(&self, off: usize) -> &AtomicU32 {
+        let at = ptr::with_exposed_provenance_mut::<u32>(self.at(off, 4) as usize);
+        assert!(at.is_aligned(), "invariant: cells are aligned");
+        // SAFETY: in bounds and aligned; lives as long as the arena; arenas are accessed atomically only.
+        unsafe { AtomicU32::from_ptr(at) }
+    }
+}
+
+static ZEROS: [u8; 4096] = [0; 4096];
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        let at = ptr::with_exposed_provenance_mut(self.base as usize);
+        // SAFETY: it is our mapping, and whoever could use it holds a reference to this arena.
+        // An error would mean that the range was not mapped; there is nothing to do about that.
+        let _ = unsafe { munmap(at, self.len) };
+    }
+}

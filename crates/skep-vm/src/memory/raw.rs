@@ -1,0 +1,214 @@
+//! Loads, stores and copies that may race: atomic, relaxed, of any alignment.
+
+use std::ptr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+/// A read-modify-write operation of an atomic instruction; all of them answer the old value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rmw {
+    Add,
+    Or,
+    And,
+    Xor,
+    Xchg,
+    /// Stores the operand if memory holds this.
+    Cmpxchg(u64),
+}
+
+/// An unsigned integer that programs load and store.
+pub(crate) trait Word: Copy + 'static {
+    /// Bytes it takes.
+    const BYTES: u64;
+
+    /// Reads it.
+    ///
+    /// # Safety
+    /// `BYTES` bytes from `addr` on are mapped, readable, initialised, and only accessed atomically by other threads.
+    unsafe fn load(addr: u64) -> Self;
+
+    /// Writes it.
+    ///
+    /// # Safety
+    /// As for `load`, and writable.
+    unsafe fn store(self, addr: u64);
+
+    /// Reads, modifies and writes it as one step; answers what was there.
+    ///
+    /// # Safety
+    /// As for `store`.
+    unsafe fn rmw(self, addr: u64, op: Rmw) -> Self;
+
+    /// Zero-extends.
+    fn widen(self) -> u64;
+
+    /// Sign-extends.
+    fn widen_signed(self) -> u64;
+
+    /// Keeps the low bits.
+    fn cut(value: u64) -> Self;
+
+    /// Reads it from the first bytes.
+    fn from_bytes(bytes: [u8; 8]) -> Self;
+}
+
+/// Serialises the rare read-modify-write operations on misaligned addresses, which no atomic type can do.
+static MISALIGNED: Mutex<()> = Mutex::new(());
+
+fn apply(old: u64, operand: u64, op: Rmw) -> u64 {
+    match op {
+        Rmw::Add => old.wrapping_add(operand),
+        Rmw::Or => old | operand,
+        Rmw::And => old & operand,
+        Rmw::Xor => old ^ operand,
+        Rmw::Xchg => operand,
+        Rmw::Cmpxchg(expected) if expected == old => operand,
+        Rmw::Cmpxchg(_) => old,
+    }
+}
+
+macro_rules! word {
+    ($ty:ident, $signed:ident, $atomic:ident) => {
+        impl Word for $ty {
+            const BYTES: u64 = size_of::<$ty>() as u64;
+
+            #[inline(always)]
+            unsafe fn load(addr: u64) -> Self {
+                let at = ptr::with_exposed_provenance_mut::<$ty>(addr as usize);
+                if at.is_aligned() {
+                    // SAFETY: the caller vouches for the bytes; alignment has just been checked.
+                    return unsafe { $atomic::from_ptr(at) }.load(Ordering::Relaxed);
+                }
+                let mut bytes = [0; size_of::<$ty>()];
+                // SAFETY: the caller vouches for the bytes.
+                unsafe { copy_out(addr, &mut bytes) };
+                <$ty>::from_ne_bytes(bytes)
+            }
+
+            #[inline(always)]
+            unsafe fn store(self, addr: u64) {
+                let at = ptr::with_exposed_provenance_mut::<$ty>(addr as usize);
+                if at.is_aligned() {
+                    // SAFETY: the caller vouches for the bytes; alignment has just been checked.
+                    unsafe { $atomic::from_ptr(at) }.store(self, Ordering::Relaxed);
+                } else {
+                    // SAFETY: the caller vouches for the bytes.
+                    unsafe { copy_in(addr, &self.to_ne_bytes()) };
+                }
+            }
+
+            unsafe fn rmw(self, addr: u64, op: Rmw) -> Self {
+                let at = ptr::with_exposed_provenance_mut::<$ty>(addr as usize);
+                if !at.is_aligned() {
+                    let _one_at_a_time = MISALIGNED.lock().unwrap_or_else(|e| e.into_inner());
+                    // SAFETY: the caller vouches for the bytes.
+                    let old = unsafe { Self::load(addr) };
+                    // SAFETY: the caller vouches for the bytes.
+                    unsafe { Self::cut(apply(old.widen(), self.widen(), op)).store(addr) };
+                    return old;
+                }
+                // SAFETY: the caller vouches for the bytes; alignment has just been checked.
+                let cell = unsafe { $atomic::from_ptr(at) };
+                match op {
+                    Rmw::Add => cell.fetch_add(self, Ordering::SeqCst),
+                    Rmw::Or => cell.fetch_or(self, Ordering::SeqCst),
+                    Rmw::And => cell.fetch_and(self, Ordering::SeqCst),
+                    Rmw::Xor => cell.fetch_xor(self, Ordering::SeqCst),
+                    Rmw::Xchg => cell.swap(self, Ordering::SeqCst),
+                    Rmw::Cmpxchg(expected) => {
+                        let expected = Self::cut(expected);
+                        let (ok, fail) = (Ordering::SeqCst, Ordering::SeqCst);
+                        cell.compare_exchange(expected, self, ok, fail).unwrap_or_else(|old| old)
+                    }
+                }
+            }
+
+            #[inline(always)]
+            fn widen(self) -> u64 {
+                self.into()
+            }
+
+            #[inline(always)]
+            fn widen_signed(self) -> u64 {
+                self as $signed as i64 as u64
+            }
+
+            #[inline(always)]
+            fn cut(value: u64) -> Self {
+                value as $ty
+            }
+
+            fn from_bytes(bytes: [u8; 8]) -> Self {
+                let mut own = [0; size_of::<$ty>()];
+                own.copy_from_slice(&bytes[..size_of::<$ty>()]);
+                <$ty>::from_ne_bytes(own)
+            }
+        }
+    };
+}
+
+word!(u8, i8, AtomicU8);
+word!(u16, i16, AtomicU16);
+word!(u32, i32, AtomicU32);
+word!(u64, i64, AtomicU64);
+
+/// Copies from memory that may change meanwhile.
+///
+/// # Safety
+/// `out.len()` bytes from `addr` on are mapped, readable, initialised, and only accessed atomically by other threads.
+pub(super) unsafe fn copy_out(addr: u64, out: &mut [u8]) {
+    let mut at = addr;
+    let mut rest = out;
+    while !at.is_multiple_of(8) && !rest.is_empty() {
+        // SAFETY: `at` is inside the range that the caller vouches for.
+        rest[0] = unsafe { byte(at) }.load(Ordering::Relaxed);
+        at += 1;
+        rest = &mut rest[1..];
+    }
+    let (words, tail) = rest.as_chunks_mut::<8>();
+    for word in words {
+        // SAFETY: `at` is aligned and eight bytes of the caller's range are left.
+        *word = unsafe { u64::load(at) }.to_ne_bytes();
+        at += 8;
+    }
+    for slot in tail {
+        // SAFETY: `at` is inside the range that the caller vouches for.
+        *slot = unsafe { byte(at) }.load(Ordering::Relaxed);
+        at += 1;
+    }
+}
+
+/// Copies to memory that others may read meanwhile.
+///
+/// # Safety
+/// As for [`copy_out`], and writable.
+pub(super) unsafe fn copy_in(addr: u64, data: &[u8]) {
+    let mut at = addr;
+    let mut rest = data;
+    while !at.is_multiple_of(8) && !rest.is_empty() {
+        // SAFETY: `at` is inside the range that the caller vouches for.
+        unsafe { byte(at) }.store(rest[0], Ordering::Relaxed);
+        at += 1;
+        rest = &rest[1..];
+    }
+    let (words, tail) = rest.as_chunks::<8>();
+    for word in words {
+        // SAFETY: `at` is aligned and eight bytes of the caller's range are left.
+        unsafe { u64::from_ne_bytes(*word).store(at) };
+        at += 8;
+    }
+    for value in tail {
+        // SAFETY: `at` is inside the range that the caller vouches for.
+        unsafe { byte(at) }.store(*value, Ordering::Relaxed);
+        at += 1;
+    }
+}
+
+/// One byte as a shared cell.
+///
+/// # Safety
+/// The byte is mapped, initialised and only accessed atomically by other threads while the reference is used.
+unsafe fn byte<'a>(addr: u64) -> &'a AtomicU8 {
+    // SAFETY: the caller vouches for the byte; bytes are always aligned.
+    unsafe { AtomicU8::from_ptr(ptr::with_exposed_provenance_mut(addr as usize)) }
+}

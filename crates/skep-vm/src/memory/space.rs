@@ -1,0 +1,359 @@
+//! What one run of a program may reach, and the check of every access against it.
+//!
+//! An access is allowed when it lies within one *cell*: a stack frame, the context, one map value, one ring buffer record.
+//! The cell that an access through a register found last is remembered for that register, so the next one costs two
+//! comparisons. Whatever takes a cell away (a function's return, a submitted record) forgets all remembered cells.
+
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+use super::arena::Arena;
+use super::raw::{self, Rmw, Word};
+
+/// Bytes of one function's stack (`MAX_BPF_STACK`).
+pub(crate) const FRAME_BYTES: u64 = 512;
+
+/// Functions that may be active at a time (`MAX_CALL_FRAMES`).
+pub(crate) const MAX_FRAMES: usize = 8;
+
+const STACK_BYTES: usize = FRAME_BYTES as usize * MAX_FRAMES;
+
+/// Room for what helpers lend to callbacks, one cell for each active function: an index, a dynptr.
+const SCRATCH_BYTES: u64 = 16;
+
+const SCRATCH_ROOM: usize = SCRATCH_BYTES as usize * (MAX_FRAMES + 1);
+
+/// Room for the frames of one run, and above them for what helpers lend to callbacks. A frame is cleared when it is
+/// entered; the rest is not looked at before it is written.
+#[repr(C, align(16))]
+pub(crate) struct Stack(MaybeUninit<[u8; STACK_BYTES + SCRATCH_ROOM]>);
+
+impl Stack {
+    /// Untouched memory: nothing is readable until a frame is entered.
+    pub(crate) fn new() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+}
+
+/// The access is outside of everything that the program may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Denied;
+
+/// Cells of equal shape, one after another.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cells {
+    start: u64,
+    len: u64,
+    /// From one cell to the next.
+    stride: u64,
+    /// Accessible bytes of each.
+    bytes: u64,
+    writable: bool,
+}
+
+impl Cells {
+    fn one(start: u64, len: u64, writable: bool) -> Self {
+        Self { start, len, stride: len.max(1), bytes: len, writable }
+    }
+
+    /// The cell that holds this access entirely.
+    fn find(&self, addr: u64, size: u64, write: bool) -> Option<Cell> {
+        let off = addr.wrapping_sub(self.start);
+        if off >= self.len || (write && !self.writable) {
+            return None;
+        }
+        let start = off - off % self.stride;
+        let cell = Cell {
+            start: self.start + start,
+            readable: self.bytes,
+            writable: if self.writable { self.bytes } else { 0 },
+        };
+        cell.holds(addr, size, self.bytes).then_some(cell)
+    }
+}
+
+/// One cell, remembered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cell {
+    start: u64,
+    /// Bytes that may be read; 0 when nothing is remembered.
+    readable: u64,
+    /// Bytes that may be written.
+    writable: u64,
+}
+
+impl Cell {
+    #[inline(always)]
+    fn holds(&self, addr: u64, size: u64, bytes: u64) -> bool {
+        let off = addr.wrapping_sub(self.start);
+        off < bytes && bytes - off >= size
+    }
+}
+
+/// A part of an arena that programs may reach; keeps the arena alive.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    cells: Cells,
+    _arena: Arc<Arena>,
+}
+
+impl Window {
+    /// `count` cells from `off` on, of which `bytes` each are accessible.
+    pub(crate) fn cells(arena: &Arc<Arena>, off: usize, count: usize, stride: usize, bytes: usize) -> Self {
+        let len = count.checked_mul(stride).expect("invariant: an arena's size fits");
+        assert!(
+            bytes <= stride && off <= arena.len() && len <= arena.len() - off,
+            "invariant: inside the arena"
+        );
+        let (stride, bytes) = (stride.max(1) as u64, bytes as u64);
+        let cells =
+            Cells { start: arena.base() + off as u64, len: len as u64, stride, bytes, writable: true };
+        Self { cells, _arena: Arc::clone(arena) }
+    }
+
+    /// The same, not writable by programs.
+    pub(crate) fn read_only(mut self) -> Self {
+        self.cells.writable = false;
+        self
+    }
+
+    /// Address of its first byte.
+    pub(crate) fn start(&self) -> u64 {
+        self.cells.start
+    }
+}
+
+/// The windows that a program has all the time, ordered by address.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Windows(Box<[Window]>);
+
+impl FromIterator<Window> for Windows {
+    fn from_iter<I: IntoIterator<Item = Window>>(windows: I) -> Self {
+        let mut all: Vec<Window> = windows.into_iter().filter(|w| w.cells.len > 0).collect();
+        all.sort_by_key(Window::start);
+        Self(all.into())
+    }
+}
+
+impl Windows {
+    fn find(&self, addr: u64, size: u64, write: bool) -> Option<Cell> {
+        let after = self.0.partition_point(|w| w.cells.start <= addr);
+        self.0[..after].last()?.cells.find(addr, size, write)
+    }
+}
+
+/// Registers that remember a cell: `r0` to `r10`; the rest of the array makes any four-bit number an index.
+const REMEMBERED: usize = 16;
+
+/// What helpers use as "no register".
+const NO_REG: u8 = 15;
+
+/// The memory of one run.
+pub(crate) struct Space<'a> {
+    remembered: [Cell; REMEMBERED],
+    /// Lowest address of the stack room.
+    stack: u64,
+    /// Frames entered so far; frame `n` lies below frame `n - 1`, as the kernel's do.
+    frames: usize,
+    windows: &'a Windows,
+    /// Used instead of `windows` while a tail-called program runs.
+    tail_windows: Option<Arc<Windows>>,
+    context: Cells,
+    packet: Cells,
+    /// The cells that helpers have written.
+    scratch: Cells,
+    lent: Vec<Window>,
+    _borrows: PhantomData<(&'a mut Stack, &'a mut [u8])>,
+}
+
+impl<'a> Space<'a> {
+    /// A space of no frames, with a program's windows and its context.
+    pub(crate) fn new(stack: &'a mut Stack, windows: &'a Windows, context: &'a mut [u8]) -> Self {
+        Self {
+            remembered: [Cell::default(); REMEMBERED],
+            stack: (&raw mut stack.0).expose_provenance() as u64,
+            frames: 0,
+            windows,
+            tail_windows: None,
+            context: Cells::one(context.as_mut_ptr().expose_provenance() as u64, context.len() as u64, true),
+            packet: Cells::default(),
+            scratch: Cells::default(),
+            lent: Vec::new(),
+            _borrows: PhantomData,
+        }
+    }
+
+    /// Address of the context.
+    pub(crate) fn context(&self) -> u64 {
+        self.context.start
+    }
+
+    /// Gives the program a packet, in place of any it had.
+    pub(crate) fn set_packet(&mut self, packet: &'a mut [u8]) {
+        self.packet = Cells::one(packet.as_mut_ptr().expose_provenance() as u64, packet.len() as u64, true);
+        self.forget();
+    }
+
+    /// Changes to another program's windows (a tail call), or back with what this answered.
+    pub(crate) fn swap_windows(&mut self, windows: Option<Arc<Windows>>) -> Option<Arc<Windows>> {
+        self.forget();
+        std::mem::replace(&mut self.tail_windows, windows)
+    }
+
+    /// Lets the program reach something more until [`take_back`](Self::take_back).
+    pub(crate) fn lend(&mut self, window: Window) {
+        self.lent.push(window);
+    }
+
+    /// Takes back what was lent at this address.
+    pub(crate) fn take_back(&mut self, start: u64) {
+        self.lent.retain(|window| window.start() != start);
+        self.forget();
+    }
+
+    /// Lets the callbacks of the current function read an array index.
+    pub(crate) fn lend_index(&mut self, index: u32) -> u64 {
+        let mut bytes = [0; SCRATCH_BYTES as usize];
+        bytes[..4].copy_from_slice(&index.to_ne_bytes());
+        self.lend_dynptr(bytes)
+    }
+
+    /// Lets the callbacks of the current function read a dynptr.
+    pub(crate) fn lend_dynptr(&mut self, bytes: [u8; SCRATCH_BYTES as usize]) -> u64 {
+        let start = self.stack + STACK_BYTES as u64;
+        let at = start + self.frames as u64 * SCRATCH_BYTES;
+        while self.scratch.len <= at - start {
+            let next = std::ptr::with_exposed_provenance_mut::<u8>((start + self.scratch.len) as usize);
+            // SAFETY: the stack has room for one cell more than there can be frames, and is lent to this run alone.
+            unsafe { next.write_bytes(0, SCRATCH_BYTES as usize) };
+            let len = self.scratch.len + SCRATCH_BYTES;
+            self.scratch = Cells { start, len, stride: SCRATCH_BYTES, bytes: SCRATCH_BYTES, writable: false };
+        }
+        // SAFETY: the cell is in bounds and initialised.
+        unsafe { raw::copy_in(at, &bytes) };
+        at
+    }
+
+    fn forget(&mut self) {
+        self.remembered = [Cell::default(); REMEMBERED];
+    }
+
+    /// Enters a function: clears its frame and answers its frame pointer, or `None` when there is no frame left.
+    pub(crate) fn push_frame(&mut self) -> Option<u64> {
+        if self.frames == MAX_FRAMES {
+            return None;
+        }
+        self.frames += 1;
+        let bottom = self.lowest_frame();
+        let at = std::ptr::with_exposed_provenance_mut::<u8>(bottom as usize);
+        // SAFETY: the frame lies in the stack room, which is borrowed exclusively and lent to this run alone.
+        unsafe { at.write_bytes(0, FRAME_BYTES as usize) };
+        let frame = Cell { start: bottom, readable: FRAME_BYTES, writable: FRAME_BYTES };
+        self.remembered[10] = frame;
+        Some(bottom + FRAME_BYTES)
+    }
+
+    /// Leaves a function: its frame is out of reach from now on.
+    pub(crate) fn pop_frame(&mut self) {
+        self.frames -= 1;
+        self.forget();
+    }
+
+    /// Frames in use.
+    pub(crate) fn frames(&self) -> usize {
+        self.frames
+    }
+
+    fn lowest_frame(&self) -> u64 {
+        self.stack + STACK_BYTES as u64 - self.frames as u64 * FRAME_BYTES
+    }
+
+    /// Finds the cell of an access anywhere in the space.
+    #[cold]
+    #[inline(never)]
+    fn find(&self, addr: u64, size: u64, write: bool) -> Option<Cell> {
+        let len = self.frames as u64 * FRAME_BYTES;
+        let (stride, bytes) = (FRAME_BYTES, FRAME_BYTES);
+        let stack = Cells { start: self.lowest_frame(), len, stride, bytes, writable: true };
+        let own = [stack, self.context, self.packet, self.scratch];
+        own.iter()
+            .find_map(|cells| cells.find(addr, size, write))
+            .or_else(|| self.tail_windows.as_deref().unwrap_or(self.windows).find(addr, size, write))
+            .or_else(|| self.lent.iter().find_map(|window| window.cells.find(addr, size, write)))
+    }
+
+    /// Checks an access through register `reg`; remembers where it went.
+    #[inline(always)]
+    fn check<const WRITE: bool>(&mut self, reg: u8, addr: u64, size: u64) -> Result<(), Denied> {
+        let cell = &self.remembered[usize::from(reg) % REMEMBERED];
+        let bytes = if WRITE { cell.writable } else { cell.readable };
+        if cell.holds(addr, size, bytes) {
+            return Ok(());
+        }
+        self.check_anew(reg, addr, size, WRITE)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn check_anew(&mut self, reg: u8, addr: u64, size: u64, write: bool) -> Result<(), Denied> {
+        let cell = self.find(addr, size, write).ok_or(Denied)?;
+        self.remembered[usize::from(reg) % REMEMBERED] = cell;
+        Ok(())
+    }
+
+    /// Loads through register `reg`.
+    #[inline(always)]
+    pub(crate) fn load<T: Word>(&mut self, reg: u8, addr: u64) -> Result<T, Denied> {
+        self.check::<false>(reg, addr, T::BYTES)?;
+        // SAFETY: the access lies in one live cell, all of which is initialised.
+        Ok(unsafe { T::load(addr) })
+    }
+
+    /// Stores through register `reg`.
+    #[inline(always)]
+    pub(crate) fn store<T: Word>(&mut self, reg: u8, addr: u64, value: T) -> Result<(), Denied> {
+        self.check::<true>(reg, addr, T::BYTES)?;
+        // SAFETY: the access lies in one live, writable cell.
+        unsafe { value.store(addr) };
+        Ok(())
+    }
+
+    /// Reads, modifies and writes through register `reg`; answers what was there.
+    #[inline(always)]
+    pub(crate) fn rmw<T: Word>(&mut self, reg: u8, addr: u64, operand: T, op: Rmw) -> Result<T, Denied> {
+        self.check::<true>(reg, addr, T::BYTES)?;
+        // SAFETY: the access lies in one live, writable cell.
+        Ok(unsafe { operand.rmw(addr, op) })
+    }
+
+    /// May a helper read (or write) these bytes? Nothing is always allowed.
+    pub(crate) fn reachable(&mut self, addr: u64, len: u64, write: bool) -> Result<(), Denied> {
+        match (len, write) {
+            (0, _) => Ok(()),
+            (_, false) => self.check::<false>(NO_REG, addr, len),
+            (_, true) => self.check::<true>(NO_REG, addr, len),
+        }
+    }
+
+    /// Copies out for a helper.
+    pub(crate) fn read(&mut self, addr: u64, out: &mut [u8]) -> Result<(), Denied> {
+        self.reachable(addr, out.len() as u64, false)?;
+        // SAFETY: the range lies in one live cell, all of which is initialised.
+        unsafe { raw::copy_out(addr, out) };
+        Ok(())
+    }
+
+    /// Copies in for a helper.
+    pub(crate) fn write(&mut self, addr: u64, data: &[u8]) -> Result<(), Denied> {
+        self.reachable(addr, data.len() as u64, true)?;
+        // SAFETY: the range lies in one live, writable cell.
+        unsafe { raw::copy_in(addr, data) };
+        Ok(())
+    }
+
+    /// Bytes from `addr` to the end of its cell that may be read.
+    pub(crate) fn readable_from(&self, addr: u64) -> u64 {
+        self.find(addr, 1, false).map_or(0, |cell| cell.start + cell.readable - addr)
+    }
+}

@@ -1,0 +1,45 @@
+//! Execution, and what ends it.
+
+use skep_isa::{Op, Reg};
+use skep_vm::Reason;
+
+use crate::build::{add, load, mov, mov_reg, run, store};
+
+#[test]
+fn computes_and_returns() {
+    assert_eq!(run(&[mov(Reg::R0, 40), add(Reg::R0, 2), Op::Exit], &[]), Ok(42));
+}
+
+#[test]
+fn stack_is_zero_and_keeps_what_is_stored() {
+    let program = [
+        load(Reg::R0, Reg::R10, -512),
+        store(Reg::R10, -8, -1),
+        load(Reg::R1, Reg::R10, -8),
+        Op::Alu { wide: true, op: skep_isa::AluOp::Add, dst: Reg::R0, src: skep_isa::Operand::Reg(Reg::R1) },
+        Op::Exit,
+    ];
+    assert_eq!(run(&program, &[]), Ok(u64::MAX));
+}
+
+#[test]
+fn accesses_outside_are_faults() {
+    let check = |base: Reg, off: i16, write: bool| {
+        let access = if write { store(base, off, 1) } else { load(Reg::R0, base, off) };
+        run(&[mov(Reg::R2, 0), mov_reg(Reg::R3, Reg::R10), access, Op::Exit], &[]).unwrap_err()
+    };
+    assert!(matches!(check(Reg::R10, 0, false).reason, Reason::Load { size: 8, .. }));
+    assert!(matches!(check(Reg::R10, -4, true).reason, Reason::Store { size: 8, .. }));
+    assert!(matches!(check(Reg::R10, -513, true).reason, Reason::Store { .. }));
+    assert!(matches!(check(Reg::R2, 0, false).reason, Reason::Load { addr: 0, .. }));
+    assert!(matches!(check(Reg::R1, 60, false).reason, Reason::Load { .. }));
+    let fault = check(Reg::R2, 16, true);
+    assert_eq!(fault.insn, 2);
+    assert_eq!(fault.to_string(), "program `test`: instruction 2: writes 8 bytes at 0x10, a null pointer");
+}
+
+#[test]
+fn endless_loops_end() {
+    let fault = run(&[Op::Ja { long: false, off: -1 }], &[]).unwrap_err();
+    assert_eq!(fault.reason, Reason::Budget);
+}
