@@ -10,7 +10,10 @@
 //! 4. [`value`] computes the answer; candidates that disagree make it ambiguous.
 //!
 //! The rules are libbpf's (`relo_core.c`, libbpf 1.6), including that a candidate that failed to match once is not asked
-//! again about the same local type. Changing the instruction is left to the linker.
+//! again about the same local type. One differs: values of unsigned 32-bit enumerations from 2³¹ on are not sign-extended;
+//! libbpf does that and then refuses the instruction, which clang has made without.
+//!
+//! Changing the instruction is left to the linker.
 
 mod candidates;
 mod fields;

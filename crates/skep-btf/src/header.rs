@@ -40,12 +40,6 @@ impl Header {
             LAYOUT_END.. => section("layout", field(24)?, field(28)?)?,
             _ => 0..0,
         };
-        if types.start % 4 != header_len as usize % 4 {
-            return Err(Error::malformed(format!(
-                "the type section at offset {} is not aligned",
-                types.start
-            )));
-        }
         if types.start < strings.end && strings.start < types.end {
             return Err(Error::malformed("the type section and the string section overlap"));
         }

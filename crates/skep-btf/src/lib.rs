@@ -4,6 +4,26 @@
 //! megabytes of a kernel's types are neither copied nor parsed as a whole. [`Builder`] writes BTF. Takes and gives values
 //! only: no I/O, and no panic or endless loop on any input.
 //!
+//! ```
+//! use skep_btf::{Builder, IntEncoding, Kind, Member};
+//!
+//! let mut builder = Builder::new();
+//! let int = builder.add_int("int", 4, IntEncoding { signed: true, ..Default::default() });
+//! builder.add_struct("point", 8, &[
+//!     Member { name: "x", ty: int, bit_offset: 0, bitfield_bits: 0 },
+//!     Member { name: "y", ty: int, bit_offset: 32, bitfield_bits: 0 },
+//! ]);
+//! let btf = builder.finish_btf(None)?;
+//!
+//! let point = btf.type_by_id(btf.find("point", Kind::Struct).expect("it was just added"))?;
+//! for member in point.composite().expect("it is a structure").members.iter() {
+//!     let member = member?;
+//!     assert_eq!(btf.size_of(member.ty)?, 4);
+//!     assert!(["x", "y"].contains(&member.name));
+//! }
+//! # Ok::<(), skep_btf::Error>(())
+//! ```
+//!
 //! The format is that of `Documentation/bpf/btf.rst` and `include/uapi/linux/btf.h` (Linux 6.18), in both byte orders.
 #![forbid(unsafe_code)]
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skep_btf::{Btf, Kind};
+use skep_btf::{Btf, Kind, TypeId};
 
 /// The kernel's types; `None`, with the reason printed, where there are none.
 fn vmlinux() -> Option<Btf> {
@@ -48,4 +48,24 @@ fn a_missing_name_is_not_found() {
     let Some(btf) = vmlinux() else { return };
     assert_eq!(btf.find("no_such_struct_anywhere", Kind::Struct), None);
     assert_eq!(btf.find("task_struct", Kind::Union), None);
+}
+
+#[test]
+fn threads_read_the_same_types_at_once() {
+    let Some(btf) = vmlinux() else { return };
+    let count = btf.types().count();
+    let fresh = vmlinux().expect("it was there a moment ago");
+    std::thread::scope(|scope| {
+        for thread in 0..4u32 {
+            let (btf, fresh) = (&btf, &fresh);
+            scope.spawn(move || {
+                // Each begins somewhere else, so that they race for the blocks of the index.
+                for step in 0..2000 {
+                    let id = TypeId((thread * 31_337 + step * 7_919) % count as u32 + 1);
+                    assert_eq!(fresh.name(id), btf.name(id));
+                }
+            });
+        }
+    });
+    assert_eq!(fresh.len(), btf.len());
 }
