@@ -134,11 +134,12 @@ impl Btf {
 
     /// The first type with that name and kind, in the base or here.
     pub fn find(&self, name: &str, kind: Kind) -> Option<TypeId> {
-        let code = kind.code();
-        self.scan(&NameOffsets::of(self, name), &mut |id, record| match record.kind_code() == code {
-            true => ControlFlow::Break(id),
-            false => ControlFlow::Continue(()),
-        })
+        self.scan(&NameOffsets::of(self, name), &mut first_of(kind))
+    }
+
+    /// The first type with that name and kind that is not the base's.
+    pub fn find_own(&self, name: &str, kind: Kind) -> Option<TypeId> {
+        self.scan_own(&NameOffsets::of(self, name), &mut first_of(kind))
     }
 
     /// All types with that name, of any kind, in the order of their ids.
@@ -157,9 +158,6 @@ impl Btf {
         names: &NameOffsets,
         visit: &mut impl FnMut(TypeId, Record) -> ControlFlow<B>,
     ) -> Option<B> {
-        if names.is_empty() {
-            return None;
-        }
         let in_base = self.base().and_then(|base| base.scan(names, visit));
         in_base.or_else(|| self.scan_own(names, visit))
     }
@@ -170,6 +168,9 @@ impl Btf {
         names: &NameOffsets,
         visit: &mut impl FnMut(TypeId, Record) -> ControlFlow<B>,
     ) -> Option<B> {
+        if names.is_empty() {
+            return None;
+        }
         self.walk_own(&mut |id, record| match names.contains(record.name_off) {
             true => visit(id, record),
             false => ControlFlow::Continue(()),
@@ -193,6 +194,14 @@ impl Btf {
     pub(crate) fn type_bytes(&self) -> TypeBytes<'_> {
         let bytes = self.bytes().get(self.header.types.clone()).unwrap_or_default();
         TypeBytes { bytes, order: self.header.order, tails: &self.tails }
+    }
+}
+
+/// Stops at the first type of a kind.
+fn first_of(kind: Kind) -> impl FnMut(TypeId, Record) -> ControlFlow<TypeId> {
+    let code = kind.code();
+    move |id, record| {
+        if record.kind_code() == code { ControlFlow::Break(id) } else { ControlFlow::Continue(()) }
     }
 }
 

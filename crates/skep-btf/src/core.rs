@@ -4,10 +4,10 @@
 //! A relocation names a type of the object ("local"), an access that begins there, and a question: where is that field,
 //! how large is it, does it exist… [`Resolver::resolve`] answers it for the object and for the target:
 //!
-//! 1. [`spec`] parses the access against the local types into named fields and array elements;
-//! 2. [`candidates`] finds the target's types of the same name, ignoring flavours (`name___flavour`);
-//! 3. [`fields`] and [`types`] match access or type against each candidate;
-//! 4. [`value`] computes the answer; candidates that disagree make it ambiguous.
+//! 1. `spec` parses the access against the local types into named fields and array elements;
+//! 2. `candidates` finds the target's types of the same name, ignoring flavours (`name___flavour`);
+//! 3. `fields` and `types` match access or type against each candidate;
+//! 4. `value` computes the answer; candidates that disagree make it ambiguous.
 //!
 //! The rules are libbpf's (`relo_core.c`, libbpf 1.6), including that a candidate that failed to match once is not asked
 //! again about the same local type. One differs: values of unsigned 32-bit enumerations from 2³¹ on are not sign-extended;

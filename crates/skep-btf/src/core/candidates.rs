@@ -51,9 +51,6 @@ pub(crate) fn find<'a>(local: &Btf, id: TypeId, targets: &'a [Arc<Btf>]) -> Resu
 /// Adds the candidates among a BTF's own types.
 fn collect<'a>(btf: &'a Btf, target: usize, name: &str, kind: Kind, found: &mut Vec<Candidate<'a>>) {
     let names = NameOffsets::with_flavours(btf, name, |flavour| is_flavour_of(name, flavour));
-    if names.is_empty() {
-        return;
-    }
     btf.scan_own::<()>(&names, &mut |id, record| {
         if are_comparable(kind, Kind::from_code(record.kind_code())) {
             found.push(Candidate { btf, id, target });

@@ -96,6 +96,8 @@ fn split_continues_its_base() {
     assert_eq!(split.type_by_id(module).unwrap().composite().unwrap().members.get(0).unwrap().name, "a");
     assert_eq!(split.find("int", Kind::Int), Some(int), "the base's types are found");
     assert_eq!(split.find_all("s"), [base.find("s", Kind::Struct).unwrap(), own_s]);
+    assert_eq!(split.find_own("s", Kind::Struct), Some(own_s));
+    assert_eq!(split.find_own("int", Kind::Int), None);
     assert_eq!(base.find("module", Kind::Struct), None);
     assert_eq!(split.types().map(|ty| ty.unwrap().id.0).collect::<Vec<_>>(), (1..22).collect::<Vec<_>>());
     assert!(split.type_by_id(TypeId(22)).unwrap_err().to_string().contains("type 22 does not exist"));
