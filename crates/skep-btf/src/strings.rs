@@ -46,7 +46,7 @@ impl Btf {
 /// Offsets of strings that a name may have.
 pub(crate) struct NameOffsets {
     sorted: Vec<u32>,
-    /// One bit for each of the lowest bits that an offset may have: most other offsets are told apart by it.
+    /// Has bit `offset % 4096` set for each of them: most other offsets are told apart without a search.
     filter: [u64; 64],
 }
 
