@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use skep_isa::helper::{self, Helper};
+use skep_isa::uapi::{AttachType, MapType, ProgType};
 
 use crate::error::{Error, Result};
 
@@ -21,16 +22,20 @@ pub enum Vmlinux {
     Directory(PathBuf),
 }
 
-/// The bundled headers by the names they are included by. The helpers' declarations are not text; they are generated.
-const BUNDLED: &[(&str, &str)] = &[
+/// The headers that there always are, by the names they are included by. What tables say is generated.
+const LIBBPF: &[(&str, &str)] = &[
     ("bpf/bpf_core_read.h", include_str!("../include/bpf/bpf_core_read.h")),
     ("bpf/bpf_endian.h", include_str!("../include/bpf/bpf_endian.h")),
     ("bpf/bpf_helpers.h", include_str!("../include/bpf/bpf_helpers.h")),
     ("bpf/bpf_tracing.h", include_str!("../include/bpf/bpf_tracing.h")),
 ];
 
-/// The bundled `vmlinux.h`.
-pub const VMLINUX: &str = include_str!("../include/vmlinux.h");
+/// The bundled `vmlinux.h` and what it includes.
+const VMLINUX: &[(&str, &str)] = &[
+    ("vmlinux.h", include_str!("../include/vmlinux.h")),
+    ("skep/net.h", include_str!("../include/skep/net.h")),
+    ("skep/uapi.h", include_str!("../include/skep/uapi.h")),
+];
 
 /// Writes the headers below a directory, which it makes.
 pub fn write(directory: &Path, vmlinux: &Vmlinux) -> Result<()> {
@@ -38,26 +43,53 @@ pub fn write(directory: &Path, vmlinux: &Vmlinux) -> Result<()> {
         let path = directory.join(name);
         fs::write(&path, text).map_err(|e| Error::io(format!("cannot write `{}`", path.display()), e))
     };
-    fs::create_dir_all(directory.join("bpf"))
-        .map_err(|e| Error::io("cannot make a temporary directory", e))?;
-    for (name, text) in BUNDLED {
-        put(name, text)?;
+    for subdirectory in ["bpf", "skep"] {
+        fs::create_dir_all(directory.join(subdirectory))
+            .map_err(|e| Error::io("cannot make a temporary directory", e))?;
     }
+    LIBBPF.iter().try_for_each(|(name, text)| put(name, text))?;
     put("bpf/bpf_helper_defs.h", &helper_defs())?;
     match vmlinux {
-        Vmlinux::Bundled => put("vmlinux.h", VMLINUX),
+        Vmlinux::Bundled => {
+            VMLINUX.iter().try_for_each(|(name, text)| put(name, text))?;
+            put("skep/bpf_enums.h", &enums())
+        }
         Vmlinux::Text(text) => put("vmlinux.h", text),
         Vmlinux::Directory(_) => Ok(()),
     }
 }
 
+/// How generated headers begin.
+const GENERATED: &str = "/* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only */\n\
+                         /* Generated from Skep's tables. */\n\n";
+
+/// `skep/bpf_enums.h`: the kernel's enumerations that Skep has tables of.
+fn enums() -> String {
+    let helpers = helper::ALL.iter().map(|helper| {
+        let name = helper.name.trim_start_matches("bpf_");
+        (format!("BPF_FUNC_{name}"), helper.id)
+    });
+    let unspec = std::iter::once(("BPF_FUNC_unspec".to_owned(), 0));
+    let named = |name: Option<&str>, number| Some((name?.to_owned(), number));
+    [
+        GENERATED.to_owned(),
+        declare_enum("bpf_map_type", MapType::ALL.iter().filter_map(|ty| named(ty.c_name(), ty.0))),
+        declare_enum("bpf_prog_type", ProgType::ALL.iter().filter_map(|ty| named(ty.c_name(), ty.0))),
+        declare_enum("bpf_attach_type", AttachType::ALL.iter().filter_map(|ty| named(ty.c_name(), ty.0))),
+        declare_enum("bpf_func_id", unspec.chain(helpers)),
+    ]
+    .concat()
+}
+
+fn declare_enum(name: &str, values: impl Iterator<Item = (String, u32)>) -> String {
+    let values: String = values.map(|(name, number)| format!("\t{name} = {number},\n")).collect();
+    format!("enum {name} {{\n{values}}};\n\n")
+}
+
 /// `bpf/bpf_helper_defs.h`: every helper as a constant pointer whose value is the helper's number, which is what clang
 /// makes a `call` of.
 pub fn helper_defs() -> String {
-    let mut text = String::from(
-        "/* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only */\n\
-         /* The kernel's helpers, generated from Skep's table of them. */\n\n",
-    );
+    let mut text = GENERATED.to_owned();
     for name in struct_names() {
         writeln!(text, "struct {name};").expect("invariant: a String takes every write");
     }

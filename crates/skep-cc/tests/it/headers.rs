@@ -142,6 +142,7 @@ fn questions_about_types_compile_to_relocations() {
             n += bpf_core_field_size(t->comm) + bpf_core_field_offset(struct task_struct, comm);
             n += bpf_core_type_exists(struct file) + bpf_core_type_size(struct file) + bpf_core_type_id_local(struct file);
             n += bpf_core_type_id_kernel(struct file);
+            n += bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_ringbuf_reserve);
             n += bpf_core_enum_value_exists(enum color, RED) + bpf_core_enum_value(enum color, RED);
             n += BPF_CORE_READ_BITFIELD_PROBED(bits, b) + BPF_CORE_READ_BITFIELD(bits, c);
             n += BPF_CORE_READ((struct task_struct___old *)t, state);
