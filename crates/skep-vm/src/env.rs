@@ -42,6 +42,13 @@ pub trait Env {
         0
     }
 
+    /// Is the current task in the cgroup of this id, or below it?
+    fn under_cgroup(&mut self, id: u64) -> bool {
+        (0..)
+            .map_while(|level| Some(self.ancestor_cgroup_id(level)).filter(|id| *id != 0))
+            .any(|own| own == id)
+    }
+
     /// Process and thread id (`pid`, `tgid` of `struct bpf_pidns_info`) in the PID namespace with this device and inode.
     fn ns_pid_tgid(&mut self, dev: u64, ino: u64) -> Result<(u32, u32), Errno> {
         let _ = (dev, ino);

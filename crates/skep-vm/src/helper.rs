@@ -187,6 +187,7 @@ const SERVED: &[(u32, HelperFn)] = &[
     (id::bpf_task_pt_regs, world::task_pt_regs),
     (id::bpf_get_current_cgroup_id, world::cgroup_id),
     (id::bpf_get_current_ancestor_cgroup_id, world::ancestor_cgroup_id),
+    (id::bpf_current_task_under_cgroup, world::task_under_cgroup),
     (id::bpf_get_ns_current_pid_tgid, world::ns_pid_tgid),
     (id::bpf_get_attach_cookie, world::attach_cookie),
     (id::bpf_get_func_ip, world::func_ip),

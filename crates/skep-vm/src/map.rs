@@ -34,7 +34,7 @@ use crate::program::Program;
 
 pub use batch::BatchCursor;
 pub(crate) use elements::{Elements, Entry};
-pub use nested::ProgArray;
+pub use nested::{CgroupArray, ProgArray};
 pub use perf::{PerfEvent, PerfEventArray};
 pub(crate) use ring::Reservation;
 pub use ring::RingBuf;
@@ -70,6 +70,7 @@ enum Kind {
     Lpm(LpmTrie),
     StackTrace(StackTraces),
     Programs(ProgArray),
+    Cgroups(CgroupArray),
     ArrayOfMaps(ArrayOfMaps),
     HashOfMaps(HashOfMaps),
     TaskStorage(TaskStorage),
@@ -180,6 +181,13 @@ impl Map {
         programs.set(index, program, flags)
     }
 
+    /// Puts a control group into a cgroup array, by its id.
+    pub fn set_cgroup(&self, index: u32, id: u64, flags: u64) -> Result<(), Errno> {
+        self.sys_writable()?;
+        let Kind::Cgroups(cgroups) = &self.kind else { return Err(Errno::EINVAL) };
+        cgroups.set(index, id, flags)
+    }
+
     /// Puts a map into an array or hash of maps. It must be of the template's shape.
     pub fn set_inner(&self, key: &[u8], inner: Arc<Self>, flags: u64) -> Result<(), Errno> {
         self.sys_writable()?;
@@ -228,6 +236,7 @@ impl Map {
             Kind::Lpm(it) => it,
             Kind::StackTrace(it) => it,
             Kind::Programs(it) => it,
+            Kind::Cgroups(it) => it,
             Kind::ArrayOfMaps(it) => it,
             Kind::HashOfMaps(it) => it,
             Kind::TaskStorage(it) => it,
@@ -268,6 +277,10 @@ impl Map {
         if let Kind::Programs(programs) = &self.kind { Some(programs) } else { None }
     }
 
+    pub(crate) fn cgroups(&self) -> Option<&CgroupArray> {
+        if let Kind::Cgroups(cgroups) = &self.kind { Some(cgroups) } else { None }
+    }
+
     pub(crate) fn inner(&self, key: &[u8]) -> Option<Arc<Self>> {
         match &self.kind {
             Kind::ArrayOfMaps(maps) => maps.get(key),
@@ -305,6 +318,7 @@ impl Kind {
             MapType::LPM_TRIE => Self::Lpm(LpmTrie::new(spec)?),
             MapType::STACK_TRACE => Self::StackTrace(StackTraces::new(spec)?),
             MapType::PROG_ARRAY => Self::Programs(ProgArray::new(spec)),
+            MapType::CGROUP_ARRAY => Self::Cgroups(CgroupArray::new(spec)),
             MapType::ARRAY_OF_MAPS => Self::ArrayOfMaps(ArrayOfMaps::new(spec)),
             MapType::HASH_OF_MAPS => Self::HashOfMaps(HashOfMaps::new(spec)),
             MapType::TASK_STORAGE => Self::TaskStorage(TaskStorage::new(spec)?),

@@ -1,6 +1,6 @@
 //! Helpers that only pass on what the world says: clocks, identity, signals.
 
-use super::{Call, HelperResult, errno, status};
+use super::{Call, HelperResult, argument, errno, status};
 use crate::Errno;
 
 pub(super) fn ktime_ns(call: &mut Call<'_, '_>) -> HelperResult {
@@ -69,6 +69,16 @@ pub(super) fn cgroup_id(call: &mut Call<'_, '_>) -> HelperResult {
 
 pub(super) fn ancestor_cgroup_id(call: &mut Call<'_, '_>) -> HelperResult {
     Ok(call.machine.env.ancestor_cgroup_id(call.u32(0) as i32))
+}
+
+/// `bpf_current_task_under_cgroup(map, index)`: 1 when the task is in that group or below it.
+pub(super) fn task_under_cgroup(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    let cgroups = map.cgroups().ok_or_else(|| argument("the map is no cgroup array"))?;
+    match cgroups.get(call.u32(1)) {
+        Ok(id) => Ok(call.machine.env.under_cgroup(id).into()),
+        Err(e) => errno(e),
+    }
 }
 
 /// Fills a `struct bpf_pidns_info`, with zeros when there is nothing to say.

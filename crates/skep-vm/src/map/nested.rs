@@ -1,4 +1,4 @@
-//! Maps whose elements are programs or maps (`kernel/bpf/arraymap.c`, `kernel/bpf/map_in_map.c`).
+//! Maps whose elements are programs, control groups or maps (`kernel/bpf/arraymap.c`, `kernel/bpf/map_in_map.c`).
 //!
 //! bpf(2) passes descriptors, which only the runtime knows; it hands in the objects themselves. Reading gives an id.
 
@@ -50,6 +50,48 @@ impl Elements for ProgArray {
         let id = read(&self.programs).get(&index).map(|program| program.info().id);
         value.copy_from_slice(&id.ok_or(Errno::ENOENT)?.to_ne_bytes());
         Ok(())
+    }
+
+    fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
+        next_index(key, self.max_entries, next)
+    }
+}
+
+/// Control groups by index, as ids.
+pub struct CgroupArray {
+    ids: RwLock<BTreeMap<u32, u64>>,
+    max_entries: u32,
+}
+
+impl CgroupArray {
+    pub(super) fn new(spec: &MapSpec) -> Self {
+        Self { ids: RwLock::default(), max_entries: spec.max_entries }
+    }
+
+    pub(super) fn set(&self, index: u32, id: u64, flags: u64) -> Result<(), Errno> {
+        if flags != update::ANY {
+            return Err(Errno::EINVAL);
+        }
+        if index >= self.max_entries {
+            return Err(Errno::E2BIG);
+        }
+        write(&self.ids).insert(index, id);
+        Ok(())
+    }
+
+    /// The group at an index: `E2BIG` behind the end, `EAGAIN` where there is none.
+    pub(crate) fn get(&self, index: u32) -> Result<u64, Errno> {
+        if index >= self.max_entries {
+            return Err(Errno::E2BIG);
+        }
+        read(&self.ids).get(&index).copied().ok_or(Errno::EAGAIN)
+    }
+}
+
+impl Elements for CgroupArray {
+    fn delete(&self, key: &[u8]) -> Result<(), Errno> {
+        let index = index_below(key, self.max_entries).ok_or(Errno::E2BIG)?;
+        write(&self.ids).remove(&index).map(drop).ok_or(Errno::ENOENT)
     }
 
     fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {

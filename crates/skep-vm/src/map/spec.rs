@@ -120,6 +120,7 @@ impl MapSpec {
             MapType::ARRAY_OF_MAPS
             | MapType::HASH_OF_MAPS
             | MapType::PROG_ARRAY
+            | MapType::CGROUP_ARRAY
             | MapType::PERF_EVENT_ARRAY => 4,
             _ => value,
         }
@@ -186,7 +187,7 @@ impl MapSpec {
         }
         match self.map_type {
             MapType::ARRAY | MapType::PERCPU_ARRAY => self.check_array(),
-            MapType::PERF_EVENT_ARRAY | MapType::PROG_ARRAY => self.check_fd_array(),
+            MapType::PERF_EVENT_ARRAY | MapType::PROG_ARRAY | MapType::CGROUP_ARRAY => self.check_fd_array(),
             MapType::ARRAY_OF_MAPS => self.inner_fits().and_then(|()| self.check_fd_array()),
             MapType::HASH | MapType::PERCPU_HASH | MapType::LRU_HASH | MapType::LRU_PERCPU_HASH => {
                 self.check_hash()

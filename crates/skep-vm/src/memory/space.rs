@@ -53,8 +53,11 @@ struct Cells {
 }
 
 impl Cells {
-    fn one(start: u64, len: u64, writable: bool) -> Self {
-        Self { start, len, stride: len.max(1), bytes: len, writable }
+    /// One cell; nothing at all has the null address.
+    fn of(bytes: &mut [u8]) -> Self {
+        let len = bytes.len() as u64;
+        let start = if bytes.is_empty() { 0 } else { bytes.as_mut_ptr().expose_provenance() as u64 };
+        Self { start, len, stride: len.max(1), bytes: len, writable: true }
     }
 
     /// The cell that holds this access entirely.
@@ -176,7 +179,7 @@ impl<'a> Space<'a> {
             frames: 0,
             windows,
             tail_windows: None,
-            context: Cells::one(context.as_mut_ptr().expose_provenance() as u64, context.len() as u64, true),
+            context: Cells::of(context),
             packet: Cells::default(),
             scratch: Cells::default(),
             lent: Vec::new(),
@@ -184,14 +187,14 @@ impl<'a> Space<'a> {
         }
     }
 
-    /// Address of the context.
+    /// Address of the context; null when it is empty.
     pub(crate) fn context(&self) -> u64 {
         self.context.start
     }
 
     /// Gives the program a packet, in place of any it had.
     pub(crate) fn set_packet(&mut self, packet: &'a mut [u8]) {
-        self.packet = Cells::one(packet.as_mut_ptr().expose_provenance() as u64, packet.len() as u64, true);
+        self.packet = Cells::of(packet);
         self.forget();
     }
 

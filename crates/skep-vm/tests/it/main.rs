@@ -3,3 +3,4 @@
 mod build;
 mod interp;
 mod maps;
+mod random;
