@@ -1,9 +1,10 @@
 //! `cargo xtask structure`: the rules of the architecture that the compiler does not check.
 //!
-//! - Crates depend on what [`crates::CRATES`] allows and on nothing else; every external dependency says what it is for.
+//! - Crates depend on what the table in `structure/crates.rs` allows and on nothing else; every external dependency says
+//!   what it is for.
 //! - Pure crates forbid `unsafe`; in the others only the modules named there may turn it on.
 //! - Only the command line and the development tasks print or exit.
-//! - No source file is longer than [`sources::MAX_LINES`], but for tables listed with a reason.
+//! - No source file is longer than 1,000 lines, but for tables listed with a reason in `structure/sources.rs`.
 //! - `ARCHITECTURE.md` is short, names every crate, and what it names exists.
 //!
 //! Every check answers its findings as `place: what is wrong`; there are no warnings.
