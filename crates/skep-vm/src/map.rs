@@ -145,12 +145,12 @@ impl Map {
         self.elements().next_key(key, next)
     }
 
-    /// Makes the map read-only for bpf(2) (`BPF_MAP_FREEZE`); `EBUSY` the second time.
+    /// Makes the map read-only for bpf(2) (`BPF_MAP_FREEZE`); `EPERM` when it is so already.
     pub fn freeze(&self) -> Result<(), Errno> {
         if self.spec.spin_lock_off.is_some() {
             return Err(Errno::ENOTSUPP);
         }
-        self.sys_permits(flags::RDONLY)?;
+        self.sys_writable()?;
         if self.frozen.swap(true, Ordering::SeqCst) { Err(Errno::EBUSY) } else { Ok(()) }
     }
 

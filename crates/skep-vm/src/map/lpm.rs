@@ -168,6 +168,8 @@ impl Trie {
         };
         let common = key.common(&self.nodes[below]);
         if common == key.len && self.nodes[below].len == key.len {
+            // The bits behind the prefix are those of the last update.
+            self.nodes[below].bits = key.bits.into();
             self.nodes[below].value = Some(value);
             return;
         }

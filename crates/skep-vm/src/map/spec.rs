@@ -290,7 +290,7 @@ impl MapSpec {
     }
 
     fn check_stack_trace(&self) -> Result<(), Errno> {
-        self.only_flags(flags::NUMA_NODE | flags::STACK_BUILD_ID | ACCESS)?;
+        self.only_flags(flags::NUMA_NODE | flags::STACK_BUILD_ID | flags::RDONLY | flags::WRONLY)?;
         let entry = if self.map_flags & flags::STACK_BUILD_ID != 0 { 32 } else { 8 };
         require(self.max_entries != 0 && self.key_size == 4)?;
         require(self.value_size >= 8 && self.value_size.is_multiple_of(entry))?;

@@ -2,5 +2,6 @@
 
 mod build;
 mod interp;
+mod kernel;
 mod maps;
 mod random;
