@@ -33,7 +33,7 @@ impl Error {
 
     pub(crate) fn no_clang(what: &str) -> Self {
         let message = format!(
-            "{what}; compiling BPF C needs clang 11 or later: install the package `clang` (Debian, Ubuntu: \
+            "{what}; compiling BPF C needs clang: install the package `clang` (Debian, Ubuntu: \
              `apt install clang`; Fedora: `dnf install clang`; Arch: `pacman -S clang`), or set CLANG to one"
         );
         Self { kind: ErrorKind::NoClang, message, source: None }
@@ -51,7 +51,10 @@ impl Error {
 
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
+        match &self.source {
+            Some(source) => write!(f, "{}: {source}", self.message),
+            None => f.write_str(&self.message),
+        }
     }
 }
 
