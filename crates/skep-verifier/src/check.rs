@@ -1,0 +1,534 @@
+//! The analysis: one value that holds everything known while paths are walked, and the driver that walks them.
+
+pub(crate) mod alu;
+pub(crate) mod args;
+mod btf_access;
+mod btf_context;
+mod calls;
+mod depth;
+mod dynptr;
+mod equal;
+mod explore;
+pub(crate) mod format;
+mod globals;
+pub(crate) mod helpers;
+mod jump;
+mod kfuncs;
+mod live_stack;
+mod memory;
+mod precision;
+mod ret;
+mod stack;
+mod step;
+
+use skep_isa::uapi::{MapType, ProgType};
+use skep_isa::{CallTarget, Imm64, Op};
+
+use crate::flow::{self, CallShape, Marks};
+use crate::input::{Attach, Input, MapInfo};
+use crate::liveness::{self, RegSet};
+use crate::outcome::Stats;
+use crate::program::Code;
+use crate::record::Record;
+use crate::reg::{Base, BtfRef, Detail, Reg, RegType};
+use crate::state::{Frame, NO_CALLSITE, State, StateId};
+use crate::stop::{Res, Stop, reject, unsupported};
+use crate::types::Types;
+
+/// A map with what its value's type says.
+pub(crate) struct MapData<'a> {
+    pub(crate) info: &'a MapInfo,
+    pub(crate) record: Record,
+    pub(crate) has_btf: bool,
+    /// Index of the inner map's template.
+    pub(crate) inner: Option<u32>,
+}
+
+impl MapData<'_> {
+    /// The value at an offset of a map that never changes.
+    pub(crate) fn constant(&self, off: i64, size: u32, signed: bool) -> Option<u64> {
+        let bytes = self.info.frozen.as_deref()?;
+        let at = usize::try_from(off).ok()?;
+        let bytes = bytes.get(at..at.checked_add(size as usize)?)?;
+        let value = bytes.iter().rev().fold(0u64, |acc, &b| (acc << 8) | u64::from(b));
+        let unused = 64 - size * 8;
+        Some(if signed { (((value << unused) as i64) >> unused) as u64 } else { value })
+    }
+
+    /// Can `bpf_for_each_map_elem` visit it?
+    pub(crate) fn can_iterate(&self) -> bool {
+        args::can_iterate(self.info.ty)
+    }
+}
+
+/// The kernel's structure behind a map of this type.
+pub(crate) fn map_struct(ty: MapType) -> Option<&'static str> {
+    Some(match ty {
+        MapType::ARRAY | MapType::PERCPU_ARRAY | MapType::PROG_ARRAY | MapType::PERF_EVENT_ARRAY => {
+            "bpf_array"
+        }
+        MapType::CGROUP_ARRAY | MapType::ARRAY_OF_MAPS => "bpf_array",
+        MapType::HASH | MapType::PERCPU_HASH | MapType::LRU_HASH | MapType::LRU_PERCPU_HASH => "bpf_htab",
+        MapType::HASH_OF_MAPS => "bpf_htab",
+        MapType::RINGBUF | MapType::USER_RINGBUF => "bpf_ringbuf_map",
+        MapType::STACK_TRACE => "bpf_stack_map",
+        MapType::LPM_TRIE => "lpm_trie",
+        MapType::DEVMAP | MapType::DEVMAP_HASH => "bpf_dtab",
+        MapType::SOCKMAP => "bpf_stab",
+        MapType::SOCKHASH => "bpf_shtab",
+        MapType::CPUMAP => "bpf_cpu_map",
+        MapType::XSKMAP => "xsk_map",
+        MapType::QUEUE | MapType::STACK => "bpf_queue_stack",
+        MapType::SK_STORAGE | MapType::INODE_STORAGE | MapType::TASK_STORAGE | MapType::CGRP_STORAGE => {
+            "bpf_local_storage_map"
+        }
+        MapType::CGROUP_STORAGE | MapType::PERCPU_CGROUP_STORAGE => "bpf_cgroup_storage_map",
+        MapType::REUSEPORT_SOCKARRAY => "reuseport_array",
+        MapType::STRUCT_OPS => "bpf_struct_ops_map",
+        MapType::BLOOM_FILTER => "bpf_bloom_filter",
+        MapType::ARENA => "bpf_arena",
+        _ => return None,
+    })
+}
+
+/// Instructions processed before a program is too large.
+pub(crate) const MAX_INSNS: u32 = 1_000_000;
+
+/// Everything known while paths are walked.
+pub(crate) struct Verifier<'a> {
+    pub(crate) input: &'a Input<'a>,
+    pub(crate) types: Types,
+    pub(crate) maps: Vec<MapData<'a>>,
+    pub(crate) code: Code,
+    pub(crate) marks: Vec<Marks>,
+    pub(crate) live: Vec<RegSet>,
+    pub(crate) live_stack: live_stack::LiveStack,
+    /// The path being walked, and where it is.
+    pub(crate) cur: State,
+    pub(crate) pc: u32,
+    pub(crate) prev_pc: u32,
+    step_noted: bool,
+    pending: Vec<explore::Pending>,
+    states: Vec<explore::Explored>,
+    heads: Vec<Vec<StateId>>,
+    evicted: Vec<StateId>,
+    freed: u32,
+    loops: explore::Loops,
+    backedges: Vec<explore::Backedge>,
+    ids: equal::Ids,
+    id_gen: u32,
+    insns_processed: u32,
+    jumps_processed: u32,
+    prev_insns: u32,
+    prev_jumps: u32,
+    pub(crate) stats: Stats,
+    strict_alignment: bool,
+    /// The arena the program uses.
+    arena: Option<u32>,
+    /// Register type each memory instruction was first seen with.
+    ptr_types: Vec<RegType>,
+    /// References that `struct_ops` arguments carry, by offset.
+    ref_args: Vec<(i32, u32)>,
+    /// The per-CPU pointer of the running call is to an allocated object.
+    percpu_alloc: bool,
+    pub(crate) kfuncs: Vec<Option<kfuncs::Resolved>>,
+}
+
+/// Where an analysis ended, and what it cost.
+pub(crate) struct Ended {
+    pub(crate) result: Res,
+    pub(crate) pc: u32,
+    pub(crate) stats: Stats,
+    pub(crate) code: Option<Code>,
+}
+
+/// Runs the analysis.
+pub(crate) fn run(input: &Input<'_>) -> Ended {
+    match Verifier::new(input) {
+        Err((pc, stop)) => Ended { result: Err(stop), pc, stats: Stats::default(), code: None },
+        Ok(mut v) => {
+            let result = v.check();
+            v.stats.insns_processed = v.insns_processed;
+            Ended { result, pc: v.pc, stats: v.stats, code: Some(v.code) }
+        }
+    }
+}
+
+impl<'a> Verifier<'a> {
+    fn new(input: &'a Input<'a>) -> Result<Self, (u32, Stop)> {
+        let at_start = |stop| (0, stop);
+        let types = Types::new(input.target, input.btf.clone());
+        let code = Code::new(input.insns, &[]).map_err(at_start)?;
+        let (maps, arena) = map_data(input, &types);
+        let n = code.ops.len();
+        let live_stack = live_stack::LiveStack::new(&code);
+        let mut v = Self {
+            input,
+            types,
+            maps,
+            marks: Vec::new(),
+            live: Vec::new(),
+            live_stack,
+            cur: State::new(Frame::new(0, 0, NO_CALLSITE, 0), 0),
+            pc: 0,
+            prev_pc: u32::MAX,
+            step_noted: false,
+            pending: Vec::new(),
+            states: Vec::new(),
+            heads: vec![Vec::new(); n],
+            evicted: Vec::new(),
+            freed: 0,
+            loops: explore::Loops::default(),
+            backedges: Vec::new(),
+            ids: equal::Ids::default(),
+            id_gen: 0,
+            insns_processed: 0,
+            jumps_processed: 0,
+            prev_insns: 0,
+            prev_jumps: 0,
+            stats: Stats::default(),
+            strict_alignment: input.flags & 1 != 0,
+            arena,
+            ptr_types: vec![RegType::NOT_INIT; n],
+            ref_args: Vec::new(),
+            percpu_alloc: false,
+            kfuncs: vec![None; n],
+            code,
+        };
+        v.prepare().map_err(|stop| (v.pc, stop))?;
+        Ok(v)
+    }
+
+    /// Everything that does not depend on values.
+    fn prepare(&mut self) -> Res {
+        self.name_subprogs();
+        self.resolve_kfuncs()?;
+        self.check_references()?;
+        self.check_attach()?;
+        let Self { code, kfuncs, .. } = self;
+        let ops = code.ops.clone();
+        let shapes = |pc: u32| match ops.get(pc as usize).copied().flatten() {
+            Some(Op::Call(CallTarget::Helper(id))) => CallShape {
+                sync_callback: helpers::calls_back(id),
+                async_callback: id == helpers::id::TIMER_SET_CALLBACK,
+                iter_next: false,
+                changes_pkt_data: helpers::changes_pkt_data(id),
+                might_sleep: crate::helper::find(id, ProgType::UNSPEC).is_some_and(|p| p.might_sleep),
+            },
+            Some(Op::Call(CallTarget::Kfunc { .. })) => kfuncs
+                .get(pc as usize)
+                .and_then(Option::as_ref)
+                .map_or_else(CallShape::default, kfuncs::Resolved::shape),
+            _ => CallShape::default(),
+        };
+        self.marks = flow::mark(code, &shapes, &[])?;
+        let prog = self.prog_type();
+        let Self { code, kfuncs, .. } = self;
+        let args = |pc: u32| match code.op(pc) {
+            Some(Op::Call(CallTarget::Helper(id))) => {
+                crate::helper::find(*id, prog).map(|p| p.args.len() as u32)
+            }
+            Some(Op::Call(CallTarget::Kfunc { .. })) => {
+                kfuncs.get(pc as usize).and_then(Option::as_ref).map(|k| k.params.len() as u32)
+            }
+            _ => None,
+        };
+        self.live = liveness::live_registers(code, &args);
+        Ok(())
+    }
+
+    /// Map and type references name something.
+    fn check_references(&mut self) -> Res {
+        for pc in 0..self.code.len() {
+            self.pc = pc;
+            match self.code.op(pc) {
+                Some(Op::LoadImm64 { imm: Imm64::MapIdx(i) | Imm64::MapIdxValue { idx: i, .. }, .. }) => {
+                    if usize::try_from(*i).ok().is_none_or(|i| i >= self.input.maps.len()) {
+                        reject!("fd {i} is not pointing to valid bpf_map");
+                    }
+                    self.check_map_program(*i as u32)?;
+                }
+                Some(Op::LoadImm64 { imm: Imm64::MapFd(fd) | Imm64::MapFdValue { fd, .. }, .. }) => {
+                    reject!("fd {fd} is not pointing to valid bpf_map");
+                }
+                _ => {}
+            }
+        }
+        self.pc = 0;
+        Ok(())
+    }
+
+    /// Maps that go only with some program types (`check_map_prog_compatibility`).
+    fn check_map_program(&self, map: u32) -> Res {
+        let data = &self.maps[map as usize];
+        let prog = self.prog_type();
+        let tracing = match prog {
+            ProgType::KPROBE
+            | ProgType::TRACEPOINT
+            | ProgType::PERF_EVENT
+            | ProgType::RAW_TRACEPOINT
+            | ProgType::RAW_TRACEPOINT_WRITABLE => true,
+            ProgType::TRACING => self.input.attach_type != skep_isa::uapi::AttachType::TRACE_ITER,
+            _ => false,
+        };
+        use crate::record::FieldKind;
+        let has = |kind| data.record.first(kind).is_some();
+        if (has(FieldKind::ListHead) || has(FieldKind::RbRoot)) && tracing {
+            reject!("tracing progs cannot use bpf_{{list_head,rb_root}} yet");
+        }
+        if data.record.has_lock()
+            && (prog == ProgType::SOCKET_FILTER || (tracing && has(FieldKind::SpinLock)))
+        {
+            let who = if prog == ProgType::SOCKET_FILTER { "socket filter progs" } else { "tracing progs" };
+            reject!("{who} cannot use bpf_spin_lock yet");
+        }
+        if has(FieldKind::Timer) && tracing {
+            reject!("tracing progs cannot use bpf_timer yet");
+        }
+        if has(FieldKind::Workqueue) && tracing {
+            reject!("tracing progs cannot use bpf_wq yet");
+        }
+        if self.input.sleepable && !sleepable_map(data.info.ty) {
+            reject!("Sleepable programs can only use array, hash, ringbuf and local storage maps");
+        }
+        Ok(())
+    }
+
+    /// Walks every path of the program and of each global function it calls.
+    fn check(&mut self) -> Res {
+        self.check_main()?;
+        self.check_globals()?;
+        self.check_depth()
+    }
+
+    fn check_main(&mut self) -> Res {
+        let mut frame = self.entry_frame(0);
+        frame.regs[1] = Reg::pointer(RegType::new(Base::Ctx), Detail::None);
+        self.walk(frame)
+    }
+
+    /// Functions may call further ones, so this goes on until nothing new was called.
+    fn check_globals(&mut self) -> Res {
+        let mut verified = vec![false; self.code.subprogs.len()];
+        loop {
+            let next = (1..verified.len()).find(|&i| {
+                let s = &self.code.subprogs[i];
+                s.global && s.called && !verified[i]
+            });
+            let Some(i) = next else { return Ok(()) };
+            verified[i] = true;
+            self.pc = self.code.subprogs[i].start;
+            let mut frame = self.entry_frame(i as u32);
+            frame.in_exception_callback = self.code.subprogs[i].is_exception_cb;
+            let mut regs = frame.regs;
+            self.init_global_args(i as u32, &mut regs)?;
+            frame.regs = regs;
+            self.walk(frame)?;
+        }
+    }
+
+    fn entry_frame(&mut self, subprog: u32) -> Frame {
+        let instance = self.live_stack.root(&self.code, subprog);
+        Frame::new(0, subprog, NO_CALLSITE, instance)
+    }
+
+    fn walk(&mut self, frame: Frame) -> Res {
+        let start = self.code.subprogs[frame.subprog as usize].start;
+        let refs = if frame.subprog == 0 { std::mem::take(&mut self.cur.refs) } else { Vec::new() };
+        self.cur = State::new(frame, start);
+        self.cur.refs = refs;
+        (self.pc, self.prev_pc) = (start, u32::MAX);
+        let result = self.walk_paths();
+        self.forget_states();
+        result
+    }
+
+    /// A fresh id.
+    pub(crate) fn new_id(&mut self) -> u32 {
+        self.id_gen += 1;
+        self.id_gen
+    }
+
+    /// The program's type; extensions have that of their target.
+    pub(crate) fn prog_type(&self) -> ProgType {
+        self.input.prog_type
+    }
+
+    /// Name of the kernel structure a `struct_ops` program is a member of.
+    pub(crate) fn struct_ops_name(&self) -> &str {
+        match &self.input.attach {
+            Attach::StructOps { ops, .. } => ops,
+            _ => "",
+        }
+    }
+
+    /// A register an instruction reads.
+    pub(crate) fn check_readable_reg(&self, reg: u8) -> Res {
+        if reg > 10 {
+            reject!("R{reg} is invalid");
+        }
+        if self.cur.reg(reg as usize).ty.base == Base::NotInit {
+            reject!("R{reg} !read_ok");
+        }
+        Ok(())
+    }
+
+    /// A register an instruction writes.
+    pub(crate) fn check_writable_reg(&self, reg: usize) -> Res {
+        match reg {
+            10 => reject!("frame pointer is read only"),
+            0..10 => Ok(()),
+            _ => reject!("R{reg} is invalid"),
+        }
+    }
+
+    /// A 64-bit immediate: a constant, a map, a value in it, a function, a kernel variable.
+    pub(crate) fn load_imm(&mut self, dst: usize, imm: Imm64) -> Res {
+        self.check_writable_reg(dst)?;
+        let reg = match imm {
+            Imm64::Value(x) => Reg::known(x),
+            Imm64::MapIdx(i) => {
+                let detail = Detail::Map { map: i as u32, uid: 0 };
+                Reg::pointer(RegType::new(Base::MapPtr), detail)
+            }
+            Imm64::MapIdxValue { idx, off } => self.map_value_address(idx as u32, off)?,
+            Imm64::Func(_) => {
+                let Some(subprog) = self.code.callee(self.pc) else { unsupported!("address of no function") };
+                if self.code.subprogs[subprog as usize].global {
+                    reject!("callback function not static");
+                }
+                Reg::pointer(RegType::new(Base::Func), Detail::Func(subprog))
+            }
+            Imm64::BtfId { id, obj_fd } => self.kernel_variable(id, obj_fd)?,
+            other => unsupported!("immediate {other:?}"),
+        };
+        *self.cur.reg_mut(dst) = reg;
+        Ok(())
+    }
+
+    fn map_value_address(&mut self, map: u32, off: u32) -> Res<Reg> {
+        let data = &self.maps[map as usize];
+        if data.info.ty == MapType::ARENA {
+            return Ok(Reg { ty: RegType::new(Base::Arena), ..Reg::UNKNOWN });
+        }
+        if data.info.ty != MapType::ARRAY {
+            reject!("no direct value access support for this map type");
+        }
+        if u64::from(off) >= u64::from(data.info.value_size) {
+            reject!("invalid access to map value pointer, value_size={} off={off}", data.info.value_size);
+        }
+        let reg = Reg::pointer(RegType::new(Base::MapValue), Detail::Map { map, uid: 0 });
+        Ok(Reg { off: off as i32, ..reg })
+    }
+
+    /// A kernel variable or function by BTF.
+    fn kernel_variable(&mut self, id: u32, obj_fd: i32) -> Res<Reg> {
+        use crate::reg::Flags;
+        use skep_btf::Shape;
+        let obj = if obj_fd == 0 { BtfRef::KERNEL } else { obj_fd as u16 + 1 };
+        let var = self.types.canonical(BtfRef { obj, id });
+        let Some(t) = self.types.get(var) else { reject!("ldimm64 insn specifies invalid btf_id {id}.") };
+        let ty = match t.shape {
+            Shape::Var { ty, .. } => self.types.at(var, ty),
+            Shape::Func { .. } => {
+                let ty = RegType::flagged(Base::Mem, Flags::RDONLY);
+                return Ok(Reg::pointer(ty, Detail::Mem { size: 0, dynptr: 0 }));
+            }
+            _ => reject!("pseudo btf_id {id} in ldimm64 isn't KIND_VAR or KIND_FUNC"),
+        };
+        let percpu = self.is_percpu_variable(var);
+        let Some((stripped, _)) = self.types.strip(ty) else {
+            unsupported!("kernel variable without a type")
+        };
+        if percpu {
+            let ty = RegType::flagged(Base::BtfId, Flags::PERCPU);
+            return Ok(Reg::pointer(ty, Detail::Btf(stripped)));
+        }
+        if self.types.is_struct(stripped) {
+            return Ok(Reg::pointer(RegType::new(Base::BtfId), Detail::Btf(stripped)));
+        }
+        let Some(size) = self.types.size(stripped) else {
+            reject!("ldimm64 unable to resolve the size of type '{}'", self.types.name(stripped))
+        };
+        let ty = RegType::flagged(Base::Mem, Flags::RDONLY);
+        Ok(Reg::pointer(ty, Detail::Mem { size: size as u32, dynptr: 0 }))
+    }
+
+    fn is_percpu_variable(&self, var: BtfRef) -> bool {
+        use skep_btf::{Kind, Shape};
+        let Some(btf) = self.types.obj(var.obj) else { return false };
+        let Some(section) = btf.find(".data..percpu", Kind::Datasec) else { return false };
+        let Ok(t) = btf.type_by_id(section) else { return false };
+        let Shape::Datasec(section) = t.shape else { return false };
+        section.vars.iter().flatten().any(|v| v.ty.0 == var.id)
+    }
+
+    /// An instruction that sees different kinds of kernel pointers on different paths could not be compiled.
+    pub(crate) fn check_same_pointer(&mut self, ty: RegType, load: bool) -> Res {
+        let fixed = |ty: RegType| {
+            matches!(
+                ty.base,
+                Base::Ctx
+                    | Base::Socket
+                    | Base::SockCommon
+                    | Base::TcpSock
+                    | Base::XdpSock
+                    | Base::BtfId
+                    | Base::Arena
+            )
+        };
+        let seen = &mut self.ptr_types[self.pc as usize];
+        if *seen == RegType::NOT_INIT {
+            *seen = ty;
+        } else if *seen != ty && (fixed(*seen) || fixed(ty)) {
+            if load && seen.base == ty.base && matches!(ty.base, Base::BtfId) {
+                *seen = RegType::flagged(Base::BtfId, crate::reg::Flags::UNTRUSTED);
+            } else {
+                reject!("same insn cannot be used with different pointers");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sleepable_map(ty: MapType) -> bool {
+    matches!(
+        ty,
+        MapType::HASH
+            | MapType::LRU_HASH
+            | MapType::ARRAY
+            | MapType::PERCPU_HASH
+            | MapType::PERCPU_ARRAY
+            | MapType::LRU_PERCPU_HASH
+            | MapType::ARRAY_OF_MAPS
+            | MapType::HASH_OF_MAPS
+            | MapType::RINGBUF
+            | MapType::USER_RINGBUF
+            | MapType::INODE_STORAGE
+            | MapType::SK_STORAGE
+            | MapType::TASK_STORAGE
+            | MapType::CGRP_STORAGE
+            | MapType::QUEUE
+            | MapType::STACK
+            | MapType::ARENA
+    )
+}
+
+/// The maps and, after them, the templates of inner maps; and which of them is the arena.
+fn map_data<'a>(input: &'a Input<'a>, types: &Types) -> (Vec<MapData<'a>>, Option<u32>) {
+    let data = |info: &'a MapInfo, inner| {
+        let ty = BtfRef { obj: BtfRef::PROGRAM, id: info.value_type };
+        let has_btf = info.value_type != 0;
+        let record = if has_btf { Record::of(types, ty) } else { Record::default() };
+        MapData { info, record, has_btf, inner }
+    };
+    let mut maps: Vec<MapData<'a>> = input.maps.iter().map(|info| data(info, None)).collect();
+    for (i, info) in input.maps.iter().enumerate() {
+        if let Some(inner) = &info.inner {
+            maps[i].inner = Some(maps.len() as u32);
+            maps.push(data(inner, None));
+        }
+    }
+    let arena = input.maps.iter().position(|m| m.ty == MapType::ARENA).map(|i| i as u32);
+    (maps, arena)
+}

@@ -1,0 +1,418 @@
+//! Exploration: a depth-first walk over paths, remembering states so that equal ones are not walked twice.
+
+use std::collections::HashMap;
+
+use super::Verifier;
+use super::equal::{self, Exact};
+use crate::reg::{Detail, IterState, Reg};
+use crate::state::{Linked, Slot, State, StateId, Step};
+use crate::stop::{Res, reject};
+
+/// Paths that may wait to be walked.
+const MAX_PENDING: usize = 8192;
+/// Rounds of carrying precision marks round a loop before everything in it is made precise.
+const MAX_ROUNDS: u32 = 64;
+
+/// A remembered state and how useful it was.
+pub(crate) struct Explored {
+    pub(crate) state: State,
+    hits: u32,
+    misses: u32,
+    cleaned: bool,
+}
+
+/// A path to walk later.
+pub(crate) struct Pending {
+    state: State,
+    pc: u32,
+    prev_pc: u32,
+}
+
+/// A state that ended because it came back to a loop being explored.
+pub(crate) struct Backedge {
+    pub(crate) state: State,
+    equal: StateId,
+}
+
+/// The loop a state is in: its component, and the calls that led to it.
+type LoopKey = (u32, Vec<u32>);
+
+/// One visit of a loop that is not finished.
+#[derive(Default)]
+pub(crate) struct LoopVisit {
+    entry: Option<StateId>,
+    backedges: Vec<Backedge>,
+}
+
+/// All loops being explored.
+pub(crate) type Loops = HashMap<LoopKey, LoopVisit>;
+
+impl Verifier<'_> {
+    /// Queues a copy of the current state to continue at `pc`; the caller adjusts it.
+    pub(crate) fn push(&mut self, pc: u32) -> Res<&mut State> {
+        self.push_from(pc, self.pc)
+    }
+
+    /// The same, saying which instruction it comes from.
+    pub(crate) fn push_from(&mut self, pc: u32, prev_pc: u32) -> Res<&mut State> {
+        let state = self.cur.clone();
+        self.push_state(state, pc, prev_pc)
+    }
+
+    /// Queues a state.
+    pub(crate) fn push_state(&mut self, state: State, pc: u32, prev_pc: u32) -> Res<&mut State> {
+        if self.pending.len() >= MAX_PENDING {
+            reject!("The sequence of {} jumps is too complex.", self.pending.len() + 1);
+        }
+        if let Some(parent) = state.parent {
+            self.states[parent.0 as usize].state.branches += 1;
+        }
+        self.pending.push(Pending { state, pc, prev_pc });
+        let top = self.pending.len() - 1;
+        Ok(&mut self.pending[top].state)
+    }
+
+    /// Ends the current path and takes up a waiting one; false where none is left.
+    pub(crate) fn pop(&mut self) -> Res<bool> {
+        self.count_down()?;
+        let Some(next) = self.pending.pop() else { return Ok(false) };
+        self.cur = next.state;
+        (self.pc, self.prev_pc) = (next.pc, next.prev_pc);
+        Ok(true)
+    }
+
+    /// One path through the current state and its ancestors is done.
+    fn count_down(&mut self) -> Res {
+        self.cur.branches = self.cur.branches.saturating_sub(1);
+        let mut at = if self.cur.branches == 0 { self.cur.parent } else { None };
+        while let Some(id) = at {
+            let state = &mut self.states[id.0 as usize].state;
+            state.branches = state.branches.saturating_sub(1);
+            if state.branches != 0 {
+                break;
+            }
+            at = state.parent;
+            self.leave_loop(id)?;
+        }
+        Ok(())
+    }
+
+    /// Notes how the path came here, for [`super::precision`].
+    pub(crate) fn note_step(&mut self, change: impl FnOnce(&mut Step)) {
+        if !std::mem::replace(&mut self.step_noted, true) {
+            let prev = self.prev_pc;
+            self.cur.history.push(Step {
+                insn: self.pc,
+                prev,
+                stack: None,
+                src_stack: false,
+                dst_stack: false,
+                linked: Linked::default(),
+            });
+        }
+        if let Some(step) = self.cur.history.last_mut() {
+            change(step);
+        }
+    }
+
+    /// Compares the current state with those remembered here. True: it is covered, the path ends.
+    pub(crate) fn visit(&mut self) -> Res<bool> {
+        let pc = self.pc;
+        self.cur.insn = pc;
+        let mark = self.marks[pc as usize];
+        let force_new = mark.checkpoint || self.cur.history.len() > 40;
+        let mut add_new = force_new
+            || (self.jumps_processed - self.prev_jumps >= 2 && self.insns_processed - self.prev_insns >= 8);
+        self.clean_states(pc);
+        let mut list = std::mem::take(&mut self.heads[pc as usize]);
+        let outcome = self.search(&mut list, force_new, &mut add_new);
+        let count = list.len() as u32;
+        self.heads[pc as usize] = list;
+        if let Some((id, looped)) = outcome? {
+            self.hit(id, looped)?;
+            return Ok(true);
+        }
+        self.stats.max_states_per_insn = self.stats.max_states_per_insn.max(count);
+        if add_new {
+            self.remember();
+        }
+        Ok(false)
+    }
+
+    /// Looks for a state that covers the current one, newest first, and drops useless ones.
+    fn search(
+        &mut self,
+        list: &mut Vec<StateId>,
+        force_new: bool,
+        add_new: &mut bool,
+    ) -> Res<Option<(StateId, bool)>> {
+        let mut i = list.len();
+        while i > 0 {
+            i -= 1;
+            let id = list[i];
+            let active = self.states[id.0 as usize].state.branches > 0;
+            let hit = if active {
+                let hit = self.revisit_active(id)?;
+                let recent = self.jumps_processed - self.prev_jumps < 20
+                    && self.insns_processed - self.prev_insns < 100;
+                if !hit && !force_new && recent {
+                    *add_new = false;
+                }
+                hit.then_some(true)
+            } else {
+                let looped = self.loop_unfinished(id);
+                let exact = if looped { Exact::Within } else { Exact::No };
+                self.covers(id, exact).then_some(looped)
+            };
+            if let Some(looped) = hit {
+                self.states[id.0 as usize].hits += 1;
+                return Ok(Some((id, looped)));
+            }
+            let checkpoint = self.marks[self.pc as usize].checkpoint;
+            let entry = &mut self.states[id.0 as usize];
+            if *add_new {
+                entry.misses += 1;
+            }
+            let patience = if checkpoint && active { 64 } else { 3 };
+            if entry.misses > entry.hits * patience + patience {
+                list.remove(i);
+                self.evicted.push(id);
+            }
+        }
+        Ok(None)
+    }
+
+    /// A state whose paths are still being walked: coming back to it is a loop that converges, or an endless one.
+    fn revisit_active(&mut self, id: StateId) -> Res<bool> {
+        let old = &self.states[id.0 as usize].state;
+        let (top, cur) = (old.frame(), self.cur.frame());
+        if top.in_async_callback && top.async_entry != cur.async_entry {
+            return Ok(false);
+        }
+        let mark = self.marks[self.pc as usize];
+        if mark.iter_next {
+            return Ok(self.covers(id, Exact::Within) && self.iterator_is_active());
+        }
+        let may_goto = matches!(self.code.op(self.pc), Some(skep_isa::Op::MayGoto { .. }));
+        let goto_moved = self.states[id.0 as usize].state.may_goto_depth != self.cur.may_goto_depth;
+        if may_goto && goto_moved && self.covers(id, Exact::Within) {
+            return Ok(true);
+        }
+        if mark.calls_callback {
+            return Ok(self.covers(id, Exact::Within));
+        }
+        let old = &self.states[id.0 as usize].state;
+        let endless = equal::maybe_looping(old, &self.cur)
+            && !equal::iterator_depths_differ(old, &self.cur)
+            && old.may_goto_depth == self.cur.may_goto_depth
+            && old.callback_unroll_depth == self.cur.callback_unroll_depth
+            && self.covers(id, Exact::Same);
+        if endless {
+            reject!("infinite loop detected at insn {}", self.pc);
+        }
+        Ok(false)
+    }
+
+    fn covers(&mut self, id: StateId, exact: Exact) -> bool {
+        self.ids.reset(self.id_gen);
+        let live = &self.live;
+        let live_at = |pc: u32| live.get(pc as usize).copied().unwrap_or(u16::MAX);
+        equal::states(&self.states[id.0 as usize].state, &self.cur, &mut self.ids, &live_at, exact)
+    }
+
+    /// The iterator that `r1` points to has not ended.
+    fn iterator_is_active(&self) -> bool {
+        let reg = self.cur.reg(1);
+        let off = i64::from(reg.off) + reg.val.bits.value as i64;
+        let slot = usize::try_from((-off - 1) / 8).unwrap_or(usize::MAX);
+        let slot = self.cur.frames.get(reg.frame()).and_then(|f| f.stack.get(slot));
+        slot.is_some_and(|s| matches!(s.reg.detail, Detail::Iter { state: IterState::Active, .. }))
+    }
+
+    fn hit(&mut self, id: StateId, looped: bool) -> Res {
+        if self.marks[self.pc as usize].jump {
+            self.note_step(|_| {});
+        }
+        self.propagate_precision(id)?;
+        if looped {
+            let key = self.loop_key(&self.states[id.0 as usize].state);
+            if let Some(visit) = key.and_then(|key| self.loops.get_mut(&key)) {
+                let mut state = self.cur.clone();
+                state.insn = self.pc;
+                visit.backedges.push(Backedge { state, equal: id });
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers the current state; what follows is its child.
+    fn remember(&mut self) {
+        (self.prev_jumps, self.prev_insns) = (self.jumps_processed, self.insns_processed);
+        self.stats.total_states += 1;
+        self.cur.for_each_reg(|r| r.is_scalar() && r.precise, |r| r.precise = false);
+        let mut state = self.cur.clone();
+        state.insn = self.pc;
+        let id = StateId(self.states.len() as u32);
+        let depth = state.dfs_depth;
+        if let Some(key) = self.loop_key(&state) {
+            self.loops.entry(key).or_default().entry.get_or_insert(id);
+        }
+        self.states.push(Explored { state, hits: 0, misses: 0, cleaned: false });
+        self.heads[self.pc as usize].push(id);
+        self.cur.parent = Some(id);
+        self.cur.first_insn = self.pc;
+        self.cur.history.clear();
+        self.step_noted = false;
+        self.cur.dfs_depth = depth + 1;
+        self.stats.peak_states = self.stats.peak_states.max(self.states.len() as u32 - self.freed);
+        self.free_evicted();
+    }
+
+    /// Dropped states that nothing needs any more give their memory back.
+    fn free_evicted(&mut self) {
+        let evicted = std::mem::take(&mut self.evicted);
+        for id in evicted {
+            if self.states[id.0 as usize].state.branches > 0 || self.loop_unfinished(id) {
+                self.evicted.push(id);
+                continue;
+            }
+            let state = &mut self.states[id.0 as usize].state;
+            state.frames.clear();
+            state.history = Vec::new();
+            self.freed += 1;
+        }
+    }
+
+    /// The outermost loop a state is in.
+    fn loop_key(&self, state: &State) -> Option<LoopKey> {
+        let mut calls = Vec::new();
+        for f in 0..state.frames.len() {
+            let pc = state.frame_insn(f);
+            match self.marks[pc as usize].scc {
+                0 => calls.push(pc),
+                scc => return Some((scc, calls)),
+            }
+        }
+        None
+    }
+
+    /// Is the loop of this state still being explored, with states that wait for its outcome?
+    fn loop_unfinished(&self, id: StateId) -> bool {
+        if self.loops.is_empty() {
+            return false;
+        }
+        let key = self.loop_key(&self.states[id.0 as usize].state);
+        key.and_then(|key| self.loops.get(&key)).is_some_and(|visit| !visit.backedges.is_empty())
+    }
+
+    /// When the first state of a loop is done, marks travel round it until they settle.
+    fn leave_loop(&mut self, id: StateId) -> Res {
+        let Some(key) = self.loop_key(&self.states[id.0 as usize].state) else { return Ok(()) };
+        let Some(visit) = self.loops.get_mut(&key) else { return Ok(()) };
+        if visit.entry != Some(id) {
+            return Ok(());
+        }
+        let backedges = std::mem::take(&mut visit.backedges);
+        self.loops.remove(&key);
+        self.backedges = backedges;
+        let result = self.settle();
+        self.backedges.clear();
+        result
+    }
+
+    fn settle(&mut self) -> Res {
+        for round in 0.. {
+            let mut changed = false;
+            for i in 0..self.backedges.len() {
+                if round >= MAX_ROUNDS {
+                    self.force_precise_kept(i)?;
+                } else {
+                    changed |= self.propagate_precision_kept(self.backedges[i].equal, i)?;
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets dead registers and slots of finished states at `pc`.
+    fn clean_states(&mut self, pc: u32) {
+        for i in 0..self.heads[pc as usize].len() {
+            let id = self.heads[pc as usize][i];
+            let entry = &self.states[id.0 as usize];
+            if entry.cleaned || entry.state.branches > 0 || self.loop_unfinished(id) {
+                continue;
+            }
+            self.clean(id);
+        }
+    }
+
+    fn clean(&mut self, id: StateId) {
+        let marks = &self.marks;
+        let callback = |pc: u32| marks[pc as usize].calls_callback;
+        let entry = &self.states[id.0 as usize];
+        let mut dead: Vec<(u16, Vec<usize>)> = Vec::with_capacity(entry.state.frames.len());
+        for (f, frame) in entry.state.frames.iter().enumerate() {
+            let regs = !self.live[entry.state.frame_insn(f) as usize];
+            let is_dead = |s: &usize| !self.live_stack.is_live(&callback, &entry.state, f, *s);
+            dead.push((regs, (0..frame.stack.len()).filter(is_dead).collect()));
+        }
+        let entry = &mut self.states[id.0 as usize];
+        entry.cleaned = true;
+        for (f, (regs, slots)) in dead.into_iter().enumerate() {
+            let frame = entry.state.frame_at(f);
+            for i in (0..10).filter(|i| regs & (1 << i) != 0) {
+                frame.regs[i] = Reg::NOT_INIT;
+            }
+            for i in slots {
+                frame.stack[i] = Slot::EMPTY;
+            }
+        }
+    }
+
+    /// The newest unfinished state at `pc` above `cur` with the same calls: where the last round of a loop began.
+    pub(crate) fn previous_round(&self, from: &State, pc: u32) -> Option<StateId> {
+        let found = self.heads[pc as usize].iter().rev().find(|id| {
+            let st = &self.states[id.0 as usize].state;
+            st.insn == pc && st.branches > 0 && st.same_callsites(from) && st.dfs_depth < from.dfs_depth
+        });
+        found.copied()
+    }
+
+    /// Scalars that changed since the last round of a loop and that nothing relies on yet may become anything.
+    pub(crate) fn widen(&mut self, old: StateId, cur: &mut State) {
+        self.ids.reset(self.id_gen);
+        let old = &self.states[old.0 as usize].state;
+        let ids = &mut self.ids;
+        let mut wants = |old: &Reg, cur: &Reg| {
+            old.is_scalar() && cur.is_scalar() && !old.precise && !cur.precise && !equal::same(old, cur, ids)
+        };
+        for f in (0..old.frames.len().min(cur.frames.len())).rev() {
+            let fold = &old.frames[f];
+            for i in 0..11 {
+                if wants(&fold.regs[i], &cur.frames[f].regs[i]) {
+                    cur.frame_at(f).regs[i] = Reg::UNKNOWN;
+                }
+            }
+            for i in 0..fold.stack.len().min(cur.frames[f].stack.len()) {
+                let (a, b) = (&fold.stack[i], &cur.frames[f].stack[i]);
+                if a.is_spill() && b.is_spill() && wants(&a.reg, &b.reg) {
+                    cur.frame_at(f).stack[i].reg = Reg::UNKNOWN;
+                }
+            }
+        }
+    }
+
+    /// Forgets all remembered states, between functions verified on their own.
+    pub(crate) fn forget_states(&mut self) {
+        self.states.clear();
+        self.evicted.clear();
+        self.pending.clear();
+        self.loops.clear();
+        self.backedges.clear();
+        self.freed = 0;
+        self.heads.iter_mut().for_each(Vec::clear);
+    }
+}

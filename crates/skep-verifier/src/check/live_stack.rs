@@ -1,0 +1,221 @@
+//! Which stack slots can still be read: learned while exploring, then propagated backwards.
+//!
+//! For each *instance* of a function (a chain of call sites), each frame it can reach, and each instruction, the sets of
+//! slots that some visit read and that every visit wrote whole are recorded. Before an instruction that was visited,
+//!
+//! ```text
+//! live = (∪ live of successors − written) ∪ read
+//! ```
+//!
+//! and an instruction never visited contributes nothing, so sets only grow and updates are incremental. When all paths
+//! through a state have been explored, a slot that is not live there cannot matter to any comparison with it.
+
+use std::collections::HashMap;
+
+use crate::program::Code;
+use crate::state::State;
+
+/// What is known of one instruction and one frame.
+#[derive(Clone, Copy)]
+struct Masks {
+    read: u64,
+    written: u64,
+    live: u64,
+}
+
+/// A function as called through one chain of call sites.
+struct Instance {
+    /// Instance and call site it was called from.
+    outer: Option<(u32, u32)>,
+    depth: usize,
+    start: u32,
+    len: usize,
+    visited: Vec<bool>,
+    /// By frame: its slots as this function sees them; allocated when first touched.
+    frames: Vec<Option<Vec<Masks>>>,
+}
+
+/// Liveness of all instances.
+pub(crate) struct LiveStack {
+    instances: Vec<Instance>,
+    by_call: HashMap<(u32, u32), u32>,
+    predecessors: Vec<Vec<u32>>,
+    successors: Vec<[Option<u32>; 2]>,
+    /// Slots the running instruction has written, by frame.
+    writes: [u64; 8],
+}
+
+/// Outer "instance" of functions that nobody called.
+const ROOT: u32 = u32::MAX;
+
+impl LiveStack {
+    pub(crate) fn new(code: &Code) -> Self {
+        let mut predecessors = vec![Vec::new(); code.ops.len()];
+        let successors: Vec<_> = (0..code.len()).map(|pc| code.successors(pc)).collect();
+        for (pc, edges) in (0..).zip(&successors) {
+            for &to in edges.iter().flatten() {
+                if let Some(list) = predecessors.get_mut(to as usize) {
+                    list.push(pc);
+                }
+            }
+        }
+        Self { instances: Vec::new(), by_call: HashMap::new(), predecessors, successors, writes: [0; 8] }
+    }
+
+    /// The instance of a function that nobody called.
+    pub(crate) fn root(&mut self, code: &Code, subprog: u32) -> u32 {
+        let start = code.subprogs[subprog as usize].start;
+        self.intern((ROOT, start), None, 0, code, subprog)
+    }
+
+    /// The instance of a function called from `callsite` in `outer`.
+    pub(crate) fn call(&mut self, code: &Code, outer: u32, callsite: u32, subprog: u32) -> u32 {
+        let depth = self.instances[outer as usize].depth + 1;
+        self.intern((outer, callsite), Some((outer, callsite)), depth, code, subprog)
+    }
+
+    fn intern(
+        &mut self,
+        key: (u32, u32),
+        outer: Option<(u32, u32)>,
+        depth: usize,
+        code: &Code,
+        subprog: u32,
+    ) -> u32 {
+        let next = self.instances.len() as u32;
+        let id = *self.by_call.entry(key).or_insert(next);
+        if id == next {
+            let (start, end) = (code.subprogs[subprog as usize].start, code.subprogs[subprog as usize].end);
+            let len = (end - start) as usize;
+            let frames = (0..=depth).map(|_| None).collect();
+            self.instances.push(Instance { outer, depth, start, len, visited: vec![false; len], frames });
+        }
+        id
+    }
+
+    /// A new instruction begins.
+    pub(crate) fn begin(&mut self) {
+        self.writes = [0; 8];
+    }
+
+    /// The instruction overwrites whole slots.
+    pub(crate) fn write(&mut self, frame: usize, slots: u64) {
+        self.writes[frame & 7] |= slots;
+    }
+
+    /// The instruction may read slots of a frame.
+    pub(crate) fn read(&mut self, instance: u32, pc: u32, frame: usize, slots: u64) {
+        let Some(at) = self.index(instance, pc) else { return };
+        let masks = self.masks(instance, frame);
+        if masks[at].read & slots != slots {
+            masks[at].read |= slots;
+            self.propagate(instance, frame, at);
+        }
+    }
+
+    /// The instruction is done: what it wrote on every visit so far is what it writes.
+    pub(crate) fn commit(&mut self, instance: u32, pc: u32) {
+        let Some(at) = self.index(instance, pc) else { return };
+        let writes = self.writes;
+        let first = !std::mem::replace(&mut self.instances[instance as usize].visited[at], true);
+        for (frame, &written) in writes.iter().enumerate().take(self.instances[instance as usize].depth + 1) {
+            if written == 0 && self.instances[instance as usize].frames[frame].is_none() {
+                continue;
+            }
+            let masks = self.masks(instance, frame);
+            let now = if first { written } else { masks[at].written & written };
+            if now != masks[at].written || first {
+                masks[at].written = now;
+                self.propagate(instance, frame, at);
+            }
+        }
+    }
+
+    /// May slot `slot` of frame `frame` be read after `state`?
+    pub(crate) fn is_live(
+        &self,
+        code_calls_callback: &dyn Fn(u32) -> bool,
+        state: &State,
+        frame: usize,
+        slot: usize,
+    ) -> bool {
+        if slot >= 64 {
+            return true;
+        }
+        let top = state.curframe();
+        let live = |f: usize, pc: u32| {
+            let instance = &self.instances[state.frames[f].instance as usize];
+            let at = pc.wrapping_sub(instance.start) as usize;
+            instance
+                .frames
+                .get(frame)
+                .and_then(Option::as_ref)
+                .and_then(|m| m.get(at))
+                .is_some_and(|m| m.live & (1 << slot) != 0)
+        };
+        if live(top, state.insn) {
+            return true;
+        }
+        (frame..top).any(|f| {
+            let callsite = state.frames[f + 1].callsite;
+            if code_calls_callback(callsite) { live(f, callsite) } else { live(f, callsite + 1) }
+        })
+    }
+
+    fn index(&self, instance: u32, pc: u32) -> Option<usize> {
+        let instance = self.instances.get(instance as usize)?;
+        let at = pc.checked_sub(instance.start)? as usize;
+        (at < instance.len).then_some(at)
+    }
+
+    fn masks(&mut self, instance: u32, frame: usize) -> &mut Vec<Masks> {
+        let instance = &mut self.instances[instance as usize];
+        let Instance { frames, visited, .. } = instance;
+        frames[frame.min(instance.depth)].get_or_insert_with(|| {
+            let unknown = |&seen: &bool| Masks { read: 0, written: if seen { 0 } else { u64::MAX }, live: 0 };
+            visited.iter().map(unknown).collect()
+        })
+    }
+
+    /// Recomputes an instruction and everything before it that changes.
+    fn propagate(&mut self, instance: u32, frame: usize, at: usize) {
+        let mut work = vec![(instance, at)];
+        while let Some((id, at)) = work.pop() {
+            let start = self.instances[id as usize].start;
+            let (outer, depth, len) = {
+                let i = &self.instances[id as usize];
+                (i.outer, i.depth, i.len)
+            };
+            let pc = start + at as u32;
+            let after = self.live_after(id, frame, pc);
+            let masks = &mut self.masks(id, frame)[at];
+            let live = (after & !masks.written) | masks.read;
+            if live == masks.live {
+                continue;
+            }
+            masks.live = live;
+            for &p in &self.predecessors[pc as usize] {
+                let p = p.wrapping_sub(start) as usize;
+                if p < len {
+                    work.push((id, p));
+                }
+            }
+            // What a function reads of an outer frame, its call reads.
+            if let Some((outer, callsite)) = outer.filter(|_| at == 0 && frame < depth)
+                && let Some(call_at) = self.index(outer, callsite)
+            {
+                self.masks(outer, frame)[call_at].read |= live;
+                work.push((outer, call_at));
+            }
+        }
+    }
+
+    fn live_after(&self, id: u32, frame: usize, pc: u32) -> u64 {
+        let instance = &self.instances[id as usize];
+        let Some(masks) = instance.frames.get(frame).and_then(Option::as_ref) else { return 0 };
+        self.successors[pc as usize].iter().flatten().fold(0, |live, to| {
+            let at = to.wrapping_sub(instance.start) as usize;
+            live | masks.get(at).map_or(0, |m| m.live)
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! Is an eBPF program safe to run? The verdict of Linux's verifier, without Linux.
+//!
+//! [`verify`] walks every path of a program with abstract values: numbers as known bits and ranges ([`scalar`]),
+//! pointers as what they point to and how far into it ([`reg`]). A path ends where a remembered state covers it. Every
+//! instruction, helper call and exit is checked against the kernel's rules; the answer is [`Outcome::Accept`] with a
+//! proof, [`Outcome::Reject`] with the kernel's message, or [`Outcome::Unsupported`] naming what is not built. It is
+//! never a rejection for what is merely not built, and never an acceptance of what was not checked.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`tnum`], [`scalar`] | sets of numbers |
+//! | [`arith`], [`compare`] | what instructions and branches make of them |
+//! | [`reg`], [`state`] | registers, stack slots, frames, states of paths |
+//! | `program`, `flow`, `liveness` | what follows from the instructions alone |
+//! | `context`, `helper` | the kernel's interface as data |
+//! | `types`, `record` | BTF: structures, special fields |
+//! | `check` | the analysis |
+//!
+//! Takes instructions, maps, types and a target kernel as values ([`Input`]); does no I/O; never panics on input, and
+//! is bounded by the kernel's own limits.
+#![forbid(unsafe_code)]
+
+pub mod arith;
+mod check;
+pub mod compare;
+mod context;
+mod flow;
+mod helper;
+pub mod input;
+mod liveness;
+pub mod outcome;
+mod program;
+mod record;
+pub mod reg;
+pub mod scalar;
+pub mod state;
+mod stop;
+pub mod tnum;
+mod types;
+pub mod verified;
+
+pub use input::{Attach, Input, MapInfo, Target};
+pub use outcome::{Outcome, Rejection, Report, Stats, Unsupported};
+pub use verified::Verified;
+
+/// Verifies a program as Linux 6.18 would for a caller with all capabilities.
+pub fn verify(input: &Input<'_>) -> Report {
+    let ended = check::run(input);
+    let insn = ended.pc;
+    let outcome = match ended.result {
+        Ok(()) => {
+            let functions = ended.code.map_or_else(Vec::new, |code| {
+                code.subprogs.iter().map(|s| (s.start, s.stack_depth.max(0) as u32)).collect()
+            });
+            Outcome::Accept(Verified::new(input.insns, input.prog_type, functions))
+        }
+        Err(stop::Stop::Reject(message)) => Outcome::Reject(Rejection { insn, message: message.into() }),
+        Err(stop::Stop::Unsupported(what)) => Outcome::Unsupported(Unsupported { insn, what: what.into() }),
+    };
+    Report { outcome, stats: ended.stats }
+}

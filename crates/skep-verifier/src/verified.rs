@@ -1,0 +1,33 @@
+//! The proof that a program is safe, and what a code generator may rely on.
+
+use skep_isa::Insn;
+use skep_isa::uapi::ProgType;
+
+/// A program that was verified. Only this crate makes one.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    insns: Vec<Insn>,
+    prog_type: ProgType,
+    stack_depth: Vec<(u32, u32)>,
+}
+
+impl Verified {
+    pub(crate) fn new(insns: &[Insn], prog_type: ProgType, stack_depth: Vec<(u32, u32)>) -> Self {
+        Self { insns: insns.to_vec(), prog_type, stack_depth }
+    }
+
+    /// The instructions, as they were given.
+    pub fn insns(&self) -> &[Insn] {
+        &self.insns
+    }
+
+    /// The program's type.
+    pub fn prog_type(&self) -> ProgType {
+        self.prog_type
+    }
+
+    /// First instruction and bytes of stack of each function, in order.
+    pub fn subprograms(&self) -> &[(u32, u32)] {
+        &self.stack_depth
+    }
+}
