@@ -1,0 +1,41 @@
+//! What the kernel's errno means for a command, in words, with what to do.
+
+use std::fs;
+use std::io;
+
+use skep_isa::uapi::Cmd;
+use skep_runtime::Error;
+
+use crate::sys::errno;
+
+/// The error of a command that the kernel refused.
+pub(crate) fn command(cmd: Cmd, error: &io::Error) -> Error {
+    let errno = errno(error);
+    let name = cmd.c_name().unwrap_or("bpf(2)");
+    let failed = Error::os(errno, format!("`{name}`: {}", describe(error)));
+    match errno {
+        libc::EPERM => failed.hint(privileges()),
+        libc::ENOSYS => failed.hint("this kernel is built without `CONFIG_BPF_SYSCALL`"),
+        _ => failed,
+    }
+}
+
+/// An operating system error in lower case, without its number.
+pub(crate) fn describe(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+/// What a caller lacks who may not use bpf(2).
+fn privileges() -> String {
+    if rustix::process::geteuid().is_root() {
+        return "root may not either: a container, a seccomp filter, lockdown or an LSM forbids it; see `CapEff` in \
+                `/proc/self/status` and `/sys/kernel/security/lockdown`"
+            .to_owned();
+    }
+    let unprivileged = fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled").unwrap_or_default();
+    let disabled = if unprivileged.trim() == "0" { "" } else { " (`unprivileged_bpf_disabled` is set)" };
+    format!(
+        "bpf(2) needs CAP_BPF, tracing CAP_PERFMON, and packets CAP_NET_ADMIN{disabled}; `--runtime user` needs none"
+    )
+}

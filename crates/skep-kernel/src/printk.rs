@@ -1,0 +1,65 @@
+//! `trace_pipe`: the lines that programs write with `bpf_trace_printk`.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use skep_runtime::{Error, Event, EventSource, Result};
+
+use crate::explain::describe;
+use crate::sys::errno;
+
+/// Where tracefs is looked for.
+pub(crate) const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// Reads the trace pipe, line by line.
+pub(crate) struct TracePipe {
+    pipe: File,
+    /// The beginning of a line whose end has not come yet.
+    partial: Vec<u8>,
+}
+
+impl TracePipe {
+    pub(crate) fn open() -> Result<Self> {
+        let open = |root: &str| {
+            File::options().read(true).custom_flags(libc::O_NONBLOCK).open(format!("{root}/trace_pipe"))
+        };
+        let pipe = open(TRACEFS[0]).or_else(|_| open(TRACEFS[1])).map_err(|e| {
+            Error::os(errno(&e), format!("cannot open `trace_pipe`: {}", describe(&e)))
+                .hint("is tracefs mounted? `mount -t tracefs nodev /sys/kernel/tracing`")
+        })?;
+        Ok(Self { pipe, partial: Vec::new() })
+    }
+}
+
+impl EventSource for TracePipe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+
+    fn drain(&mut self, sink: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>) -> Result<usize> {
+        let mut buffer = [0; 4096];
+        let mut count = 0;
+        loop {
+            let bytes = match self.pipe.read(&mut buffer) {
+                Ok(0) => return Ok(count),
+                Ok(bytes) => bytes,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(count),
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) => {
+                    return Err(Error::os(errno(&e), format!("cannot read `trace_pipe`: {}", describe(&e))));
+                }
+            };
+            self.partial.extend_from_slice(&buffer[..bytes]);
+            while let Some(end) = self.partial.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.partial.drain(..=end).collect();
+                count += 1;
+                if sink(Event::Record { cpu: 0, data: &line[..end] }).is_break() {
+                    return Ok(count);
+                }
+            }
+        }
+    }
+}
