@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use skep_runtime::{Error, Event, EventSource, Result};
 
@@ -70,8 +70,10 @@ impl EventSource for RingBuffer {
                     return Ok(count);
                 }
             }
-            // A producer that saw us busy did not wake us: look again before we say that there is nothing.
-            if self.producer.position(0).load(Ordering::SeqCst) == produced {
+            // A producer that saw our old position did not wake us: once ours is out, look again before saying that there is
+            // nothing.
+            fence(Ordering::SeqCst);
+            if self.producer.position(0).load(Ordering::Acquire) == produced {
                 return Ok(count);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use skep_isa::uapi::MapType;
+use skep_isa::uapi::{Cmd, MapType};
 use skep_obj::AttachPoint;
 use skep_runtime::codec::{Attr, Log};
 use skep_runtime::command::ProgLoad;
@@ -22,8 +22,15 @@ const LOG_BYTES: usize = 64 << 10;
 const LOG_BYTES_MAX: usize = (u32::MAX >> 2) as usize;
 
 /// Linux's BPF subsystem. It holds nothing: descriptors are the process's own.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct KernelRuntime;
+#[derive(Debug, Default)]
+pub struct KernelRuntime {}
+
+impl KernelRuntime {
+    /// The kernel as it is: programs see the whole machine.
+    pub fn new() -> Self {
+        Self {}
+    }
+}
 
 impl Runtime for KernelRuntime {
     fn kind(&self) -> RuntimeKind {
@@ -35,9 +42,19 @@ impl Runtime for KernelRuntime {
             return load(spec);
         }
         let mut attr = Attr::encode(&mut command, None)?;
-        match bpf::bpf(&mut attr) {
-            Ok(returned) => Ok(attr.reply(returned)),
-            Err(e) => Err(explain::command(attr.cmd(), &e)),
+        let returned = bpf::bpf(&mut attr);
+        match (returned, attr.cmd()) {
+            (Ok(returned), _) => Ok(attr.reply(returned)),
+            // The end of the map, told together with its last elements.
+            (Err(e), Cmd::MAP_LOOKUP_BATCH | Cmd::MAP_LOOKUP_AND_DELETE_BATCH)
+                if errno(&e) == libc::ENOENT =>
+            {
+                match attr.reply(0) {
+                    Reply::Batch { count, .. } => Ok(Reply::Batch { count, end: true }),
+                    other => Ok(other),
+                }
+            }
+            (Err(e), cmd) => Err(explain::command(cmd, &e)),
         }
     }
 

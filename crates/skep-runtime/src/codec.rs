@@ -102,7 +102,7 @@ impl<'a> Attr<'a> {
             Cmd::MAP_LOOKUP_BATCH
             | Cmd::MAP_LOOKUP_AND_DELETE_BATCH
             | Cmd::MAP_UPDATE_BATCH
-            | Cmd::MAP_DELETE_BATCH => Reply::Count(self.get_u32(32)), // batch.count
+            | Cmd::MAP_DELETE_BATCH => Reply::Batch { count: self.get_u32(32), end: false }, // batch.count
             Cmd::PROG_TEST_RUN => Reply::TestRun {
                 retval: self.get_u32(4),
                 duration_ns: self.get_u32(36),
@@ -119,12 +119,12 @@ impl<'a> Attr<'a> {
             Command::ProgLoad(spec) => return self.prog_load(spec, log),
             Command::MapLookup { map, key, value, flags }
             | Command::MapLookupAndDelete { map, key, value, flags } => {
-                self.element(*map, key, value.as_ptr(), *flags);
+                self.element(*map, key, value.as_mut_ptr(), *flags);
             }
             Command::MapUpdate { map, key, value, flags } => self.element(*map, key, value.as_ptr(), *flags),
             Command::MapDelete { map, key } => self.element(*map, key, std::ptr::null(), 0),
             Command::MapGetNextKey { map, key, next } => {
-                self.element(*map, key.unwrap_or_default(), next.as_ptr(), 0);
+                self.element(*map, key.unwrap_or_default(), next.as_mut_ptr(), 0);
             }
             Command::MapFreeze { map } => self.fd(0, *map),
             Command::MapBatch { map, op } => self.batch(*map, op),
@@ -146,7 +146,7 @@ impl<'a> Attr<'a> {
                 self.fd(0, *target);
                 self.u32(4, attach_type.0);
                 self.u32(8, *flags);
-                self.address(16, prog_ids.as_ptr());
+                self.address(16, prog_ids.as_mut_ptr());
                 self.len(24, prog_ids.len());
             }
             Command::ProgBindMap { prog, map } => {
@@ -154,7 +154,7 @@ impl<'a> Attr<'a> {
                 self.fd(4, *map);
             }
             Command::ProgStreamRead { prog, stream, buffer } => {
-                self.address(0, buffer.as_ptr());
+                self.address(0, buffer.as_mut_ptr());
                 self.len(8, buffer.len());
                 self.u32(12, *stream);
                 self.fd(16, *prog);
@@ -167,7 +167,7 @@ impl<'a> Attr<'a> {
             Command::ObjGetInfo { fd, info } => {
                 self.fd(0, *fd);
                 self.len(4, info.len());
-                self.address(8, info.as_ptr());
+                self.address(8, info.as_mut_ptr());
             }
             Command::GetNextId { id, .. } => {
                 self.u32(0, *id);
@@ -186,7 +186,7 @@ impl<'a> Attr<'a> {
                 self.u32(0, *pid);
                 self.u32(4, *fd);
                 self.len(12, buffer.len());
-                self.address(16, buffer.as_ptr());
+                self.address(16, buffer.as_mut_ptr());
                 self.used = 48; // prog_id, fd_type, probe_offset and probe_addr come back
             }
             Command::LinkCreate { prog, target, attach_type, flags, cookie } => {
@@ -242,7 +242,7 @@ impl<'a> Attr<'a> {
         if let Some(log) = log {
             self.u32(24, log.level);
             self.len(28, log.buffer.len());
-            self.address(32, log.buffer.as_ptr());
+            self.address(32, log.buffer.as_mut_ptr());
         }
         self.u32(40, spec.kern_version);
         self.u32(44, spec.prog_flags);
@@ -270,7 +270,7 @@ impl<'a> Attr<'a> {
         self.address(0, data.as_ptr());
         self.len(16, data.len());
         if let Some(log) = log {
-            self.address(8, log.buffer.as_ptr());
+            self.address(8, log.buffer.as_mut_ptr());
             self.len(20, log.buffer.len());
             self.u32(24, log.level);
         }
@@ -294,9 +294,9 @@ impl<'a> Attr<'a> {
                 if let Some(position) = in_batch {
                     self.address(0, position.as_ptr());
                 }
-                self.address(8, out_batch.as_ptr());
-                self.address(16, keys.as_ptr());
-                self.address(24, values.as_ptr());
+                self.address(8, out_batch.as_mut_ptr());
+                self.address(16, keys.as_mut_ptr());
+                self.address(24, values.as_mut_ptr());
                 self.u32(32, *count);
                 self.u64(40, *elem_flags);
             }
@@ -316,11 +316,11 @@ impl<'a> Attr<'a> {
 
     fn test_run(&mut self, prog: Fd, run: &mut TestRun<'_>) {
         self.fd(0, prog);
-        self.buffer(8, 16, run.data_in);
-        self.buffer(12, 24, run.data_out);
+        self.buffer(8, 16, (run.data_in.as_ptr(), run.data_in.len()));
+        self.buffer(12, 24, (run.data_out.as_mut_ptr(), run.data_out.len()));
         self.u32(32, run.repeat);
-        self.buffer(40, 48, run.ctx_in);
-        self.buffer(44, 56, run.ctx_out);
+        self.buffer(40, 48, (run.ctx_in.as_ptr(), run.ctx_in.len()));
+        self.buffer(44, 56, (run.ctx_out.as_mut_ptr(), run.ctx_out.len()));
         self.u32(64, run.flags);
         self.u32(68, run.cpu);
         self.u32(72, run.batch_size);
@@ -328,10 +328,10 @@ impl<'a> Attr<'a> {
     }
 
     /// Length and address of a buffer, where there is one.
-    fn buffer(&mut self, len_at: usize, address_at: usize, buffer: &[u8]) {
-        if !buffer.is_empty() {
-            self.len(len_at, buffer.len());
-            self.address(address_at, buffer.as_ptr());
+    fn buffer(&mut self, len_at: usize, address_at: usize, (start, len): (*const u8, usize)) {
+        if len != 0 {
+            self.len(len_at, len);
+            self.address(address_at, start);
         }
     }
 
@@ -386,7 +386,7 @@ impl<'a> Attr<'a> {
     }
 
     fn address<T>(&mut self, offset: usize, pointer: *const T) {
-        self.u64(offset, pointer.addr() as u64);
+        self.u64(offset, pointer.expose_provenance() as u64);
     }
 
     fn put(&mut self, offset: usize, bytes: &[u8]) {

@@ -249,7 +249,7 @@ pub enum Command<'a> {
         /// The map.
         map: Fd,
     },
-    /// The batch commands → [`Reply::Count`].
+    /// The batch commands → [`Reply::Batch`]. A look-up answers `ENOSPC` when what has to come together does not fit.
     MapBatch {
         /// The map.
         map: Fd,
@@ -468,6 +468,13 @@ pub enum Reply {
     Id(u32),
     /// Elements or bytes.
     Count(u32),
+    /// Elements that a batch command went through.
+    Batch {
+        /// How many.
+        count: u32,
+        /// A look-up has reached the end of the map (`ENOENT` from Linux, together with the last elements).
+        end: bool,
+    },
     /// A test run's result.
     TestRun {
         /// What the program returned.

@@ -88,6 +88,11 @@ impl Map {
         self.map_type
     }
 
+    /// Bytes of a key.
+    pub fn key_size(&self) -> usize {
+        self.key_size as usize
+    }
+
     /// Bytes of a value as [`lookup`](Self::lookup) gives it.
     pub fn value_stride(&self) -> usize {
         self.value_stride

@@ -12,6 +12,7 @@ pub mod command;
 pub mod error;
 pub mod event;
 pub mod handle;
+mod scan;
 pub mod session;
 
 use std::sync::Arc;

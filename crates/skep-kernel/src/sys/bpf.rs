@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 
+use skep_isa::uapi::Cmd;
 use skep_runtime::codec::Attr;
 
 /// How often a program load that was interrupted is tried again; libbpf does as often.
@@ -11,7 +12,8 @@ const LOAD_ATTEMPTS: u32 = 5;
 
 /// Passes a command on. `EAGAIN` from a program load means that a signal interrupted the verifier: it is tried again.
 pub(crate) fn bpf(attr: &mut Attr<'_>) -> io::Result<i32> {
-    for _ in 1..LOAD_ATTEMPTS {
+    let retries = if attr.cmd() == Cmd::PROG_LOAD { LOAD_ATTEMPTS - 1 } else { 0 };
+    for _ in 0..retries {
         match call(attr) {
             Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => {}
             other => return other,

@@ -1,0 +1,49 @@
+//! Programs through the waist: loading, running, refusals.
+
+use skep_isa::uapi::ProgType;
+use skep_isa::{AluOp, Op, Reg, Size};
+use skep_runtime::command::{Command, ProgLoad, Reply, TestRun};
+use skep_runtime::{ErrorKind, Program};
+
+use crate::asm::{alu, load, mov, mov_reg, slots};
+use crate::kernel;
+
+#[test]
+fn a_program_runs_on_a_packet() {
+    let Some(kernel) = kernel() else { return };
+    // The length of the packet, plus two.
+    let code = slots(&[load(Size::W, Reg::R0, Reg::R1, 0), alu(AluOp::Add, Reg::R0, 2), Op::Exit]);
+    let spec = ProgLoad::new(ProgType::SOCKET_FILTER, "length", &code, "GPL");
+    let program = Program::load(&kernel, &spec).expect("the verifier accepts it");
+
+    let (packet, mut out) = ([5; 64], [0; 64]);
+    let run = TestRun { data_in: &packet, data_out: &mut out, repeat: 3, ..TestRun::default() };
+    let reply = kernel.bpf(Command::ProgTestRun { prog: program.fd(), run }).expect("it runs");
+    let Reply::TestRun { retval, data_size_out, .. } = reply else { panic!("{reply:?}") };
+    // A socket filter's test run hides the Ethernet header from the program, and gives it back empty.
+    assert_eq!((retval, data_size_out), (64 - 14 + 2, 64));
+    assert_eq!(out[14..], packet[14..]);
+}
+
+#[test]
+fn a_refusal_carries_the_log() {
+    let Some(kernel) = kernel() else { return };
+    let code = slots(&[mov_reg(Reg::R0, Reg::R3), Op::Exit]);
+    let spec = ProgLoad::new(ProgType::SOCKET_FILTER, "unset", &code, "GPL");
+    let refusal = Program::load(&kernel, &spec).expect_err("r3 holds nothing");
+    assert_eq!(refusal.kind(), ErrorKind::Rejected);
+    assert!(refusal.to_string().contains("R3 !read_ok"), "{refusal}");
+}
+
+#[test]
+fn a_long_log_is_read_in_full() {
+    let Some(kernel) = kernel() else { return };
+    // Each instruction makes a line; the mistake is at the end, beyond the first buffer.
+    let mut ops = vec![mov(Reg::R0, 0); 4000];
+    ops.extend([mov_reg(Reg::R0, Reg::R3), Op::Exit]);
+    let code = slots(&ops);
+    let spec = ProgLoad { log_level: 2, ..ProgLoad::new(ProgType::SOCKET_FILTER, "long", &code, "GPL") };
+    let refusal = Program::load(&kernel, &spec).expect_err("r3 holds nothing").to_string();
+    assert!(refusal.len() > 100_000, "{} bytes", refusal.len());
+    assert!(refusal.contains("3999: (b7)") && refusal.contains("R3 !read_ok"));
+}

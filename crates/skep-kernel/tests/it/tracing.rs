@@ -1,0 +1,177 @@
+//! Tracing programs on processes of our own, and the buffers that carry their records.
+
+use std::io::Write as _;
+use std::ops::ControlFlow;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use skep_isa::uapi::{MapType, ProgType};
+use skep_isa::{Imm64, Insn, Op, Reg};
+use skep_obj::AttachPoint;
+use skep_runtime::command::{MapCreate, ProgLoad};
+use skep_runtime::{AttachOptions, Event, EventSource, Fd, Map, Program, SharedRuntime};
+
+use crate::asm::{PERF_EVENT_OUTPUT, RINGBUF_OUTPUT, call, load_map, mov, mov_reg, only_in, store};
+use crate::{kernel, unless_refused};
+
+/// What the programs write.
+const RECORD: [u8; 16] = [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0];
+
+/// A `cat` that writes when we tell it to, and ends with the test.
+struct Cat(Child);
+
+impl Cat {
+    fn start() -> Self {
+        let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        Self(child.expect("there is a `cat`"))
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Has it read and write once.
+    fn poke(&mut self) {
+        let stdin = self.0.stdin.as_mut().expect("it was piped");
+        stdin.write_all(b"x\n").expect("it reads");
+        let stdout = self.0.stdout.as_mut().expect("it was piped");
+        std::io::Read::read_exact(stdout, &mut [0; 2]).expect("it writes");
+    }
+}
+
+impl Drop for Cat {
+    fn drop(&mut self) {
+        // It may be gone already; either way it is reaped.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Sixteen bytes on the stack, in `r4` (or `r2`) as the output helper wants them.
+fn record() -> [Op; 2] {
+    [store(Reg::R10, -16, 1), store(Reg::R10, -8, 2)]
+}
+
+fn to_ring_buffer(pid: u32, map: Fd) -> Vec<Insn> {
+    let mut then = record().to_vec();
+    then.extend([
+        load_map(Reg::R1, map),
+        mov_reg(Reg::R2, Reg::R10),
+        crate::asm::alu(skep_isa::AluOp::Add, Reg::R2, -16),
+        mov(Reg::R3, 16),
+        mov(Reg::R4, 0),
+        call(RINGBUF_OUTPUT),
+    ]);
+    only_in(pid, &then)
+}
+
+fn to_perf_buffer(pid: u32, map: Fd) -> Vec<Insn> {
+    let mut then = record().to_vec();
+    then.extend([
+        mov_reg(Reg::R1, Reg::R6),
+        load_map(Reg::R2, map),
+        // `BPF_F_CURRENT_CPU`
+        Op::LoadImm64 { dst: Reg::R3, imm: Imm64::Value(0xffff_ffff) },
+        mov_reg(Reg::R4, Reg::R10),
+        crate::asm::alu(skep_isa::AluOp::Add, Reg::R4, -16),
+        mov(Reg::R5, 16),
+        call(PERF_EVENT_OUTPUT),
+    ]);
+    only_in(pid, &then)
+}
+
+/// Records that arrive within a second.
+fn drained(source: &mut dyn EventSource) -> Vec<Vec<u8>> {
+    let mut fds = [PollFd::from_borrowed_fd(source.as_fd(), PollFlags::IN)];
+    let second = Timespec::try_from(Duration::from_secs(1)).expect("a second is short");
+    poll(&mut fds, Some(&second)).expect("buffers can be polled");
+    let mut records = Vec::new();
+    source
+        .drain(&mut |event| {
+            match event {
+                Event::Record { data, .. } => records.push(data[..16].to_vec()),
+                Event::Lost { count, .. } => panic!("{count} records were lost"),
+            }
+            ControlFlow::Continue(())
+        })
+        .expect("buffers can be read");
+    records
+}
+
+fn check(
+    kernel: &SharedRuntime,
+    prog_type: ProgType,
+    point: &AttachPoint,
+    buffer: &MapCreate<'_>,
+    code: fn(u32, Fd) -> Vec<Insn>,
+) {
+    let mut cat = Cat::start();
+    let map = Map::create(kernel, buffer, 1).expect("a buffer");
+    let mut events = map.events().expect("it can be read");
+    let code = code(cat.pid(), map.fd());
+    let program =
+        Program::load(kernel, &ProgLoad::new(prog_type, "traced", &code, "GPL")).expect("it is safe");
+    let Some(link) = unless_refused(program.attach(point, &AttachOptions::default())) else { return };
+    cat.poke();
+    assert_eq!(drained(&mut *events), [RECORD]);
+    cat.poke();
+    cat.poke();
+    assert_eq!(drained(&mut *events).len(), 2);
+    drop(link);
+    cat.poke();
+    assert_eq!(drained(&mut *events).len(), 0, "a dropped link detaches");
+}
+
+fn writes() -> AttachPoint {
+    AttachPoint::Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_write".to_owned() }
+}
+
+fn ring_buffer() -> MapCreate<'static> {
+    MapCreate::new(MapType::RINGBUF, "ring", 0, 0, 4096)
+}
+
+#[test]
+fn tracepoints_fill_ring_buffers() {
+    let Some(kernel) = kernel() else { return };
+    check(&kernel, ProgType::TRACEPOINT, &writes(), &ring_buffer(), to_ring_buffer);
+}
+
+#[test]
+fn tracepoints_fill_perf_buffers() {
+    let Some(kernel) = kernel() else { return };
+    let buffer = MapCreate::new(MapType::PERF_EVENT_ARRAY, "perf", 4, 4, 4096);
+    check(&kernel, ProgType::TRACEPOINT, &writes(), &buffer, to_perf_buffer);
+}
+
+#[test]
+fn a_missing_tracepoint_is_named() {
+    let Some(kernel) = kernel() else { return };
+    let code = crate::asm::slots(&crate::asm::leave());
+    let program = Program::load(&kernel, &ProgLoad::new(ProgType::TRACEPOINT, "p", &code, "GPL"));
+    let point =
+        AttachPoint::Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_frob".to_owned() };
+    let missing =
+        program.expect("it is safe").attach(&point, &AttachOptions::default()).expect_err("no such");
+    assert!(missing.to_string().contains("`syscalls/sys_enter_frob`"), "{missing}");
+    assert!(missing.advice().is_some_and(|advice| advice.contains("events/syscalls")), "{missing:?}");
+}
+
+#[test]
+fn a_full_ring_buffer_loses_and_goes_on() {
+    let Some(kernel) = kernel() else { return };
+    let mut cat = Cat::start();
+    let map = Map::create(&kernel, &ring_buffer(), 1).expect("a buffer");
+    let mut events = map.events().expect("it can be read");
+    let code = to_ring_buffer(cat.pid(), map.fd());
+    let spec = ProgLoad::new(ProgType::TRACEPOINT, "traced", &code, "GPL");
+    let program = Program::load(&kernel, &spec).expect("it is safe");
+    let Some(_link) = unless_refused(program.attach(&writes(), &AttachOptions::default())) else { return };
+    for _ in 0..200 {
+        cat.poke();
+    }
+    // Records of 24 bytes; the producer never fills the last of the 4096.
+    assert_eq!(drained(&mut *events).len(), 4095 / 24);
+    cat.poke();
+    assert_eq!(drained(&mut *events), [RECORD]);
+}
