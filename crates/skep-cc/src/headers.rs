@@ -28,6 +28,7 @@ const LIBBPF: &[(&str, &str)] = &[
     ("bpf/bpf_endian.h", include_str!("../include/bpf/bpf_endian.h")),
     ("bpf/bpf_helpers.h", include_str!("../include/bpf/bpf_helpers.h")),
     ("bpf/bpf_tracing.h", include_str!("../include/bpf/bpf_tracing.h")),
+    ("bpf/usdt.bpf.h", include_str!("../include/bpf/usdt.bpf.h")),
 ];
 
 /// The bundled `vmlinux.h` and what it includes.

@@ -238,3 +238,21 @@ fn byte_order_macros_are_constants_where_their_argument_is() {
         }"#,
     );
 }
+
+#[test]
+fn usdt_programs_fetch_their_arguments() {
+    let object = compile(
+        r#"
+        #include <bpf/usdt.bpf.h>
+        SEC("usdt//usr/lib/libc.so.6:libc:setjmp")
+        int BPF_USDT(setjmp, void *env, int value)
+        {
+            return bpf_usdt_arg_cnt(ctx) + bpf_usdt_cookie(ctx) + bpf_usdt_arg_size(ctx, 1) + value + (env != 0);
+        }
+        SEC("usdt") int BPF_USDT(none) { return 0; }"#,
+        Arch::X86,
+    );
+    let Some(object) = object else { return };
+    let calls = helpers_called(&object, ".text");
+    assert!([1, 112, 113, 174].iter().all(|helper| calls.contains(helper)), "{calls:?}");
+}
