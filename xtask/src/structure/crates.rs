@@ -49,7 +49,7 @@ const CRATES: &[Rules] = &[
         name: "skep-kernel",
         crates: &["skep-isa", "skep-btf", "skep-obj", "skep-runtime"],
         external: &["libc", "memmap2", "rustix"],
-        may: May::Act(&["sys.rs"]),
+        may: May::Act(&["sys/bpf.rs", "sys/mapping.rs", "sys/perf.rs"]),
     },
     Rules {
         name: "skep",
