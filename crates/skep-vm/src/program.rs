@@ -346,6 +346,9 @@ impl fmt::Display for PrepareError {
                 write!(f, "map `{map}` has no byte {off} that can be addressed directly")
             }
             PrepareErrorKind::Ksym(id) => write!(f, "kernel variable of type {id} is not known"),
+            PrepareErrorKind::Helper { id, refused: helper::Refused { name: None, .. } } => {
+                write!(f, "there is no helper of number {id}")
+            }
             PrepareErrorKind::Helper { refused, .. } => write!(f, "{refused}"),
             PrepareErrorKind::Kfunc(name) => {
                 write!(f, "kernel function `{name}` is not served in user space; the kernel runtime has it")

@@ -3,7 +3,7 @@
 use skep_isa::{Op, Reg};
 use skep_vm::Reason;
 
-use crate::build::{add, load, mov, mov_reg, run, store};
+use crate::build::{add, load, mov, mov_reg, run, run_within, store};
 
 #[test]
 fn computes_and_returns() {
@@ -40,6 +40,6 @@ fn accesses_outside_are_faults() {
 
 #[test]
 fn endless_loops_end() {
-    let fault = run(&[Op::Ja { long: false, off: -1 }], &[]).unwrap_err();
+    let fault = run_within(10_000, &[Op::Ja { long: false, off: -1 }]).unwrap_err();
     assert_eq!(fault.reason, Reason::Budget);
 }
