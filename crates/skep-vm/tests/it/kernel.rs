@@ -3,47 +3,17 @@
 //! Needs the right to create maps in the kernel; without it the tests say so and pass. Orders that the kernel leaves open
 //! (of hash tables) are sorted away. LRU tables are compared below their capacity only, because what is evicted is
 //! nobody's promise.
-#![expect(unsafe_code, reason = "bpf(2) has no safe wrapper below this crate")]
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use skep_isa::uapi::{Cmd, MapType};
 use skep_vm::map::{flags, update};
 use skep_vm::{Errno, Map, MapSpec};
 
+use crate::bpf::Attr;
 use crate::random::Rng;
-
-/// `union bpf_attr` of the commands used here: words at byte offsets.
-#[repr(C, align(8))]
-struct Attr([u8; 72]);
-
-impl Attr {
-    fn new() -> Self {
-        Self([0; 72])
-    }
-
-    fn u32(mut self, off: usize, value: u32) -> Self {
-        self.0[off..off + 4].copy_from_slice(&value.to_ne_bytes());
-        self
-    }
-
-    fn u64(mut self, off: usize, value: u64) -> Self {
-        self.0[off..off + 8].copy_from_slice(&value.to_ne_bytes());
-        self
-    }
-
-    fn bpf(&mut self, cmd: Cmd) -> Result<i32, Errno> {
-        let size = self.0.len();
-        // SAFETY: the attribute is large enough for each command used, and the buffers it names outlive the call.
-        let result = unsafe { libc::syscall(libc::SYS_bpf, cmd.0, self.0.as_mut_ptr(), size) };
-        if result >= 0 {
-            return Ok(result as i32);
-        }
-        Err(Errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)))
-    }
-}
 
 /// One of the kernel's maps.
 struct KernelMap(OwnedFd);
@@ -53,9 +23,7 @@ impl KernelMap {
         let attr = Attr::new().u32(0, spec.map_type.0).u32(4, spec.key_size).u32(8, spec.value_size);
         let attr = attr.u32(12, spec.max_entries).u32(16, spec.map_flags).u64(64, spec.map_extra);
         let inner_fd = inner.map_or(-1, |inner| inner.0.as_raw_fd());
-        let fd = attr.u32(20, inner_fd as u32).bpf(Cmd::MAP_CREATE)?;
-        // SAFETY: the kernel has just made this descriptor for us.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        Ok(Self(attr.u32(20, inner_fd as u32).open(Cmd::MAP_CREATE)?))
     }
 
     fn element(&self, cmd: Cmd, key: Option<&[u8]>, value: *mut u8, flags: u64) -> Result<(), Errno> {
@@ -184,7 +152,7 @@ impl Pair {
         let attr = attr.u64(24, values.as_mut_ptr().addr() as u64).u32(32, count);
         let mut attr = attr.u32(36, self.kernel.0.as_raw_fd() as u32);
         let result = attr.bpf(cmd).map(drop);
-        let done = u32::from_ne_bytes(*attr.0[32..].first_chunk().expect("it is in the middle"));
+        let done = attr.word(32);
         let untouched = matches!(result, Err(Errno::ENOTSUPP | Errno::EINVAL));
         (if untouched { 0 } else { done }, result)
     }

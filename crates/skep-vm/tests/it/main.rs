@@ -1,10 +1,12 @@
 //! What programs compute, what maps answer, and what is refused.
 
+mod bpf;
 mod build;
 mod helpers;
 mod interp;
 mod kernel;
 mod maps;
 mod print;
+mod programs;
 mod random;
 mod threads;
