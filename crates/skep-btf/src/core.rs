@@ -28,6 +28,7 @@ use std::sync::Arc;
 use candidates::Candidate;
 pub use candidates::essential_name;
 use spec::Spec;
+pub use types::{Place, types_are_compatible};
 
 use crate::{Btf, Error, Result, TypeId};
 

@@ -27,7 +27,7 @@ pub(crate) fn attach(
         }
         AttachPoint::RawTracepoint { name, .. } => raw_tracepoint(runtime, prog, Some(name), options),
         AttachPoint::BtfTracepoint { .. } => raw_tracepoint(runtime, prog, None, options),
-        AttachPoint::Btf { attach_type: AttachType::TRACE_ITER, .. } => {
+        AttachPoint::Btf { attach_type: Some(AttachType::TRACE_ITER), .. } => {
             link(runtime, prog, Fd(0), AttachType::TRACE_ITER, 0)
         }
         AttachPoint::Btf { .. } => raw_tracepoint(runtime, prog, None, options),

@@ -1,6 +1,36 @@
-//! What an eBPF object says, and what it becomes on a given target.
+//! What an eBPF object says, and what it becomes on a given machine.
+//!
+//! [`Object::read`] takes the bytes of a file that clang wrote and gives programs, maps, variables and externs. It depends
+//! on the bytes alone. [`Object::link`] takes a [`Target`], which says what a machine has, and gives [`Linked`]:
+//! instructions, maps and types ready to be loaded. Map references are numbers until a runtime puts its descriptors there.
+//!
+//! The meaning of objects is libbpf's (1.8). Nothing here does I/O or knows the host, and no input makes it panic.
 #![forbid(unsafe_code)]
 
 pub mod attach;
+mod elf;
+pub mod error;
+pub mod externs;
+mod function;
+pub mod link;
+pub mod map;
+pub mod object;
+mod patch;
+pub mod program;
+mod reloc;
+pub mod section;
+pub mod source;
+mod struct_ops;
+mod types;
+pub mod variable;
 
 pub use attach::AttachPoint;
+pub use error::{Error, ErrorKind, Result};
+pub use externs::{Extern, ExternKind};
+pub use link::{Linked, LinkedProgram, Target};
+pub use map::{MapDef, MapKind};
+pub use object::Object;
+pub use program::Program;
+pub use section::SectionDef;
+pub use source::SourceLine;
+pub use variable::Variable;

@@ -8,11 +8,11 @@ use crate::resolve::MAX_DEPTH;
 use crate::{Btf, Composite, Enum, Error, Proto, Result, Shape, Type, TypeId};
 
 /// A type with the BTF it is in.
-type Place<'a> = (&'a Btf, TypeId);
+pub type Place<'a> = (&'a Btf, TypeId);
 
 /// May the types stand for each other? They must be of the same kind; names and contents do not count. Behind pointers,
 /// in arrays and signatures the same holds for what is there.
-pub(crate) fn types_are_compatible(local: Place<'_>, target: Place<'_>) -> Result<bool> {
+pub fn types_are_compatible(local: Place<'_>, target: Place<'_>) -> Result<bool> {
     let (a, b) = (local.0.type_by_id(local.1)?, target.0.type_by_id(target.1)?);
     let mut comparison = Comparison { local: local.0, target: target.0, budget: Budget::new() };
     Ok(are_comparable(a.kind(), b.kind()) && comparison.compatible(local.1, target.1, MAX_DEPTH)?)
