@@ -4,14 +4,19 @@
 //! The instruction set is RFC 9669 (ISA v1–v4) with Linux's extensions.
 #![forbid(unsafe_code)]
 
+pub mod asm;
+pub mod disasm;
 pub mod helper;
 pub mod insn;
 pub mod op;
 pub mod table;
+pub mod text;
 pub mod uapi;
 
+pub use asm::{AsmError, Assembly, assemble};
 pub use insn::{Insn, Reg};
 pub use op::{
     AluOp, AtomicOp, CallTarget, DecodeError, DecodeErrorKind, Endian, Imm64, JmpOp, Op, Operand, Size,
     decode, decode_xlated,
 };
+pub use text::Style;

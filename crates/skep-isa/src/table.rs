@@ -1,23 +1,19 @@
 //! The instruction set as one table: a row for every instruction, with its opcode byte, what it makes of the other
 //! fields, the version that brought it, and the [`Op`] it means.
 //!
-//! Rows read as in RFC 9669 appendix A: `opcode (fields) version operation`. A field in the parentheses is an operand;
-//! one with `= value` selects between instructions of one opcode; one that is missing is reserved and must be zero. The
-//! operation is at once the pattern that the encoder matches and the value that the decoder builds, so the two cannot
+//! Rows read as in RFC 9669 appendix A: `opcode (fields) version operation`, then how it is written. A field in the
+//! parentheses is an operand; one with `= value` selects between instructions of one opcode; one that is missing is
+//! reserved and must be zero. The operation is at once the pattern that the encoder matches and the value that the
+//! decoder builds, and the texts are at once what the disassembler prints and the assembler reads, so neither pair can
 //! disagree.
 
 use std::fmt;
 
-use AluOp::*;
-use Imm64::{BtfId, Func, MapFd, MapFdValue, MapIdx, MapIdxValue, Value};
-use JmpOp::*;
-use Operand::{Imm as K, Reg as X};
-use Size::*;
+use crate::insn::Reg;
+use crate::op::{DecodeErrorKind, Op, Slots};
 
-use crate::insn::{Insn, Reg};
-use crate::op::{
-    AluOp, AtomicOp, CallTarget, DecodeErrorKind, Endian, Imm64, JmpOp, Op, Operand, Size, Slots,
-};
+pub use rows::ROWS;
+pub(crate) use rows::encode;
 
 /// Opcode of the only instruction that takes two slots (RFC 9669 section 5.4).
 #[doc(alias = "BPF_LD_IMM64")]
@@ -108,6 +104,19 @@ impl Layout {
     }
 }
 
+/// How an instruction is written. The strings are templates of [`text`](crate::text): operands stand in braces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Texts {
+    /// As `llvm-objdump -d` prints it.
+    pub llvm: &'static str,
+    /// As the kernel's verifier log and `bpftool prog dump xlated` print it, where that differs.
+    pub kernel: Option<&'static str>,
+    /// As the bpf_conformance suite writes it, where that differs.
+    pub suite: Option<&'static str>,
+    /// Other ways of writing that the assembler reads.
+    pub also: &'static [&'static str],
+}
+
 /// One instruction.
 #[derive(Debug)]
 pub struct Row {
@@ -117,6 +126,8 @@ pub struct Row {
     pub layout: Layout,
     /// The version that brought it.
     pub isa: Isa,
+    /// How it is written.
+    pub texts: Texts,
     /// Makes the operation of slots that fit the layout.
     pub(crate) build: fn(&Slots) -> Op,
 }
@@ -342,11 +353,22 @@ macro_rules! emit {
     };
 }
 
+/// `Some` of what is there.
+macro_rules! optional {
+    () => {
+        None
+    };
+    ($value:literal) => {
+        Some($value)
+    };
+}
+
 /// Makes the rows, and the encoder that inverts them.
 macro_rules! instructions {
     ($(
         $code:literal ($($field:ident $(= $value:literal)?),*) $isa:ident
-        $op:ident $({ $($named:tt)* })? $(( $($tuple:tt)* ))?;
+        $op:ident $({ $($named:tt)* })? $(( $($tuple:tt)* ))?
+        $llvm:literal $(, kernel $kernel:literal)? $(, suite $suite:literal)? $(, also $also:literal)*;
     )*) => {
         /// Every instruction, in the order of its class.
         pub static ROWS: &[Row] = &[$(
@@ -359,6 +381,12 @@ macro_rules! instructions {
                     layout
                 },
                 isa: Isa::$isa,
+                texts: Texts {
+                    llvm: $llvm,
+                    kernel: optional!($($kernel)?),
+                    suite: optional!($($suite)?),
+                    also: &[$($also),*],
+                },
                 build: |_slots| {
                     $(bind!(_slots, $field $(= $value)?);)*
                     Op::$op $({ $($named)* })? $(( $($tuple)* ))?
@@ -381,194 +409,5 @@ macro_rules! instructions {
     };
 }
 
-instructions! {
-    // LD: wide immediates and the packet loads of classic BPF (RFC 9669 sections 5.4, 5.5).
-    0x18 (dst, src = 0, imm64) V1 LoadImm64 { dst, imm: Value(imm64) };
-    0x18 (dst, src = 1, imm) Linux LoadImm64 { dst, imm: MapFd(imm) };
-    0x18 (dst, src = 2, imm, unext) Linux LoadImm64 { dst, imm: MapFdValue { fd: imm, off: unext } };
-    0x18 (dst, src = 3, uimm, next) Linux LoadImm64 { dst, imm: BtfId { id: uimm, obj_fd: next } };
-    0x18 (dst, src = 4, imm) Linux LoadImm64 { dst, imm: Func(imm) };
-    0x18 (dst, src = 5, imm) Linux LoadImm64 { dst, imm: MapIdx(imm) };
-    0x18 (dst, src = 6, imm, unext) Linux LoadImm64 { dst, imm: MapIdxValue { idx: imm, off: unext } };
-    0x20 (imm) V1 LoadAbs { size: W, imm };
-    0x28 (imm) V1 LoadAbs { size: H, imm };
-    0x30 (imm) V1 LoadAbs { size: B, imm };
-    0x40 (src, imm) V1 LoadInd { size: W, src, imm };
-    0x48 (src, imm) V1 LoadInd { size: H, src, imm };
-    0x50 (src, imm) V1 LoadInd { size: B, src, imm };
-    // LDX: loads (sections 5.1, 5.2).
-    0x61 (dst, src, off) V1 Load { size: W, signed: false, dst, base: src, off };
-    0x69 (dst, src, off) V1 Load { size: H, signed: false, dst, base: src, off };
-    0x71 (dst, src, off) V1 Load { size: B, signed: false, dst, base: src, off };
-    0x79 (dst, src, off) V1 Load { size: DW, signed: false, dst, base: src, off };
-    0x81 (dst, src, off) V4 Load { size: W, signed: true, dst, base: src, off };
-    0x89 (dst, src, off) V4 Load { size: H, signed: true, dst, base: src, off };
-    0x91 (dst, src, off) V4 Load { size: B, signed: true, dst, base: src, off };
-    // ST: stores of immediates (section 5.1).
-    0x62 (dst, off, imm) V1 Store { size: W, base: dst, off, src: K(imm) };
-    0x6a (dst, off, imm) V1 Store { size: H, base: dst, off, src: K(imm) };
-    0x72 (dst, off, imm) V1 Store { size: B, base: dst, off, src: K(imm) };
-    0x7a (dst, off, imm) V1 Store { size: DW, base: dst, off, src: K(imm) };
-    // STX: stores of registers and atomics (sections 5.1, 5.3).
-    0x63 (dst, off, src) V1 Store { size: W, base: dst, off, src: X(src) };
-    0x6b (dst, off, src) V1 Store { size: H, base: dst, off, src: X(src) };
-    0x73 (dst, off, src) V1 Store { size: B, base: dst, off, src: X(src) };
-    0x7b (dst, off, src) V1 Store { size: DW, base: dst, off, src: X(src) };
-    0xc3 (dst, off, src, imm = 0x00) V1 Atomic { size: W, op: AtomicOp::Add { fetch: false }, base: dst, off, src };
-    0xc3 (dst, off, src, imm = 0x40) V3 Atomic { size: W, op: AtomicOp::Or { fetch: false }, base: dst, off, src };
-    0xc3 (dst, off, src, imm = 0x50) V3 Atomic { size: W, op: AtomicOp::And { fetch: false }, base: dst, off, src };
-    0xc3 (dst, off, src, imm = 0xa0) V3 Atomic { size: W, op: AtomicOp::Xor { fetch: false }, base: dst, off, src };
-    0xc3 (dst, off, src, imm = 0x01) V3 Atomic { size: W, op: AtomicOp::Add { fetch: true }, base: dst, off, src };
-    0xc3 (dst, off, src, imm = 0x41) V3 Atomic { size: W, op: AtomicOp::Or { fetch: true }, base: dst, off, src };
-    0xc3 (dst, off, src, imm = 0x51) V3 Atomic { size: W, op: AtomicOp::And { fetch: true }, base: dst, off, src };
-    0xc3 (dst, off, src, imm = 0xa1) V3 Atomic { size: W, op: AtomicOp::Xor { fetch: true }, base: dst, off, src };
-    0xc3 (dst, off, src, imm = 0xe1) V3 Atomic { size: W, op: AtomicOp::Xchg, base: dst, off, src };
-    0xc3 (dst, off, src, imm = 0xf1) V3 Atomic { size: W, op: AtomicOp::Cmpxchg, base: dst, off, src };
-    0xc3 (dst, src, off, imm = 0x100) Linux LoadAcquire { size: W, dst, base: src, off };
-    0xc3 (dst, off, src, imm = 0x110) Linux StoreRelease { size: W, base: dst, off, src };
-    0xcb (dst, src, off, imm = 0x100) Linux LoadAcquire { size: H, dst, base: src, off };
-    0xcb (dst, off, src, imm = 0x110) Linux StoreRelease { size: H, base: dst, off, src };
-    0xd3 (dst, src, off, imm = 0x100) Linux LoadAcquire { size: B, dst, base: src, off };
-    0xd3 (dst, off, src, imm = 0x110) Linux StoreRelease { size: B, base: dst, off, src };
-    0xdb (dst, off, src, imm = 0x00) V1 Atomic { size: DW, op: AtomicOp::Add { fetch: false }, base: dst, off, src };
-    0xdb (dst, off, src, imm = 0x40) V3 Atomic { size: DW, op: AtomicOp::Or { fetch: false }, base: dst, off, src };
-    0xdb (dst, off, src, imm = 0x50) V3 Atomic { size: DW, op: AtomicOp::And { fetch: false }, base: dst, off, src };
-    0xdb (dst, off, src, imm = 0xa0) V3 Atomic { size: DW, op: AtomicOp::Xor { fetch: false }, base: dst, off, src };
-    0xdb (dst, off, src, imm = 0x01) V3 Atomic { size: DW, op: AtomicOp::Add { fetch: true }, base: dst, off, src };
-    0xdb (dst, off, src, imm = 0x41) V3 Atomic { size: DW, op: AtomicOp::Or { fetch: true }, base: dst, off, src };
-    0xdb (dst, off, src, imm = 0x51) V3 Atomic { size: DW, op: AtomicOp::And { fetch: true }, base: dst, off, src };
-    0xdb (dst, off, src, imm = 0xa1) V3 Atomic { size: DW, op: AtomicOp::Xor { fetch: true }, base: dst, off, src };
-    0xdb (dst, off, src, imm = 0xe1) V3 Atomic { size: DW, op: AtomicOp::Xchg, base: dst, off, src };
-    0xdb (dst, off, src, imm = 0xf1) V3 Atomic { size: DW, op: AtomicOp::Cmpxchg, base: dst, off, src };
-    0xdb (dst, src, off, imm = 0x100) Linux LoadAcquire { size: DW, dst, base: src, off };
-    0xdb (dst, off, src, imm = 0x110) Linux StoreRelease { size: DW, base: dst, off, src };
-    // ALU: 32-bit arithmetic and byte order (sections 4.1, 4.2).
-    0x04 (dst, imm) V1 Alu { wide: false, op: Add, dst, src: K(imm) };
-    0x0c (dst, src) V1 Alu { wide: false, op: Add, dst, src: X(src) };
-    0x14 (dst, imm) V1 Alu { wide: false, op: Sub, dst, src: K(imm) };
-    0x1c (dst, src) V1 Alu { wide: false, op: Sub, dst, src: X(src) };
-    0x24 (dst, imm) V1 Alu { wide: false, op: Mul, dst, src: K(imm) };
-    0x2c (dst, src) V1 Alu { wide: false, op: Mul, dst, src: X(src) };
-    0x34 (dst, imm) V1 Alu { wide: false, op: Div, dst, src: K(imm) };
-    0x34 (dst, imm, off = 1) V4 Alu { wide: false, op: Sdiv, dst, src: K(imm) };
-    0x3c (dst, src) V1 Alu { wide: false, op: Div, dst, src: X(src) };
-    0x3c (dst, src, off = 1) V4 Alu { wide: false, op: Sdiv, dst, src: X(src) };
-    0x44 (dst, imm) V1 Alu { wide: false, op: Or, dst, src: K(imm) };
-    0x4c (dst, src) V1 Alu { wide: false, op: Or, dst, src: X(src) };
-    0x54 (dst, imm) V1 Alu { wide: false, op: And, dst, src: K(imm) };
-    0x5c (dst, src) V1 Alu { wide: false, op: And, dst, src: X(src) };
-    0x64 (dst, imm) V1 Alu { wide: false, op: Lsh, dst, src: K(imm) };
-    0x6c (dst, src) V1 Alu { wide: false, op: Lsh, dst, src: X(src) };
-    0x74 (dst, imm) V1 Alu { wide: false, op: Rsh, dst, src: K(imm) };
-    0x7c (dst, src) V1 Alu { wide: false, op: Rsh, dst, src: X(src) };
-    0x84 (dst) V1 Neg { wide: false, dst };
-    0x94 (dst, imm) V1 Alu { wide: false, op: Mod, dst, src: K(imm) };
-    0x94 (dst, imm, off = 1) V4 Alu { wide: false, op: Smod, dst, src: K(imm) };
-    0x9c (dst, src) V1 Alu { wide: false, op: Mod, dst, src: X(src) };
-    0x9c (dst, src, off = 1) V4 Alu { wide: false, op: Smod, dst, src: X(src) };
-    0xa4 (dst, imm) V1 Alu { wide: false, op: Xor, dst, src: K(imm) };
-    0xac (dst, src) V1 Alu { wide: false, op: Xor, dst, src: X(src) };
-    0xb4 (dst, imm) V1 Alu { wide: false, op: Mov, dst, src: K(imm) };
-    0xbc (dst, src) V1 Alu { wide: false, op: Mov, dst, src: X(src) };
-    0xbc (dst, src, off = 8) V4 MovSx { wide: false, bits: 8, dst, src };
-    0xbc (dst, src, off = 16) V4 MovSx { wide: false, bits: 16, dst, src };
-    0xc4 (dst, imm) V1 Alu { wide: false, op: Arsh, dst, src: K(imm) };
-    0xcc (dst, src) V1 Alu { wide: false, op: Arsh, dst, src: X(src) };
-    0xd4 (dst, imm = 16) V1 Endian { kind: Endian::Le, bits: 16, dst };
-    0xd4 (dst, imm = 32) V1 Endian { kind: Endian::Le, bits: 32, dst };
-    0xd4 (dst, imm = 64) V1 Endian { kind: Endian::Le, bits: 64, dst };
-    0xdc (dst, imm = 16) V1 Endian { kind: Endian::Be, bits: 16, dst };
-    0xdc (dst, imm = 32) V1 Endian { kind: Endian::Be, bits: 32, dst };
-    0xdc (dst, imm = 64) V1 Endian { kind: Endian::Be, bits: 64, dst };
-    // JMP: 64-bit jumps, calls, exit (section 4.3).
-    0x05 (near) V1 Ja { long: false, off: near };
-    0x15 (dst, imm, off) V1 Jump { wide: true, op: Eq, dst, src: K(imm), off };
-    0x1d (dst, src, off) V1 Jump { wide: true, op: Eq, dst, src: X(src), off };
-    0x25 (dst, imm, off) V1 Jump { wide: true, op: Gt, dst, src: K(imm), off };
-    0x2d (dst, src, off) V1 Jump { wide: true, op: Gt, dst, src: X(src), off };
-    0x35 (dst, imm, off) V1 Jump { wide: true, op: Ge, dst, src: K(imm), off };
-    0x3d (dst, src, off) V1 Jump { wide: true, op: Ge, dst, src: X(src), off };
-    0x45 (dst, imm, off) V1 Jump { wide: true, op: Set, dst, src: K(imm), off };
-    0x4d (dst, src, off) V1 Jump { wide: true, op: Set, dst, src: X(src), off };
-    0x55 (dst, imm, off) V1 Jump { wide: true, op: Ne, dst, src: K(imm), off };
-    0x5d (dst, src, off) V1 Jump { wide: true, op: Ne, dst, src: X(src), off };
-    0x65 (dst, imm, off) V1 Jump { wide: true, op: Sgt, dst, src: K(imm), off };
-    0x6d (dst, src, off) V1 Jump { wide: true, op: Sgt, dst, src: X(src), off };
-    0x75 (dst, imm, off) V1 Jump { wide: true, op: Sge, dst, src: K(imm), off };
-    0x7d (dst, src, off) V1 Jump { wide: true, op: Sge, dst, src: X(src), off };
-    0x85 (src = 0, uimm) V1 Call(CallTarget::Helper(uimm));
-    0x85 (src = 1, imm) V1 Call(CallTarget::Local(imm));
-    0x85 (src = 2, off, imm) Linux Call(CallTarget::Kfunc { btf_id: imm, fd_idx: off });
-    0x8d (dst) Linux Call(CallTarget::Indirect(dst));
-    0x95 () V1 Exit;
-    0xa5 (dst, imm, off) V2 Jump { wide: true, op: Lt, dst, src: K(imm), off };
-    0xad (dst, src, off) V2 Jump { wide: true, op: Lt, dst, src: X(src), off };
-    0xb5 (dst, imm, off) V2 Jump { wide: true, op: Le, dst, src: K(imm), off };
-    0xbd (dst, src, off) V2 Jump { wide: true, op: Le, dst, src: X(src), off };
-    0xc5 (dst, imm, off) V2 Jump { wide: true, op: Slt, dst, src: K(imm), off };
-    0xcd (dst, src, off) V2 Jump { wide: true, op: Slt, dst, src: X(src), off };
-    0xd5 (dst, imm, off) V2 Jump { wide: true, op: Sle, dst, src: K(imm), off };
-    0xdd (dst, src, off) V2 Jump { wide: true, op: Sle, dst, src: X(src), off };
-    0xe5 (off) Linux MayGoto { off };
-    // JMP32: 32-bit jumps (section 4.3).
-    0x06 (far) V4 Ja { long: true, off: far };
-    0x16 (dst, imm, off) V3 Jump { wide: false, op: Eq, dst, src: K(imm), off };
-    0x1e (dst, src, off) V3 Jump { wide: false, op: Eq, dst, src: X(src), off };
-    0x26 (dst, imm, off) V3 Jump { wide: false, op: Gt, dst, src: K(imm), off };
-    0x2e (dst, src, off) V3 Jump { wide: false, op: Gt, dst, src: X(src), off };
-    0x36 (dst, imm, off) V3 Jump { wide: false, op: Ge, dst, src: K(imm), off };
-    0x3e (dst, src, off) V3 Jump { wide: false, op: Ge, dst, src: X(src), off };
-    0x46 (dst, imm, off) V3 Jump { wide: false, op: Set, dst, src: K(imm), off };
-    0x4e (dst, src, off) V3 Jump { wide: false, op: Set, dst, src: X(src), off };
-    0x56 (dst, imm, off) V3 Jump { wide: false, op: Ne, dst, src: K(imm), off };
-    0x5e (dst, src, off) V3 Jump { wide: false, op: Ne, dst, src: X(src), off };
-    0x66 (dst, imm, off) V3 Jump { wide: false, op: Sgt, dst, src: K(imm), off };
-    0x6e (dst, src, off) V3 Jump { wide: false, op: Sgt, dst, src: X(src), off };
-    0x76 (dst, imm, off) V3 Jump { wide: false, op: Sge, dst, src: K(imm), off };
-    0x7e (dst, src, off) V3 Jump { wide: false, op: Sge, dst, src: X(src), off };
-    0xa6 (dst, imm, off) V3 Jump { wide: false, op: Lt, dst, src: K(imm), off };
-    0xae (dst, src, off) V3 Jump { wide: false, op: Lt, dst, src: X(src), off };
-    0xb6 (dst, imm, off) V3 Jump { wide: false, op: Le, dst, src: K(imm), off };
-    0xbe (dst, src, off) V3 Jump { wide: false, op: Le, dst, src: X(src), off };
-    0xc6 (dst, imm, off) V3 Jump { wide: false, op: Slt, dst, src: K(imm), off };
-    0xce (dst, src, off) V3 Jump { wide: false, op: Slt, dst, src: X(src), off };
-    0xd6 (dst, imm, off) V3 Jump { wide: false, op: Sle, dst, src: K(imm), off };
-    0xde (dst, src, off) V3 Jump { wide: false, op: Sle, dst, src: X(src), off };
-    // ALU64: 64-bit arithmetic (sections 4.1, 4.2).
-    0x07 (dst, imm) V1 Alu { wide: true, op: Add, dst, src: K(imm) };
-    0x0f (dst, src) V1 Alu { wide: true, op: Add, dst, src: X(src) };
-    0x17 (dst, imm) V1 Alu { wide: true, op: Sub, dst, src: K(imm) };
-    0x1f (dst, src) V1 Alu { wide: true, op: Sub, dst, src: X(src) };
-    0x27 (dst, imm) V1 Alu { wide: true, op: Mul, dst, src: K(imm) };
-    0x2f (dst, src) V1 Alu { wide: true, op: Mul, dst, src: X(src) };
-    0x37 (dst, imm) V1 Alu { wide: true, op: Div, dst, src: K(imm) };
-    0x37 (dst, imm, off = 1) V4 Alu { wide: true, op: Sdiv, dst, src: K(imm) };
-    0x3f (dst, src) V1 Alu { wide: true, op: Div, dst, src: X(src) };
-    0x3f (dst, src, off = 1) V4 Alu { wide: true, op: Sdiv, dst, src: X(src) };
-    0x47 (dst, imm) V1 Alu { wide: true, op: Or, dst, src: K(imm) };
-    0x4f (dst, src) V1 Alu { wide: true, op: Or, dst, src: X(src) };
-    0x57 (dst, imm) V1 Alu { wide: true, op: And, dst, src: K(imm) };
-    0x5f (dst, src) V1 Alu { wide: true, op: And, dst, src: X(src) };
-    0x67 (dst, imm) V1 Alu { wide: true, op: Lsh, dst, src: K(imm) };
-    0x6f (dst, src) V1 Alu { wide: true, op: Lsh, dst, src: X(src) };
-    0x77 (dst, imm) V1 Alu { wide: true, op: Rsh, dst, src: K(imm) };
-    0x7f (dst, src) V1 Alu { wide: true, op: Rsh, dst, src: X(src) };
-    0x87 (dst) V1 Neg { wide: true, dst };
-    0x97 (dst, imm) V1 Alu { wide: true, op: Mod, dst, src: K(imm) };
-    0x97 (dst, imm, off = 1) V4 Alu { wide: true, op: Smod, dst, src: K(imm) };
-    0x9f (dst, src) V1 Alu { wide: true, op: Mod, dst, src: X(src) };
-    0x9f (dst, src, off = 1) V4 Alu { wide: true, op: Smod, dst, src: X(src) };
-    0xa7 (dst, imm) V1 Alu { wide: true, op: Xor, dst, src: K(imm) };
-    0xaf (dst, src) V1 Alu { wide: true, op: Xor, dst, src: X(src) };
-    0xb7 (dst, imm) V1 Alu { wide: true, op: Mov, dst, src: K(imm) };
-    0xbf (dst, src) V1 Alu { wide: true, op: Mov, dst, src: X(src) };
-    0xbf (dst, src, off = 8) V4 MovSx { wide: true, bits: 8, dst, src };
-    0xbf (dst, src, off = 16) V4 MovSx { wide: true, bits: 16, dst, src };
-    0xbf (dst, src, off = 32) V4 MovSx { wide: true, bits: 32, dst, src };
-    0xbf (dst, src, off = 1, uimm) Linux AddrSpaceCast { dst, src, imm: uimm };
-    0xc7 (dst, imm) V1 Alu { wide: true, op: Arsh, dst, src: K(imm) };
-    0xcf (dst, src) V1 Alu { wide: true, op: Arsh, dst, src: X(src) };
-    0xd7 (dst, imm = 16) V4 Endian { kind: Endian::Swap, bits: 16, dst };
-    0xd7 (dst, imm = 32) V4 Endian { kind: Endian::Swap, bits: 32, dst };
-    0xd7 (dst, imm = 64) V4 Endian { kind: Endian::Swap, bits: 64, dst };
-}
+// After the macros, which it uses.
+mod rows;
