@@ -29,6 +29,7 @@
 
 mod btf;
 pub mod builder;
+pub mod cdecl;
 pub mod core;
 mod error;
 pub mod ext;
@@ -40,6 +41,7 @@ mod record;
 mod resolve;
 mod strings;
 mod types;
+pub mod value;
 
 use std::sync::Arc;
 

@@ -1,8 +1,12 @@
-//! Reading and writing of BPF types, and CO-RE relocations.
+//! Reading and writing of BPF types, CO-RE relocations, C declarations.
 
 mod builder;
+mod cdecl;
+mod clang;
 mod core;
 mod corrupt;
 mod ext;
+mod golden;
+mod random;
 mod relos;
 mod vmlinux;
