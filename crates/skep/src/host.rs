@@ -1,0 +1,136 @@
+//! Facts of this machine, as the values that linking takes: kernel types, configuration, symbols, version.
+//!
+//! Each fact is read when it is asked for, once; a fact that the machine does not have is absent, not an error.
+
+mod mapping;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use skep_btf::{Btf, Bytes};
+use skep_obj::externs::ExternKind;
+use skep_obj::{Object, Target};
+
+/// Where Linux shows its own types.
+const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// What linking `object` needs to know of this machine; facts that the object does not ask for are not read.
+pub fn target(object: &Object) -> Target {
+    let wants_kconfig = object.externs.iter().any(|wanted| matches!(wanted.kind, ExternKind::Kconfig { .. }));
+    let wanted_ksyms: Vec<&str> = object.wanted_ksyms().collect();
+    Target {
+        btf: kernel_btf(),
+        kconfig: wants_kconfig.then(kconfig).flatten(),
+        ksyms: ksyms(&wanted_ksyms),
+        kernel_version: kernel_version(),
+        page_bytes: u32::try_from(rustix::param::page_size()).unwrap_or(4096),
+        cpus: u32::try_from(possible_cpus()).unwrap_or(u32::MAX),
+        ..Target::default()
+    }
+}
+
+/// The running kernel's types, mapped, not read; `None` where the kernel does not show them.
+pub fn kernel_btf() -> Option<Arc<Btf>> {
+    let bytes = read_shared(Path::new(KERNEL_BTF)).ok()?;
+    Btf::parse(bytes).ok().map(Arc::new)
+}
+
+/// A file's bytes: mapped where that works, read otherwise.
+fn read_shared(path: &Path) -> std::io::Result<Bytes> {
+    let file = fs::File::open(path)?;
+    match mapping::map(&file) {
+        Ok(map) => Ok(Arc::new(map)),
+        // Before Linux 6.16 sysfs does not map BTF.
+        Err(_) => Ok(Arc::new(fs::read(path)?)),
+    }
+}
+
+/// `LINUX_VERSION_CODE` of the running kernel: major, minor and patch level (at most 255) in three bytes.
+fn kernel_version() -> u32 {
+    let uname = rustix::system::uname();
+    version_code(&uname.release().to_string_lossy())
+}
+
+fn version_code(release: &str) -> u32 {
+    let mut parts = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|part| part.parse::<u32>().unwrap_or(0))
+        .chain(std::iter::repeat(0));
+    let mut next = || parts.next().unwrap_or(0);
+    (next() << 16) + (next() << 8) + next().min(255)
+}
+
+/// The running kernel's configuration, `CONFIG_X` → value as written; `None` where it is not to be had.
+fn kconfig() -> Option<HashMap<String, String>> {
+    let uname = rustix::system::uname();
+    let path = format!("/boot/config-{}", uname.release().to_string_lossy());
+    fs::read_to_string(path).map(|text| parse_kconfig(&text)).ok()
+}
+
+fn parse_kconfig(text: &str) -> HashMap<String, String> {
+    text.lines()
+        .filter(|line| line.starts_with("CONFIG_"))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Addresses of these kernel symbols, as far as there are such; 0 for callers who may not see addresses.
+fn ksyms(wanted: &[&str]) -> HashMap<String, u64> {
+    if wanted.is_empty() {
+        return HashMap::new();
+    }
+    let text = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.split_ascii_whitespace();
+            let address = u64::from_str_radix(fields.next()?, 16).ok()?;
+            let name = fields.nth(1)?;
+            wanted.contains(&name).then(|| (name.to_owned(), address))
+        })
+        .collect()
+}
+
+/// Processors that this machine may ever have: the number of slots in a per-CPU value.
+pub fn possible_cpus() -> usize {
+    let text = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    count_cpu_list(text.trim()).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Counts the processors in a list such as `0-3,8`.
+fn count_cpu_list(list: &str) -> Option<usize> {
+    let last = list.rsplit([',', '-']).next()?;
+    last.parse::<usize>().ok().map(|highest| highest + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_codes() {
+        assert_eq!(version_code("6.18.44-fc-v769"), 0x06_12_2c);
+        assert_eq!(version_code("5.4"), 0x05_04_00);
+        assert_eq!(version_code("4.19.300-generic"), 0x04_13_ff);
+    }
+
+    #[test]
+    fn cpu_lists() {
+        assert_eq!(count_cpu_list("0"), Some(1));
+        assert_eq!(count_cpu_list("0-7"), Some(8));
+        assert_eq!(count_cpu_list("0,2-3"), Some(4));
+        assert_eq!(count_cpu_list(""), None);
+    }
+
+    #[test]
+    fn kconfig_lines() {
+        let config = parse_kconfig(
+            "# comment\nCONFIG_BPF=y\nCONFIG_HZ=250\n# CONFIG_X is not set\nCONFIG_S=\"a=b\"\n",
+        );
+        assert_eq!(config.get("CONFIG_HZ").map(String::as_str), Some("250"));
+        assert_eq!(config.get("CONFIG_S").map(String::as_str), Some("\"a=b\""));
+        assert_eq!(config.len(), 3);
+    }
+}

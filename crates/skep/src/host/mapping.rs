@@ -1,0 +1,13 @@
+//! Maps a file read-only: the one place of this crate with `unsafe`.
+#![expect(unsafe_code, reason = "mapping a file is unsafe because others may change it")]
+
+use std::fs::File;
+use std::io;
+
+use memmap2::Mmap;
+
+/// Maps the whole file, private and read-only.
+pub(super) fn map(file: &File) -> io::Result<Mmap> {
+    // SAFETY: only kernel-generated type files are mapped, which never change or shrink while the kernel runs.
+    unsafe { Mmap::map(file) }
+}

@@ -1,0 +1,27 @@
+//! eBPF objects from open to events: the public face of Skep.
+//!
+//! The way of an object, one stage a function:
+//!
+//! ```text
+//! open ──▶ Object ──set_variable──▶ Object ──link(host::target)──▶ Linked ──load──▶ Loaded ──attach──▶ links
+//!                                                                                     │
+//!                                       results ◀── elements ◀── maps ◀───────────────┴──▶ buffers ──▶ records
+//! ```
+//!
+//! Everything from [`load`] on speaks to a [`runtime::Runtime`] and does not know which one it is.
+#![deny(unsafe_code)]
+
+pub mod error;
+pub mod host;
+pub mod load;
+pub mod records;
+pub mod results;
+pub mod source;
+pub mod variables;
+
+pub use error::{Error, Result};
+pub use load::{Loaded, LoadedMap, LoadedProgram, load};
+pub use skep_btf as btf;
+pub use skep_obj as object;
+pub use skep_runtime as runtime;
+pub use source::open;

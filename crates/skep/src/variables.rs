@@ -1,0 +1,92 @@
+//! Global variables of an object: setting them before it is linked, and finding those that a run has changed.
+
+use std::ops::Range;
+
+use skep_btf::{TypeId, value};
+use skep_obj::{Object, Variable};
+
+use crate::results::{self, Holds};
+use crate::{Error, Loaded, Result};
+
+/// Sets a variable to what `text` says, read by the variable's type.
+pub fn set(object: &mut Object, name: &str, text: &str) -> Result<()> {
+    let variable = object.variable(name)?;
+    let bytes = parse(object, variable, text)?;
+    object.set_variable_bytes(name, &bytes)?;
+    Ok(())
+}
+
+fn parse(object: &Object, variable: &Variable, text: &str) -> Result<Vec<u8>> {
+    match (variable.type_id, &object.btf) {
+        (Some(id), Some(btf)) => value::parse(btf, id, text).map_err(|e| {
+            Error::usage(format!("`{}={text}`: {e}", variable.name), "see the variable's type in its source")
+        }),
+        _ => parse_untyped(variable, text),
+    }
+}
+
+/// Without types, a number of the variable's size.
+fn parse_untyped(variable: &Variable, text: &str) -> Result<Vec<u8>> {
+    let refuse = |why: &str| {
+        Error::usage(
+            format!("`{}={text}`: {why}", variable.name),
+            "the object has no types; give a number, decimal or with `0x`",
+        )
+    };
+    let digits = text.trim();
+    let number = match digits.strip_prefix("0x") {
+        Some(hex) => i128::from_str_radix(hex, 16),
+        None => digits.parse::<i128>(),
+    };
+    let number = number.map_err(|_| refuse("not a number"))?;
+    let bits = variable.size.saturating_mul(8);
+    if !matches!(bits, 8 | 16 | 32 | 64) {
+        return Err(refuse(&format!("a variable of {} bytes without a type cannot be set", variable.size)));
+    }
+    let fits = number >= -(1i128 << (bits - 1)) && number < 1i128 << bits;
+    if !fits {
+        return Err(refuse(&format!("does not fit in {} bytes", variable.size)));
+    }
+    Ok(number.to_le_bytes()[..variable.size as usize].to_vec())
+}
+
+/// A variable whose value is another than the object gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Its name.
+    pub name: String,
+    /// Its type in the object's BTF.
+    pub type_id: Option<TypeId>,
+    /// Its bytes now.
+    pub value: Vec<u8>,
+}
+
+/// The variables that programs have changed since they were loaded.
+pub fn changed(loaded: &Loaded) -> Result<Vec<Changed>> {
+    let mut changed = Vec::new();
+    for (index, map) in loaded.maps.iter().enumerate() {
+        let Some(map) = map.as_ref().filter(|map| results::holds(&map.def) == Holds::Variables) else {
+            continue;
+        };
+        let Some(now) = map.map.lookup(&0u32.to_ne_bytes())? else {
+            continue;
+        };
+        let in_map = loaded.variables.iter().filter(|variable| variable.map == index);
+        changed.extend(in_map.filter_map(|variable| {
+            let range = variable.offset as usize..variable.offset as usize + variable.size as usize;
+            let value = now.get(range.clone())?;
+            let is_new = value.iter().ne(initial(&map.def.data, range));
+            is_new.then(|| Changed {
+                name: variable.name.clone(),
+                type_id: variable.type_id,
+                value: value.to_vec(),
+            })
+        }));
+    }
+    Ok(changed)
+}
+
+/// The bytes that the object gives a range of a section; what lies beyond its contents is zero.
+fn initial(data: &[u8], range: Range<usize>) -> impl Iterator<Item = &u8> {
+    range.map(|at| data.get(at).unwrap_or(&0))
+}
