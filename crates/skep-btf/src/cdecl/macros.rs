@@ -11,7 +11,7 @@ use super::error::Error;
 use super::token::{Kind, Token, tokenize};
 
 /// How many tokens the macros of one text may produce.
-const BUDGET: usize = 4_000_000;
+const BUDGET: usize = 1_000_000;
 
 /// How deep macro arguments may contain macro calls with arguments.
 const MAX_DEPTH: usize = 40;

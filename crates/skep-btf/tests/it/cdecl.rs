@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use skep_btf::cdecl::{Constant, Declarations, parse, parse_with};
-use skep_btf::{Btf, Kind, Member, Type};
+use skep_btf::{Btf, Kind, Type};
 
 use crate::random::Random;
 
@@ -13,18 +13,15 @@ const LAYOUTS: &str = include_str!("../data/layout.h");
 /// `struct s 8: a@0 b@32:3`, with offsets in bits, a width for bit fields, and anonymous members in braces.
 fn layout(btf: &Btf, ty: &Type<'_>) -> String {
     let composite = ty.composite().expect("only structures and unions have a layout");
-    let members: Vec<Member<'_>> = composite.members.iter().map(Result::unwrap).collect();
-    let mut text = format!("{} {}:", ty.describe(), composite.bytes);
-    for member in members {
+    let name = if ty.name.is_empty() { ty.kind().to_string() } else { ty.describe() };
+    let mut text = format!("{name} {}:", composite.bytes);
+    for member in composite.members.iter().map(Result::unwrap) {
         let inner = btf.resolve(member.ty).unwrap();
-        let name = match inner.composite() {
-            Some(_) if inner.name.is_empty() => {
-                format!("{}{{{}}}", member.name, layout(btf, &inner).split_once(' ').unwrap().1)
-            }
-            _ => member.name.to_owned(),
-        };
-        let name = name.rsplit_once("anonymous ").map_or(name.as_str(), |(_, n)| n).to_owned();
-        write!(text, " {name}@{}", member.bit_offset).unwrap();
+        write!(text, " {}", member.name).unwrap();
+        if inner.composite().is_some() && inner.name.is_empty() {
+            write!(text, "{{{}}}", layout(btf, &inner)).unwrap();
+        }
+        write!(text, "@{}", member.bit_offset).unwrap();
         if member.bitfield_bits > 0 {
             write!(text, ":{}", member.bitfield_bits).unwrap();
         }
@@ -111,7 +108,7 @@ fn usual_names_are_known_unless_declared() {
     check("#ifndef NAME_MAX\n#define NAME_MAX 7\n#endif\nstruct s { char a[NAME_MAX]; };", "struct s 7: a@0");
     check(
         "struct s { struct in6_addr a; char b; };",
-        "struct in6_addr 16: in6_u{union 3 16: u6_addr8@0 u6_addr16@0 u6_addr32@0}@0\nstruct s 20: a@0 b@128",
+        "struct in6_addr 16: in6_u{union 16: u6_addr8@0 u6_addr16@0 u6_addr32@0}@0\nstruct s 20: a@0 b@128",
     );
     check(
         "struct in_addr { char mine; }; struct s { struct in_addr a; };",
@@ -336,7 +333,7 @@ fn no_nesting_exhausts_the_stack() {
     for unit in
         ["(", "struct s {", "[1]", "*", "-", "sizeof ", "~(", "1?", "1+(", "int (*", "{", "f(", "int (*f)("]
     {
-        let many = unit.repeat(100_000);
+        let many = unit.repeat(10_000);
         for text in [
             format!("struct s {{ int a[{many}1]; }};"),
             format!("struct s {{ {many} }};"),
@@ -360,7 +357,7 @@ fn no_macro_grows_without_end() {
     }
     text.push_str("struct s { char a[A59]; };");
     let error = parse(&text).unwrap_err().to_string();
-    assert!(error.ends_with("the macros produce more than 4000000 tokens"), "{error}");
+    assert!(error.ends_with("the macros produce more than 1000000 tokens"), "{error}");
 }
 
 #[test]
@@ -427,13 +424,13 @@ fn no_text_makes_it_panic() {
         "- ",
     ];
     let mut random = Random::new(1);
-    for _ in 0..4_000 {
+    for _ in 0..2_000 {
         let len = random.below(60);
         let text: String = (0..len).map(|_| *random.pick(PIECES)).collect();
         drop(parse_with(&text, &mut |_| Some("struct a { int x; };".into())));
     }
     let tokens: Vec<&str> = LAYOUTS.split_inclusive([' ', '\n', ';', '{', '}', '(', ')']).collect();
-    for _ in 0..300 {
+    for _ in 0..100 {
         let mut text: Vec<&str> = tokens.clone();
         for _ in 0..=random.below(8) {
             let (at, from) = (random.below(text.len()), random.below(text.len()));
