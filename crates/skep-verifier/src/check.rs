@@ -11,8 +11,11 @@ mod equal;
 mod explore;
 pub(crate) mod format;
 mod globals;
+mod graph;
 pub(crate) mod helpers;
+mod iter;
 mod jump;
+mod kfunc_args;
 mod kfuncs;
 mod live_stack;
 mod memory;
@@ -158,7 +161,12 @@ impl<'a> Verifier<'a> {
     fn new(input: &'a Input<'a>) -> Result<Self, (u32, Stop)> {
         let at_start = |stop| (0, stop);
         let types = Types::new(input.target, input.btf.clone());
-        let code = Code::new(input.insns, &[]).map_err(at_start)?;
+        let callback = exception_callback(input, &types).map_err(at_start)?;
+        let mut code = Code::new(input.insns, callback.as_slice()).map_err(at_start)?;
+        if let Some(subprog) = callback.and_then(|pc| code.subprog_at(pc)) {
+            let info = &mut code.subprogs[subprog as usize];
+            (info.is_cb, info.is_async_cb, info.is_exception_cb, info.called) = (true, true, true, true);
+        }
         let (maps, arena) = map_data(input, &types);
         let n = code.ops.len();
         let live_stack = live_stack::LiveStack::new(&code);
@@ -221,7 +229,8 @@ impl<'a> Verifier<'a> {
                 .map_or_else(CallShape::default, kfuncs::Resolved::shape),
             _ => CallShape::default(),
         };
-        self.marks = flow::mark(code, &shapes, &[])?;
+        let entries: Vec<u32> = code.subprogs.iter().filter(|s| s.is_exception_cb).map(|s| s.start).collect();
+        self.marks = flow::mark(code, &shapes, &entries)?;
         let prog = self.prog_type();
         let Self { code, kfuncs, .. } = self;
         let args = |pc: u32| match code.op(pc) {
@@ -313,7 +322,7 @@ impl<'a> Verifier<'a> {
         loop {
             let next = (1..verified.len()).find(|&i| {
                 let s = &self.code.subprogs[i];
-                s.global && s.called && !verified[i]
+                (s.global || s.is_exception_cb) && s.called && !verified[i]
             });
             let Some(i) = next else { return Ok(()) };
             verified[i] = true;
@@ -488,6 +497,22 @@ impl<'a> Verifier<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// First instruction of the function that the main program names to be called on exceptions.
+fn exception_callback(input: &Input<'_>, types: &Types) -> Res<Option<u32>> {
+    let Some((_, main)) = input.func_info.iter().find(|(insn, _)| *insn == 0) else { return Ok(None) };
+    let tags = types.decl_tags(BtfRef { obj: BtfRef::PROGRAM, id: *main }, None);
+    let mut names = tags.iter().filter_map(|tag| tag.strip_prefix("exception_callback:"));
+    let Some(name) = names.next() else { return Ok(None) };
+    if names.next().is_some() {
+        reject!("multiple exception callback tags for main subprog");
+    }
+    let named = |id: u32| types.name(BtfRef { obj: BtfRef::PROGRAM, id }) == name;
+    match input.func_info.iter().find(|(_, id)| named(*id)) {
+        Some((insn, _)) => Ok(Some(*insn)),
+        None => unsupported!("exception callback `{name}` that is not in the program"),
     }
 }
 

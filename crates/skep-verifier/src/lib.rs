@@ -27,6 +27,7 @@ mod context;
 mod flow;
 mod helper;
 pub mod input;
+mod kfunc;
 mod liveness;
 pub mod outcome;
 mod program;

@@ -171,6 +171,11 @@ impl Record {
         self.fields.iter().find(|f| f.is_kptr() && i64::from(f.offset) == off)
     }
 
+    /// The field of a kind at an offset.
+    pub(crate) fn find(&self, kind: FieldKind, off: i64) -> Option<&Field> {
+        self.fields.iter().find(|f| f.kind == kind && i64::from(f.offset) == off)
+    }
+
     /// The only field of a kind.
     pub(crate) fn first(&self, kind: FieldKind) -> Option<&Field> {
         self.fields.iter().find(|f| f.kind == kind)

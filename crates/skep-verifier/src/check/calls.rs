@@ -31,7 +31,7 @@ impl Verifier<'_> {
         Ok(self.code.subprogs[callee as usize].start)
     }
 
-    fn new_frame(&mut self, callee: u32, callsite: u32) -> Res<Frame> {
+    pub(crate) fn new_frame(&mut self, callee: u32, callsite: u32) -> Res<Frame> {
         let depth = self.cur.frames.len();
         if depth >= MAX_FRAMES {
             reject!("the call stack of {} frames is too deep", depth + 1);

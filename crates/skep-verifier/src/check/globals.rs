@@ -141,13 +141,15 @@ impl Verifier<'_> {
         }
     }
 
-    fn is_context(&self, to: BtfRef) -> bool {
+    pub(crate) fn is_context(&self, to: BtfRef) -> bool {
         let names = context_name(self.prog_type());
         // A typedef may be the name, so qualifiers only are stripped on the way.
         let mut at = to;
         for _ in 0..16 {
             let Some(t) = self.types.get(at) else { return false };
-            if names.contains(&t.name) && !t.name.is_empty() {
+            let projected = matches!(t.name, "sk_buff") && names.contains(&"__sk_buff")
+                || t.name == "xdp_buff" && names.contains(&"xdp_md");
+            if (names.contains(&t.name) || projected) && !t.name.is_empty() {
                 return true;
             }
             let (Shape::Const(next) | Shape::Volatile(next) | Shape::Restrict(next) | Shape::Typedef(next)) =

@@ -370,7 +370,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn may_write_packet(&self) -> bool {
+    pub(crate) fn may_write_packet(&self) -> bool {
         matches!(
             self.prog_type(),
             ProgType::SCHED_CLS

@@ -9,14 +9,19 @@ use crate::stop::{Res, reject, unsupported};
 impl Verifier<'_> {
     /// Checks `r0` at the end of a program or of a function verified on its own.
     pub(crate) fn check_return(&mut self) -> Res {
+        self.check_return_of(0)
+    }
+
+    /// The same for another register: what an exception returns in place of `r0`.
+    pub(crate) fn check_return_of(&mut self, regno: usize) -> Res {
         let frame = &self.cur.frames[0];
         let (subprog, exception) = (frame.subprog != 0, frame.in_exception_callback);
         let later = frame.in_async_callback;
         if (!subprog || exception) && self.returns_nothing() {
             return Ok(());
         }
-        self.check_readable_reg(0)?;
-        let reg = *self.cur.reg(0);
+        self.check_readable_reg(regno as u8)?;
+        let reg = *self.cur.reg(regno);
         let (range, when) = if later {
             (Some((0, 0)), "At async callback return")
         } else if subprog && !exception {
@@ -34,7 +39,7 @@ impl Verifier<'_> {
         if !reg.is_scalar() {
             reject!("{when} the register R0 is not a known value ({})", reg.ty);
         }
-        self.mark_precise(0)?;
+        self.mark_precise(regno)?;
         let low_half = self.prog_type() == ProgType::LSM && self.input.attach_type != AttachType::LSM_CGROUP;
         if !within(range, &reg.val, low_half) {
             return Err(invalid_return(&reg, range, when));
