@@ -31,6 +31,12 @@ pub trait Env {
         0
     }
 
+    /// Address of the `task_struct` of a thread id, 0 when there is none.
+    fn task_from_pid(&mut self, pid: u32) -> u64 {
+        let _ = pid;
+        0
+    }
+
     /// Id of the current task's cgroup (version 2).
     fn cgroup_id(&mut self) -> u64 {
         0

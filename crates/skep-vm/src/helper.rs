@@ -8,6 +8,7 @@
 mod control;
 mod dynptr;
 mod format;
+pub(crate) mod kfunc;
 mod maps;
 mod output;
 mod print;
@@ -276,16 +277,4 @@ pub(crate) fn serve(id: u32) -> Result<HelperFn, Refused> {
     let needs = |words: &[&str]| words.iter().any(|word| name.is_some_and(|name| name.contains(word)));
     let needs = NEEDS.iter().find(|(words, _)| needs(words)).map_or("the kernel", |(_, what)| what);
     Err(Refused { name, needs })
-}
-
-/// The implementation of a kernel function.
-pub(crate) fn serve_kfunc(name: &str) -> Option<HelperFn> {
-    match name {
-        "bpf_rcu_read_lock" | "bpf_rcu_read_unlock" | "bpf_preempt_disable" | "bpf_preempt_enable" => {
-            Some(|_| Ok(0))
-        }
-        "bpf_task_acquire" | "bpf_cast_to_kern_ctx" | "bpf_rdonly_cast" => Some(|call| Ok(call.args[0])),
-        "bpf_task_release" => Some(|_| Ok(0)),
-        _ => None,
-    }
 }

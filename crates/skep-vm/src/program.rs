@@ -221,7 +221,7 @@ impl Preparing<'_> {
             CallTarget::Indirect(reg) => Ok(Code::CallIndirect { reg: R::from(reg) }),
             CallTarget::Kfunc { btf_id, fd_idx } => {
                 let name = self.resolve.kfunc(btf_id, fd_idx).unwrap_or_else(|| format!("#{btf_id}"));
-                helper::serve_kfunc(&name)
+                helper::kfunc::serve(&name)
                     .map(|run| Code::CallHelper { id: helper::KFUNC, run })
                     .ok_or(PrepareErrorKind::Kfunc(name))
             }

@@ -162,3 +162,54 @@ fn commit(call: &mut Call<'_, '_>, discard: bool) -> HelperResult {
     call.store(0, &Dynptr::NULL.to_bytes())?;
     Ok(0)
 }
+
+/// `bpf_dynptr_adjust(ptr, start, end)`: narrows it to that part.
+pub(super) fn adjust(call: &mut Call<'_, '_>) -> HelperResult {
+    let (start, end) = (call.u32(1), call.u32(2));
+    let whole = dynptr(call, 0)?;
+    let size = whole.size & MAX_SIZE;
+    if whole.data == 0 || start > end {
+        return errno(Errno::EINVAL);
+    }
+    if end > size {
+        return errno(Errno::ERANGE);
+    }
+    let size = whole.size & !MAX_SIZE | (end - start);
+    let part = Dynptr { size, offset: whole.offset.wrapping_add(start), ..whole };
+    call.store(0, &part.to_bytes()).map(|()| 0)
+}
+
+pub(super) fn is_null(call: &mut Call<'_, '_>) -> HelperResult {
+    Ok((dynptr(call, 0)?.data == 0).into())
+}
+
+/// A null dynptr is not read-only.
+pub(super) fn is_read_only(call: &mut Call<'_, '_>) -> HelperResult {
+    let source = dynptr(call, 0)?;
+    Ok((source.data != 0 && !source.writable()).into())
+}
+
+pub(super) fn size(call: &mut Call<'_, '_>) -> HelperResult {
+    let source = dynptr(call, 0)?;
+    if source.data == 0 { errno(Errno::EINVAL) } else { Ok((source.size & MAX_SIZE).into()) }
+}
+
+/// `bpf_dynptr_clone(ptr, copy)`.
+pub(super) fn clone(call: &mut Call<'_, '_>) -> HelperResult {
+    let source = dynptr(call, 0)?;
+    let null = source.data == 0;
+    call.store(1, &if null { Dynptr::NULL } else { source }.to_bytes())?;
+    if null { errno(Errno::EINVAL) } else { Ok(0) }
+}
+
+/// `bpf_dynptr_slice(ptr, offset, buffer, size)`: the address of a part, or null. The memory is always contiguous here,
+/// so the buffer is not needed.
+pub(super) fn slice(call: &mut Call<'_, '_>) -> HelperResult {
+    let (offset, len) = (call.u32(1), call.u32(3));
+    Ok(dynptr(call, 0)?.part(offset, len).unwrap_or(0))
+}
+
+/// `bpf_dynptr_slice_rdwr`: null for a read-only dynptr.
+pub(super) fn slice_writable(call: &mut Call<'_, '_>) -> HelperResult {
+    if dynptr(call, 0)?.writable() { slice(call) } else { Ok(0) }
+}

@@ -454,3 +454,67 @@ fn packets_are_loaded_where_there_are_any() {
     let index = [mov(Reg::R2, 3), Op::LoadInd { size: Size::B, src: Reg::R2, imm: 1 }, Op::Exit];
     assert_eq!(run_in(&index, &[], &mut Packet), Ok(5));
 }
+
+/// Calls a kernel function by name: the resolver answers the same for every number.
+fn run_kfunc(name: &'static str, ops: &[Op], context: &mut [u8]) -> Result<u64, skep_vm::Fault> {
+    struct Named(&'static str);
+    impl skep_vm::Resolve for Named {
+        fn map(&self, _: skep_vm::MapRef) -> Option<Arc<Map>> {
+            None
+        }
+
+        fn kfunc(&self, _: i32, fd_idx: i16) -> Option<String> {
+            Some(if fd_idx == 0 { self.0 } else { "bpf_iter_num_next" }.to_owned())
+        }
+    }
+    let info = skep_vm::ProgramInfo::new("test", skep_isa::uapi::ProgType::RAW_TRACEPOINT);
+    let program = skep_vm::Program::prepare(&crate::build::slots(ops), &Named(name), info);
+    program.expect("the test prepares").run(context, &mut Memory)
+}
+
+#[test]
+fn numbers_are_iterated() {
+    let kfunc = |fd_idx| Op::Call(skep_isa::CallTarget::Kfunc { btf_id: 1, fd_idx });
+    let sum = |start: i32, end: i32| {
+        let iterator = [mov_reg(Reg::R1, Reg::R10), add(Reg::R1, -8)];
+        let mut program = vec![mov(Reg::R7, 0)];
+        program.extend(iterator);
+        program.extend([mov(Reg::R2, start), mov(Reg::R3, end), kfunc(0), mov_reg(Reg::R8, Reg::R0)]);
+        program.extend(iterator);
+        program.extend([kfunc(1), jump(JmpOp::Eq, Reg::R0, 0, 3)]);
+        program.push(Op::Load { size: Size::W, signed: true, dst: Reg::R1, base: Reg::R0, off: 0 });
+        program.extend([add_reg(Reg::R7, Reg::R1), Op::Ja { long: false, off: -7 }]);
+        program.extend([mov_reg(Reg::R0, Reg::R7), add_reg(Reg::R0, Reg::R8), Op::Exit]);
+        run_kfunc("bpf_iter_num_new", &program, &mut []).map(|r0| r0 as i64)
+    };
+    assert_eq!(sum(0, 10), Ok(45));
+    assert_eq!(sum(-3, 3), Ok(-3));
+    assert_eq!(sum(5, 5), Ok(0));
+    assert_eq!(sum(5, 4), Ok(-i64::from(Errno::EINVAL.0)));
+    assert_eq!(sum(0, (8 << 20) + 1), Ok(-i64::from(Errno::E2BIG.0)));
+}
+
+#[test]
+fn strings_are_searched() {
+    let check = |name: &'static str, second: u64, expected: i64| {
+        let mut context = *b"/etc/os-release\0release\0________";
+        let second = if second == 0 {
+            vec![mov_reg(Reg::R2, Reg::R1), add(Reg::R2, 16)]
+        } else {
+            vec![Op::LoadImm64 { dst: Reg::R2, imm: Imm64::Value(second) }]
+        };
+        let call = Op::Call(skep_isa::CallTarget::Kfunc { btf_id: 1, fd_idx: 0 });
+        let program = [&second[..], &[call, Op::Exit]].concat();
+        assert_eq!(run_kfunc(name, &program, &mut context).map(|r0| r0 as i64), Ok(expected), "{name}");
+    };
+    check("bpf_strlen", 1, 15);
+    check("bpf_strnlen", 4, 4);
+    check("bpf_strnlen", 15, 15);
+    check("bpf_strnlen", 100, 15);
+    check("bpf_strchr", b'e'.into(), 1);
+    check("bpf_strrchr", b'/'.into(), 4);
+    check("bpf_strchr", b'x'.into(), -i64::from(Errno::ENOENT.0));
+    check("bpf_strstr", 0, 8);
+    check("bpf_strcmp", 0, -1);
+    check("bpf_strcmp", 0x1000, -i64::from(Errno::EFAULT.0));
+}

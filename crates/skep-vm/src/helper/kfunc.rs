@@ -1,0 +1,188 @@
+//! Kernel functions that programs call by their BTF id: those that iterate, look at dynptrs and strings, or need nothing.
+//!
+//! They are known by name; the numbers are the running kernel's.
+
+use super::{Call, HelperFn, HelperResult, dynptr, errno, probe};
+use crate::Errno;
+use crate::machine::Machine;
+
+/// Every kernel function served, and its implementation.
+const SERVED: &[(&str, HelperFn)] = &[
+    ("bpf_rcu_read_lock", nothing),
+    ("bpf_rcu_read_unlock", nothing),
+    ("bpf_preempt_disable", nothing),
+    ("bpf_preempt_enable", nothing),
+    ("bpf_cast_to_kern_ctx", itself),
+    ("bpf_rdonly_cast", itself),
+    ("bpf_task_acquire", itself),
+    ("bpf_task_release", nothing),
+    ("bpf_task_from_pid", task_from_pid),
+    ("bpf_iter_num_new", iter_num_new),
+    ("bpf_iter_num_next", iter_num_next),
+    ("bpf_iter_num_destroy", nothing),
+    ("bpf_dynptr_adjust", dynptr::adjust),
+    ("bpf_dynptr_is_null", dynptr::is_null),
+    ("bpf_dynptr_is_rdonly", dynptr::is_read_only),
+    ("bpf_dynptr_size", dynptr::size),
+    ("bpf_dynptr_clone", dynptr::clone),
+    ("bpf_dynptr_slice", dynptr::slice),
+    ("bpf_dynptr_slice_rdwr", dynptr::slice_writable),
+    ("bpf_copy_from_user_str", copy_from_user_str),
+    ("bpf_strlen", strlen),
+    ("bpf_strnlen", strnlen),
+    ("bpf_strcmp", strcmp),
+    ("bpf_strchr", strchr),
+    ("bpf_strrchr", strrchr),
+    ("bpf_strstr", strstr),
+];
+
+/// The implementation of a kernel function.
+pub(crate) fn serve(name: &str) -> Option<HelperFn> {
+    SERVED.iter().find(|(served, _)| *served == name).map(|(_, run)| *run)
+}
+
+/// What has no effect here: nothing is freed or interrupted while a program runs.
+fn nothing(_: &mut Call<'_, '_>) -> HelperResult {
+    Ok(0)
+}
+
+/// What answers its argument: references to tasks need no counting.
+fn itself(call: &mut Call<'_, '_>) -> HelperResult {
+    Ok(call.args[0])
+}
+
+fn task_from_pid(call: &mut Call<'_, '_>) -> HelperResult {
+    Ok(call.machine.env.task_from_pid(call.u32(0)))
+}
+
+/// A `struct bpf_iter_num`: the number before the next, and the end.
+struct Numbers {
+    current: i32,
+    end: i32,
+}
+
+impl Numbers {
+    const NONE: Self = Self { current: 0, end: 0 };
+
+    fn to_bytes(&self) -> [u8; 8] {
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&self.current.to_ne_bytes());
+        bytes[4..].copy_from_slice(&self.end.to_ne_bytes());
+        bytes
+    }
+}
+
+/// `bpf_iter_num_new(it, start, end)`.
+fn iter_num_new(call: &mut Call<'_, '_>) -> HelperResult {
+    const MAX_LOOPS: i64 = 8 << 20;
+    let (start, end) = (call.u32(1) as i32, call.u32(2) as i32);
+    let result = match i64::from(end) - i64::from(start) {
+        ..0 => Err(Errno::EINVAL),
+        0..=MAX_LOOPS => Ok(Numbers { current: start.wrapping_sub(1), end }),
+        _ => Err(Errno::E2BIG),
+    };
+    call.store(0, &result.as_ref().unwrap_or(&Numbers::NONE).to_bytes())?;
+    super::status(result.map(drop))
+}
+
+/// `bpf_iter_num_next(it)`: where the number is, or null at the end.
+fn iter_num_next(call: &mut Call<'_, '_>) -> HelperResult {
+    let at = call.args[0];
+    let mut bytes = [0; 8];
+    call.machine.read(at, &mut bytes)?;
+    let [a, b, c, d, e, f, g, h] = bytes;
+    let numbers =
+        Numbers { current: i32::from_ne_bytes([a, b, c, d]), end: i32::from_ne_bytes([e, f, g, h]) };
+    let next = i64::from(numbers.current) + 1;
+    if next >= i64::from(numbers.end) {
+        call.store(0, &Numbers::NONE.to_bytes())?;
+        return Ok(0);
+    }
+    call.store(0, &Numbers { current: next as i32, ..numbers }.to_bytes())?;
+    Ok(at)
+}
+
+/// `bpf_copy_from_user_str(dst, size, src, flags)`: the length with the NUL; flag 1 fills the rest with zeros.
+fn copy_from_user_str(call: &mut Call<'_, '_>) -> HelperResult {
+    const PAD_ZEROS: u64 = 1;
+    let size = call.u32(1) as usize;
+    let [_, _, src, flags, _] = call.args;
+    if flags & !PAD_ZEROS != 0 {
+        return errno(Errno::EINVAL);
+    }
+    if size == 0 {
+        return Ok(0);
+    }
+    call.machine.writable(call.args[0], size as u64)?;
+    let text = probe::user_string(call.machine, src, size);
+    let mut out = text.clone().unwrap_or_default();
+    out.push(0);
+    let len = out.len() as u64;
+    if flags & PAD_ZEROS != 0 {
+        out.resize(size, 0);
+    }
+    if text.is_ok() || flags & PAD_ZEROS != 0 {
+        call.store(0, &out)?;
+    }
+    Ok(text.map_or_else(Errno::to_reg, |_| len))
+}
+
+/// Longest string looked at (`XATTR_SIZE_MAX`).
+const MAX_STRING: usize = 1 << 16;
+
+/// A string of an argument; `E2BIG` when it does not end.
+fn string(machine: &mut Machine<'_>, addr: u64) -> Result<Vec<u8>, Errno> {
+    let text = probe::kernel_string(machine, addr, MAX_STRING)?;
+    if text.len() == MAX_STRING - 1 { Err(Errno::E2BIG) } else { Ok(text) }
+}
+
+/// A place in a string, or an error; a missing thing is `ENOENT`.
+fn place(found: Result<Option<usize>, Errno>) -> HelperResult {
+    Ok(found.and_then(|found| found.ok_or(Errno::ENOENT)).map_or_else(Errno::to_reg, |n| n as u64))
+}
+
+fn strlen(call: &mut Call<'_, '_>) -> HelperResult {
+    place(string(call.machine, call.args[0]).map(|text| Some(text.len())))
+}
+
+fn strnlen(call: &mut Call<'_, '_>) -> HelperResult {
+    let limit = (call.args[1] as usize).min(MAX_STRING);
+    // One byte more than the limit, because a string of exactly that length has its NUL behind it.
+    let text = probe::kernel_string(call.machine, call.args[0], limit + 1);
+    place(text.map(|text| Some(text.len().min(limit))))
+}
+
+fn strcmp(call: &mut Call<'_, '_>) -> HelperResult {
+    let (first, second) = (string(call.machine, call.args[0]), string(call.machine, call.args[1]));
+    match (first, second) {
+        (Ok(first), Ok(second)) => Ok(first.cmp(&second) as i64 as u64),
+        (Err(e), _) | (_, Err(e)) => errno(e),
+    }
+}
+
+fn strchr(call: &mut Call<'_, '_>) -> HelperResult {
+    let wanted = call.args[1] as u8;
+    let find = |text: Vec<u8>| match wanted {
+        0 => Some(text.len()),
+        _ => text.iter().position(|byte| *byte == wanted),
+    };
+    place(string(call.machine, call.args[0]).map(find))
+}
+
+fn strrchr(call: &mut Call<'_, '_>) -> HelperResult {
+    let wanted = call.args[1] as u8;
+    let find = |text: Vec<u8>| match wanted {
+        0 => Some(text.len()),
+        _ => text.iter().rposition(|byte| *byte == wanted),
+    };
+    place(string(call.machine, call.args[0]).map(find))
+}
+
+fn strstr(call: &mut Call<'_, '_>) -> HelperResult {
+    let (text, part) = (string(call.machine, call.args[0]), string(call.machine, call.args[1]));
+    let find = |text: Vec<u8>, part: Vec<u8>| match part.len() {
+        0 => Some(0),
+        len => text.windows(len).position(|window| window == part),
+    };
+    place(text.and_then(|text| Ok(find(text, part?))))
+}
