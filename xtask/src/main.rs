@@ -1,6 +1,7 @@
 //! Development tasks. `cargo xtask` lists them.
 
 mod bench;
+mod conformance;
 mod objects;
 mod structure;
 
@@ -12,6 +13,11 @@ type Task = (&'static str, &'static str, fn(&[String]) -> Result<(), String>);
 
 const TASKS: &[Task] = &[
     ("bench", "measure what things cost beside what others need for the same", bench::bench),
+    (
+        "conformance",
+        "run the bpf_conformance files of a directory in the interpreter",
+        conformance::conformance,
+    ),
     ("objects", "compile tools/*.bpf.c and bench/*.bpf.c to the objects beside them", objects::objects),
     ("structure", "check the rules of the architecture that the compiler does not", structure::structure),
 ];

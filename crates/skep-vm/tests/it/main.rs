@@ -1,5 +1,6 @@
 //! What programs compute, what maps answer, and what is refused.
 
+mod asm;
 mod bpf;
 mod build;
 mod helpers;
