@@ -2,7 +2,7 @@
 //!
 //! [`decode`] takes the slots of a program and a position and gives an [`Op`], or says which field is wrong, as the
 //! kernel's verifier does ("uses reserved fields"). [`Op::encode`] is its inverse. Both are read off the table of the
-//! instruction set ([`table`](crate::table)); nothing here knows an opcode.
+//! instruction set ([`table`]); nothing here knows an opcode.
 
 use std::fmt;
 use std::ops::Deref;

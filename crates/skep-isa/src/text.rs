@@ -3,7 +3,7 @@
 //!
 //! A template is the text of an instruction with its operands in braces. Registers are a letter and a field:
 //! `r{dst}`, `w{src}`, or `a{dst}`, which is `w` only where the dialect has 32-bit registers in memory accesses. What
-//! other operands there are, [`Value`](value::Value) says.
+//! other operands there are, `Value` says.
 
 pub(crate) mod lex;
 pub(crate) mod value;

@@ -1,7 +1,7 @@
 //! The kernel runtime: Linux's own BPF subsystem behind the waist.
 //!
 //! [`KernelRuntime`] passes commands of bpf(2) on as they are, does for each hook what Linux wants beside bpf(2), and reads
-//! the kernel's buffers. Errors carry the kernel's errno and say in words what it means here ([`explain`]).
+//! the kernel's buffers. Errors carry the kernel's errno and say in words what it means here (`explain`).
 
 mod attach;
 mod explain;

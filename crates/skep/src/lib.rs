@@ -8,7 +8,7 @@
 //!                                       results ◀── elements ◀── maps ◀───────────────┴──▶ buffers ──▶ records
 //! ```
 //!
-//! Everything from [`load`] on speaks to a [`runtime::Runtime`] and does not know which one it is.
+//! Everything from [`load()`] on speaks to a [`runtime::Runtime`] and does not know which one it is.
 #![deny(unsafe_code)]
 
 pub mod error;
