@@ -29,7 +29,8 @@ pub const F_LINK: u32 = 1 << 13;
 /// target has been filled in, too.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MapDef {
-    /// Name; maps of global variables are called after object and section, as libbpf calls them.
+    /// Name; maps of global variables are called after object and section, as libbpf calls them. The kernel keeps 15
+    /// bytes of it.
     pub name: String,
     /// Where it comes from.
     pub kind: MapKind,
@@ -265,12 +266,14 @@ pub(crate) fn variables_map(
 }
 
 /// The name libbpf gives the map of a section: as much of the object's name as leaves room for the section's, which gets
-/// seven bytes at least; a section with a second dot stands alone.
+/// seven bytes at least; a section with a second dot stands alone, in full.
 fn variables_name(object: &str, section: &str) -> String {
     const NAME_BYTES: usize = 15;
+    if section.get(1..).is_some_and(|rest| rest.contains('.')) {
+        return section.to_owned();
+    }
     let suffix = section.len().clamp(7, NAME_BYTES);
-    let room = if section.get(1..).is_some_and(|rest| rest.contains('.')) { 0 } else { NAME_BYTES - suffix };
-    let name = object.bytes().take(room).chain(section.bytes().take(suffix));
+    let name = object.bytes().take(NAME_BYTES - suffix).chain(section.bytes().take(suffix));
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.';
     name.map(|b| if allowed(b) { b as char } else { '_' }).collect()
 }

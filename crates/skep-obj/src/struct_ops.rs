@@ -139,12 +139,15 @@ pub(crate) fn fit_all(object: &Object, maps: &mut [MapDef], programs: &mut [Link
     for (index, program) in
         programs.iter_mut().enumerate().filter(|(_, p)| p.prog_type == ProgType::STRUCT_OPS)
     {
-        let held_by = |map: &MapDef| {
+        let holds = |map: &MapDef| {
             map.kind == MapKind::StructOps && map.slots.iter().any(|s| s.program() == Some(index))
         };
-        if object.maps.iter().any(held_by) {
-            program.autoload &=
-                program.result.is_err() || maps.iter().any(|map| map.autocreate && held_by(map));
+        if object.maps.iter().any(holds) {
+            // Where the structure does not fit, the program stays wanted, so that its error is told.
+            let wants = |(before, after): (&MapDef, &MapDef)| {
+                before.autocreate && holds(before) && (!after.autocreate || holds(after))
+            };
+            program.autoload = object.maps.iter().zip(&*maps).any(wants);
         } else if program.result.is_ok() {
             let error = Error::invalid("no `struct_ops` structure refers to the program");
             let hint = "set a member of a structure in `SEC(\".struct_ops.link\")` to it";
