@@ -83,11 +83,11 @@ impl LoadedMap {
 impl LoadedProgram {
     /// Attaches the program where its section says; `None` when that is nowhere.
     fn attach(&self) -> Option<Result<Link>> {
-        if self.linked.attach == AttachPoint::None {
-            return None;
-        }
         if let Some(error) = &self.linked.attach_error {
             return Some(Err(error.clone().into()));
+        }
+        if self.linked.attach == AttachPoint::None {
+            return None;
         }
         let link = self.program.attach(&self.linked.attach, &AttachOptions::default());
         Some(link.map_err(|e| self.in_program(e)))
