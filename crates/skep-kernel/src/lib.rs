@@ -5,10 +5,12 @@
 
 mod attach;
 mod explain;
+mod load;
 mod perf;
 mod printk;
 mod ring;
 mod runtime;
+mod scope;
 mod session;
 mod sys;
 

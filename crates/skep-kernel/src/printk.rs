@@ -8,11 +8,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use skep_runtime::{Error, Event, EventSource, Result};
 
+use crate::attach::TRACEFS;
 use crate::explain::describe;
 use crate::sys::errno;
-
-/// Where tracefs is looked for.
-pub(crate) const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// Reads the trace pipe, line by line.
 pub(crate) struct TracePipe {

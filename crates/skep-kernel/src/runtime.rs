@@ -1,34 +1,51 @@
 //! [`KernelRuntime`]: the waist over bpf(2).
 
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
 
-use skep_isa::uapi::{Cmd, MapType};
+use skep_isa::uapi::MapType;
 use skep_obj::AttachPoint;
-use skep_runtime::codec::{Attr, Log};
-use skep_runtime::command::ProgLoad;
 use skep_runtime::{
-    AttachOptions, Command, Error, ErrorKind, EventSource, Fd, Reply, Result, Runtime, RuntimeKind, Scope,
-    Session,
+    AttachOptions, Command, Error, EventSource, Fd, Reply, Result, Runtime, RuntimeKind, Scope, Session,
 };
 
 use crate::perf::PerfBuffers;
 use crate::printk::TracePipe;
 use crate::ring::RingBuffer;
+use crate::scope::Filter;
 use crate::sys::{bpf, errno};
-use crate::{attach, explain, session};
+use crate::{attach, explain, load, session};
 
-/// Where the verifier's log begins, and how far it grows; the kernel takes no more (`UINT_MAX >> 2`).
-const LOG_BYTES: usize = 64 << 10;
-const LOG_BYTES_MAX: usize = (u32::MAX >> 2) as usize;
-
-/// Linux's BPF subsystem. It holds nothing: descriptors are the process's own.
+/// Linux's BPF subsystem. Descriptors are the process's own.
 #[derive(Debug, Default)]
-pub struct KernelRuntime {}
+pub struct KernelRuntime {
+    /// What keeps programs to a process tree; `None` lets them see the machine.
+    filter: Option<OnceLock<Arc<Filter>>>,
+}
 
 impl KernelRuntime {
     /// The kernel as it is: programs see the whole machine.
     pub fn new() -> Self {
-        Self {}
+        Self::default()
+    }
+
+    /// The kernel, kept to one process tree: tracing programs that are loaded through this runtime see nothing until a
+    /// session [starts](Runtime::start) a command or names a process, and from then on that process and its children.
+    ///
+    /// The programs begin with a few instructions more than their object says; see `ARCHITECTURE.md`. Programs on packets,
+    /// cgroups and sockets, and iterators, are not restricted.
+    pub fn scoped() -> Self {
+        Self { filter: Some(OnceLock::new()) }
+    }
+
+    /// The filter, made when it is first wanted.
+    fn filter(&self) -> Result<Option<&Arc<Filter>>> {
+        let Some(cell) = &self.filter else { return Ok(None) };
+        if cell.get().is_none() {
+            // Another thread may have been faster; its filter stays, and ours is closed.
+            let _ = cell.set(Arc::new(Filter::new()?));
+        }
+        Ok(cell.get())
     }
 }
 
@@ -37,24 +54,13 @@ impl Runtime for KernelRuntime {
         RuntimeKind::Kernel
     }
 
-    fn bpf(&self, mut command: Command<'_>) -> Result<Reply> {
-        if let Command::ProgLoad(spec) = command {
-            return load(spec);
-        }
-        let mut attr = Attr::encode(&mut command, None)?;
-        let returned = bpf::bpf(&mut attr);
-        match (returned, attr.cmd()) {
-            (Ok(returned), _) => Ok(attr.reply(returned)),
-            // The end of the map, told together with its last elements.
-            (Err(e), Cmd::MAP_LOOKUP_BATCH | Cmd::MAP_LOOKUP_AND_DELETE_BATCH)
-                if errno(&e) == libc::ENOENT =>
-            {
-                match attr.reply(0) {
-                    Reply::Batch { count, .. } => Ok(Reply::Batch { count, end: true }),
-                    other => Ok(other),
-                }
-            }
-            (Err(e), cmd) => Err(explain::command(cmd, &e)),
+    fn bpf(&self, command: Command<'_>) -> Result<Reply> {
+        match command {
+            Command::ProgLoad(spec) => match self.filter()? {
+                Some(filter) => load::filtered_program(spec, filter),
+                None => load::program(spec),
+            },
+            command => load::command(command),
         }
     }
 
@@ -63,7 +69,7 @@ impl Runtime for KernelRuntime {
     }
 
     fn attach(&self, prog: Fd, point: &AttachPoint, options: &AttachOptions) -> Result<Fd> {
-        attach::attach(self, prog, point, options)
+        attach::attach(prog, point, options)
     }
 
     fn events(&self, map: Fd) -> Result<Box<dyn EventSource>> {
@@ -90,44 +96,8 @@ impl Runtime for KernelRuntime {
     }
 
     fn start(&self, scope: Scope) -> Result<Box<dyn Session>> {
-        session::start(scope)
+        session::start(scope, self.filter()?.cloned())
     }
-}
-
-/// Loads a program; when the kernel refuses it, once more with a log, as large as the kernel makes it.
-fn load(spec: &ProgLoad<'_>) -> Result<Reply> {
-    let first = try_load(spec, None);
-    let Err(error) = first else { return first };
-    if !matches!(error.kind(), ErrorKind::Denied | ErrorKind::Invalid | ErrorKind::Full) {
-        return Err(error);
-    }
-    let mut bytes = LOG_BYTES;
-    loop {
-        let mut buffer = vec![0; bytes];
-        match try_load(spec, Some(Log { level: spec.log_level.max(1), buffer: &mut buffer })) {
-            Ok(reply) => return Ok(reply),
-            Err(e) if e.errno() == libc::ENOSPC && bytes < LOG_BYTES_MAX => {
-                bytes = bytes.saturating_mul(4).min(LOG_BYTES_MAX);
-            }
-            Err(e) => return Err(with_log(e, &buffer)),
-        }
-    }
-}
-
-fn try_load(spec: &ProgLoad<'_>, log: Option<Log<'_>>) -> Result<Reply> {
-    let mut command = Command::ProgLoad(spec);
-    let mut attr = Attr::encode(&mut command, log)?;
-    match bpf::bpf(&mut attr) {
-        Ok(returned) => Ok(attr.reply(returned)),
-        Err(e) => Err(explain::command(attr.cmd(), &e)),
-    }
-}
-
-/// A refusal with the verifier's reason, if it gave one.
-fn with_log(error: Error, buffer: &[u8]) -> Error {
-    let end = buffer.iter().position(|&byte| byte == 0).unwrap_or(buffer.len());
-    let log = String::from_utf8_lossy(&buffer[..end]);
-    if log.trim().is_empty() { error } else { Error::rejected(error.errno(), log.trim_end()) }
 }
 
 /// What the kernel says of a map (`struct bpf_map_info`).

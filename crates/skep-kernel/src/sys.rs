@@ -1,8 +1,10 @@
 //! System calls and shared memory: the only `unsafe` of this crate, each wrapped so that callers need none.
+#![expect(unsafe_code, reason = "system calls and memory that the kernel shares")]
 
 pub(crate) mod bpf;
 pub(crate) mod mapping;
 pub(crate) mod perf;
+pub(crate) mod spawn;
 
 use std::io;
 

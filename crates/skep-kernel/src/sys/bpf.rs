@@ -1,5 +1,4 @@
 //! bpf(2).
-#![expect(unsafe_code, reason = "system calls")]
 
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
@@ -37,6 +36,15 @@ pub(crate) fn close(fd: RawFd) {
         // SAFETY: the waist hands each descriptor to exactly one handle, which gives it back exactly once.
         drop(unsafe { OwnedFd::from_raw_fd(fd) });
     }
+}
+
+/// Owns a descriptor that the kernel has just made.
+pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: callers pass what a command answered, which nobody else knows yet.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Another descriptor of the same object.

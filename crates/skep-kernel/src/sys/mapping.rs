@@ -1,5 +1,4 @@
 //! Memory that the kernel shares with us: mapped, and read in the ways that its producers allow.
-#![expect(unsafe_code, reason = "shared memory")]
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};

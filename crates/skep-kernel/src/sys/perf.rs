@@ -1,5 +1,4 @@
 //! perf_event_open(2) and the ioctls that tie programs to perf events.
-#![expect(unsafe_code, reason = "system calls")]
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};

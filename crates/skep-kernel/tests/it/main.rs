@@ -4,6 +4,7 @@ mod asm;
 mod maps;
 mod privileges;
 mod programs;
+mod scope;
 mod tracing;
 
 use std::sync::Arc;
