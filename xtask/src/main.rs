@@ -2,6 +2,7 @@
 
 mod bench;
 mod conformance;
+mod corpus;
 mod objects;
 mod structure;
 
@@ -18,6 +19,7 @@ const TASKS: &[Task] = &[
         "run the bpf_conformance files of a directory in the interpreter",
         conformance::conformance,
     ),
+    ("corpus", "load and attach the objects of a directory on this kernel, beside libbpf", corpus::corpus),
     ("objects", "compile tools/*.bpf.c and bench/*.bpf.c to the objects beside them", objects::objects),
     ("structure", "check the rules of the architecture that the compiler does not", structure::structure),
 ];
