@@ -13,7 +13,7 @@ pub mod table;
 pub mod text;
 pub mod uapi;
 
-pub use asm::{AsmError, Assembly, assemble};
+pub use asm::{AsmError, AsmErrorKind, Assembly, assemble};
 pub use insn::{Insn, Reg};
 pub use op::{
     AluOp, AtomicOp, CallTarget, DecodeError, DecodeErrorKind, Endian, Imm64, JmpOp, Op, Operand, Size,

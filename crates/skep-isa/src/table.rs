@@ -19,6 +19,10 @@ pub(crate) use rows::encode;
 #[doc(alias = "BPF_LD_IMM64")]
 pub const LD_IMM64: u8 = 0x18;
 
+/// Opcode of the return from a function (RFC 9669 section 4.3).
+#[doc(alias = "BPF_EXIT")]
+pub const EXIT: u8 = 0x95;
+
 /// The version of the instruction set (clang's `-mcpu`) that brought an instruction.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Isa {

@@ -76,16 +76,25 @@ impl Misses {
     }
 
     fn describe(&self) -> Vec<String> {
-        if self.pos == 0 {
+        if self.pos == 0 && self.expected.len() > 4 {
             return vec!["an instruction".to_owned()];
         }
-        self.expected.iter().map(ToString::to_string).collect()
+        let (words, kinds): (Vec<Expected>, Vec<Expected>) =
+            self.expected.iter().copied().partition(|expected| matches!(expected, Expected::Text(_)));
+        let mut all: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+        match words.len() {
+            0..=4 => all.extend(words.iter().map(ToString::to_string)),
+            many => all.push(format!("one of {many} words")),
+        }
+        all
     }
 }
 
 /// A text of the table, taken apart.
 struct Form {
     row: &'static Row,
+    /// The slot with its operands zero.
+    fixed: Insn,
     parts: Vec<Part>,
     /// What words of the statement may have in addition to the text's.
     suffix: &'static str,
@@ -104,12 +113,12 @@ impl Form {
             Piece::Reg(letter, field) => vec![Part::Reg(letter, field)],
             Piece::Value(value) => vec![Part::Value(value)],
         });
-        Self { row, parts: parts.collect(), suffix }
+        Self { row, fixed: fixed_fields(row), parts: parts.collect(), suffix }
     }
 
     fn parse<'a>(&self, tokens: &[Token<'a>]) -> Result<Filled<'a>, Miss> {
         let mut cursor = Cursor::new(tokens);
-        let mut filled = Filled::new(fixed_fields(self.row));
+        let mut filled = Filled::new(self.fixed);
         for part in &self.parts {
             match *part {
                 Part::Literal(literal) => cursor.literal(literal, self.suffix)?,

@@ -18,18 +18,18 @@ instructions! {
     0x18 (dst, src = 0, imm64) V1 LoadImm64 { dst, imm: Value(imm64) }
         "r{dst} = {imm64} ll", kernel "r{dst} = {imm64}", suite "lddw r{dst}, {imm64}";
     0x18 (dst, src = 1, imm) Linux LoadImm64 { dst, imm: MapFd(imm) }
-        "ld_pseudo\tr{dst}, 0x1, {imm}", kernel "r{dst} = map[id:{imm}]";
+        "ld_pseudo\tr{dst}, 0x1, {uimm}", kernel "r{dst} = map[id:{uimm}]";
     0x18 (dst, src = 2, imm, unext) Linux LoadImm64 { dst, imm: MapFdValue { fd: imm, off: unext } }
-        "ld_pseudo\tr{dst}, 0x2, {imm}{more}", kernel "r{dst} = map[id:{imm}][0]+{next}";
+        "ld_pseudo\tr{dst}, 0x2, {uimm}{more}", kernel "r{dst} = map[id:{uimm}][0]+{next}";
     0x18 (dst, src = 3, uimm, next) Linux LoadImm64 { dst, imm: BtfId { id: uimm, obj_fd: next } }
-        "ld_pseudo\tr{dst}, 0x3, {imm}{more}", kernel "r{dst} = btf[id:{imm}]{more}";
+        "ld_pseudo\tr{dst}, 0x3, {uimm}{more}", kernel "r{dst} = btf[id:{uimm}]{more}";
     0x18 (dst, src = 4, imm) Linux LoadImm64 { dst, imm: Func(imm) }
-        "ld_pseudo\tr{dst}, 0x4, {imm}", kernel "r{dst} = subprog[{rel}]", also "r{dst} = {far} ll",
+        "ld_pseudo\tr{dst}, 0x4, {uimm}", kernel "r{dst} = subprog[{rel}]", also "r{dst} = {far} ll",
         also "lddw r{dst}, {far}";
     0x18 (dst, src = 5, imm) Linux LoadImm64 { dst, imm: MapIdx(imm) }
-        "ld_pseudo\tr{dst}, 0x5, {imm}", kernel "r{dst} = map[idx:{imm}]";
+        "ld_pseudo\tr{dst}, 0x5, {uimm}", kernel "r{dst} = map[idx:{uimm}]";
     0x18 (dst, src = 6, imm, unext) Linux LoadImm64 { dst, imm: MapIdxValue { idx: imm, off: unext } }
-        "ld_pseudo\tr{dst}, 0x6, {imm}{more}", kernel "r{dst} = map[idx:{imm}]+{next}";
+        "ld_pseudo\tr{dst}, 0x6, {uimm}{more}", kernel "r{dst} = map[idx:{uimm}]+{next}";
     0x20 (imm) V1 LoadAbs { size: W, imm }
         "r0 = *(u32 *)skb[{imm}]", suite "ldabsw {imm}";
     0x28 (imm) V1 LoadAbs { size: H, imm }
@@ -270,11 +270,11 @@ instructions! {
     0x7d (dst, src, off) V1 Jump { wide: true, op: Sge, dst, src: X(src), off }
         "if r{dst} s>= r{src} goto {to}", suite "jsge r{dst}, r{src}, {to}";
     0x85 (src = 0, uimm) V1 Call(CallTarget::Helper(uimm))
-        "call {id}", kernel "call {helper}";
+        "call {id}", kernel "call {helper}", also "call helper {id}";
     0x85 (src = 1, imm) V1 Call(CallTarget::Local(imm))
         "call {imm}", kernel "call {far}", suite "call local {far}";
     0x85 (src = 2, off, imm) Linux Call(CallTarget::Kfunc { btf_id: imm, fd_idx: off })
-        "call {imm}", kernel "call {kfunc}{fd}", suite "call kfunc {imm}{fd}";
+        "call {imm}", kernel "call {kfunc}{fd}", suite "call runtime {imm}{fd}";
     0x8d (dst) Linux Call(CallTarget::Indirect(dst))
         "callx r{dst}";
     0x95 () V1 Exit

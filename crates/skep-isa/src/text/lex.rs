@@ -5,7 +5,7 @@
 pub(crate) enum Kind {
     /// A letter, underscore, dot or dollar, and what follows of these and digits.
     Word,
-    /// A number in decimal, `0x` or octal notation; `None` if it is none after all or exceeds 64 bits.
+    /// A number in decimal or `0x` notation; `None` if it is none after all or exceeds 64 bits.
     Number(Option<u64>),
     /// An operator or a single other character.
     Punct,
@@ -63,15 +63,12 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '$')
 }
 
-/// Reads a number as C writes it.
+/// Reads a number. One with a leading zero is none: it is octal to clang and decimal to others.
 fn number(text: &str) -> Option<u64> {
-    let lower = text.to_ascii_lowercase();
-    if let Some(hex) = lower.strip_prefix("0x") {
-        u64::from_str_radix(hex, 16).ok()
-    } else if lower.len() > 1 && lower.starts_with('0') {
-        u64::from_str_radix(&lower, 8).ok()
-    } else {
-        lower.parse().ok()
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None if text.len() > 1 && text.starts_with('0') => None,
+        None => text.parse().ok(),
     }
 }
 
@@ -101,11 +98,11 @@ mod tests {
     fn numbers() {
         let value = |text| tokens(text)[0].kind;
         assert_eq!(value("0x10"), Kind::Number(Some(16)));
-        assert_eq!(value("010"), Kind::Number(Some(8)));
+        assert_eq!(value("0Xff"), Kind::Number(Some(255)));
         assert_eq!(value("0"), Kind::Number(Some(0)));
         assert_eq!(value("18446744073709551615"), Kind::Number(Some(u64::MAX)));
         assert_eq!(value("18446744073709551616"), Kind::Number(None));
-        assert_eq!(value("08"), Kind::Number(None));
+        assert_eq!(value("010"), Kind::Number(None));
         assert_eq!(value("1x"), Kind::Number(None));
     }
 }

@@ -28,6 +28,8 @@ macro_rules! values {
 values! {
     /// `imm`, signed.
     Imm = "imm",
+    /// `imm`, unsigned.
+    Uimm = "uimm",
     /// `imm` that a register is compared with; the kernel prints its bits in hexadecimal.
     Cmp = "cmp",
     /// `imm`, a helper's number.
@@ -66,6 +68,8 @@ impl Value {
         let insn = slots.first();
         let (imm, off, next) = (insn.imm, insn.off, slots.next_imm());
         match self {
+            Self::Uimm => number(out, style, (imm as u32).into()),
+            Self::Id if style == Style::Suite => number(out, style, (imm as u32).into()),
             Self::Imm | Self::Id => number(out, style, imm.into()),
             Self::Cmp if style == Style::Kernel => push(out, format_args!("{imm:#x}")),
             Self::Cmp => number(out, style, imm.into()),
@@ -94,7 +98,9 @@ impl Value {
     /// Reads the operand.
     pub(crate) fn parse<'a>(self, cursor: &mut Cursor<'_, 'a>, filled: &mut Filled<'a>) -> Result<(), Miss> {
         match self {
-            Self::Imm | Self::Cmp => filled.insn.imm = cursor.number(I32_BITS, Expected::Imm32)? as i32,
+            Self::Imm | Self::Uimm | Self::Cmp => {
+                filled.insn.imm = cursor.number(I32_BITS, Expected::Imm32)? as i32;
+            }
             Self::Id => filled.insn.imm = cursor.number(U32, Expected::HelperId)? as i32,
             Self::Off if cursor.at_sign() => filled.insn.off = cursor.number(I16, Expected::Off16)? as i16,
             Self::Ind if cursor.at_sign() => {

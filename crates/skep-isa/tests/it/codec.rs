@@ -7,7 +7,7 @@ use skep_isa::{DecodeErrorKind, Insn, Op, Reg, decode};
 const SAMPLES: [i32; 4] = [0, 1, 5, -1];
 
 /// The slots of a row with every operand set to `sample` (registers to what they can hold).
-fn slots_of(row: &Row, sample: i32) -> [Insn; 2] {
+pub(crate) fn slots_of(row: &Row, sample: i32) -> [Insn; 2] {
     let value = |field, operand| match row.layout.of(field) {
         Use::Operand => operand,
         Use::Fixed(value) => value,
