@@ -98,6 +98,23 @@ impl<'a> Machine<'a> {
         Ok(out)
     }
 
+    /// Copies `len` bytes out and hands them on; small ones cost no allocation.
+    pub(crate) fn with_bytes<T>(
+        &mut self,
+        addr: u64,
+        len: usize,
+        f: impl FnOnce(&mut Self, &[u8]) -> T,
+    ) -> Result<T, Reason> {
+        const SMALL: usize = 64;
+        if len > SMALL {
+            let data = self.read_vec(addr, len)?;
+            return Ok(f(self, &data));
+        }
+        let mut small = [0; SMALL];
+        self.read(addr, &mut small[..len])?;
+        Ok(f(self, &small[..len]))
+    }
+
     /// Reads a string up to its NUL (not included) or `max` bytes.
     pub(crate) fn read_str(&mut self, addr: u64, max: usize) -> Result<Vec<u8>, Reason> {
         let mut out = Vec::new();

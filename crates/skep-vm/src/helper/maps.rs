@@ -4,23 +4,20 @@ use std::sync::Arc;
 
 use skep_isa::uapi::MapType;
 
-use super::{Call, HelperResult, argument, errno, status};
+use super::{Call, HelperResult, Stop, argument, errno, status};
 use crate::map::{Entry, Map, flags};
 use crate::{Errno, Reason};
-
-/// Keys and values up to this size are copied without an allocation.
-const SMALL: usize = 64;
 
 /// Copies a key out and hands it on.
 #[inline]
 fn with_key<T>(call: &mut Call<'_, '_>, map: &Map, f: impl FnOnce(&[u8]) -> T) -> Result<T, Reason> {
-    let len = map.spec().key_size as usize;
-    let mut small = [0; SMALL];
-    if len <= SMALL {
-        call.machine.read(call.args[1], &mut small[..len])?;
-        return Ok(f(&small[..len]));
+    let (addr, len) = (call.args[1], map.spec().key_size as usize);
+    if len > 8 {
+        return call.machine.with_bytes(addr, len, |_, key| f(key));
     }
-    Ok(f(&call.machine.read_vec(call.args[1], len)?))
+    let mut word = [0; 8];
+    call.machine.read(addr, &mut word[..len])?;
+    Ok(f(&word[..len]))
 }
 
 /// The processor whose value is meant: only per-CPU maps need to ask.
@@ -61,28 +58,26 @@ pub(super) fn lookup_percpu(call: &mut Call<'_, '_>) -> HelperResult {
 pub(super) fn update(call: &mut Call<'_, '_>) -> HelperResult {
     let map = call.map(0)?;
     let cpu = cpu_of(call, &map);
-    let update_flags = call.args[3];
-    let len = map.spec().value_size as usize;
-    if map.spec().map_flags & flags::RDONLY_PROG != 0 {
-        return Err(argument(format!("map `{}` is read-only for programs", map.spec().name)));
+    let [_, key, value, flags, _] = call.args;
+    writable(&map)?;
+    let (key_size, value_size) = (map.spec().key_size as usize, map.spec().value_size as usize);
+    let result = call.machine.with_bytes(value, value_size, |machine, value| {
+        machine.with_bytes(key, key_size, |_, key| map.elements().put(key, value, flags, cpu))
+    })?;
+    status(result?)
+}
+
+/// Ends the run when programs may not change the map.
+fn writable(map: &Map) -> Result<(), Box<Stop>> {
+    if map.spec().map_flags & flags::RDONLY_PROG == 0 {
+        return Ok(());
     }
-    let mut small = [0; SMALL];
-    let large;
-    let value = if len <= SMALL {
-        call.machine.read(call.args[2], &mut small[..len])?;
-        &small[..len]
-    } else {
-        large = call.bytes(2, len)?;
-        &large[..]
-    };
-    status(with_key(call, &map, |key| map.elements().put(key, value, update_flags, cpu))?)
+    Err(argument(format!("map `{}` is read-only for programs", map.spec().name)))
 }
 
 pub(super) fn delete(call: &mut Call<'_, '_>) -> HelperResult {
     let map = call.map(0)?;
-    if map.spec().map_flags & flags::RDONLY_PROG != 0 {
-        return Err(argument(format!("map `{}` is read-only for programs", map.spec().name)));
-    }
+    writable(&map)?;
     status(with_key(call, &map, |key| map.elements().delete(key))?)
 }
 

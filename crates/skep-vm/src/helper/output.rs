@@ -7,18 +7,17 @@ use crate::map::ring::{FORCE_WAKEUP, NO_WAKEUP};
 /// `bpf_perf_event_output(ctx, map, flags, data, size)`.
 pub(super) fn perf_event_output(call: &mut Call<'_, '_>) -> HelperResult {
     let map = call.map(1)?;
-    let flags = call.args[2];
-    let data = call.bytes(3, call.args[4] as usize)?;
+    let [_, _, flags, data, len] = call.args;
     let cpu = call.machine.cpu();
     let perf = map.perf().ok_or_else(|| argument("the map is no perf event array"))?;
-    status(perf.output(flags, cpu, &data))
+    status(call.machine.with_bytes(data, len as usize, |_, data| perf.output(flags, cpu, data))?)
 }
 
 pub(super) fn ringbuf_output(call: &mut Call<'_, '_>) -> HelperResult {
     let map = call.map(0)?;
-    let data = call.bytes(1, call.args[2] as usize)?;
+    let [_, data, len, flags, _] = call.args;
     let ring = map.ring().ok_or_else(|| argument("the map is no ring buffer"))?;
-    status(ring.output(&data, call.args[3]))
+    status(call.machine.with_bytes(data, len as usize, |_, data| ring.output(data, flags))?)
 }
 
 pub(super) fn ringbuf_reserve(call: &mut Call<'_, '_>) -> HelperResult {

@@ -87,6 +87,10 @@ struct Cell {
 }
 
 impl Cell {
+    fn frame(bottom: u64) -> Self {
+        Self { start: bottom, readable: FRAME_BYTES, writable: FRAME_BYTES }
+    }
+
     #[inline(always)]
     fn holds(&self, addr: u64, size: u64, bytes: u64) -> bool {
         let off = addr.wrapping_sub(self.start);
@@ -149,15 +153,21 @@ impl Windows {
 /// Registers that remember a cell: `r0` to `r10`; the rest of the array makes any four-bit number an index.
 const REMEMBERED: usize = 16;
 
-/// What helpers use as "no register".
-const NO_REG: u8 = 15;
+/// What helpers use for what they read and write: numbers that no register has.
+const HELPER_READS: u8 = 11;
+const HELPER_WRITES: u8 = 12;
+
+/// Index of the register that remembers the frame.
+const FRAME_POINTER: usize = 10;
 
 /// The memory of one run.
 pub(crate) struct Space<'a> {
     remembered: [Cell; REMEMBERED],
     /// Lowest address of the stack room.
     stack: u64,
-    /// Frames entered so far; frame `n` lies below frame `n - 1`, as the kernel's do.
+    /// Frames that have been entered at some time.
+    cleared: usize,
+    /// Frames entered now; frame `n` lies below frame `n - 1`, as the kernel's do.
     frames: usize,
     windows: &'a Windows,
     /// Used instead of `windows` while a tail-called program runs.
@@ -176,6 +186,7 @@ impl<'a> Space<'a> {
         Self {
             remembered: [Cell::default(); REMEMBERED],
             stack: (&raw mut stack.0).expose_provenance() as u64,
+            cleared: 0,
             frames: 0,
             windows,
             tail_windows: None,
@@ -242,25 +253,35 @@ impl<'a> Space<'a> {
         self.remembered = [Cell::default(); REMEMBERED];
     }
 
-    /// Enters a function: clears its frame and answers its frame pointer, or `None` when there is no frame left.
+    /// Enters a function: answers its frame pointer, or `None` when there is no frame left. A frame is cleared when the
+    /// run enters it for the first time.
     pub(crate) fn push_frame(&mut self) -> Option<u64> {
         if self.frames == MAX_FRAMES {
             return None;
         }
         self.frames += 1;
         let bottom = self.lowest_frame();
-        let at = std::ptr::with_exposed_provenance_mut::<u8>(bottom as usize);
-        // SAFETY: the frame lies in the stack room, which is borrowed exclusively and lent to this run alone.
-        unsafe { at.write_bytes(0, FRAME_BYTES as usize) };
-        let frame = Cell { start: bottom, readable: FRAME_BYTES, writable: FRAME_BYTES };
-        self.remembered[10] = frame;
+        if self.frames > self.cleared {
+            self.cleared = self.frames;
+            let at = std::ptr::with_exposed_provenance_mut::<u8>(bottom as usize);
+            // SAFETY: the frame lies in the stack room, which is borrowed exclusively and lent to this run alone.
+            unsafe { at.write_bytes(0, FRAME_BYTES as usize) };
+        }
+        self.remembered[FRAME_POINTER] = Cell::frame(bottom);
         Some(bottom + FRAME_BYTES)
     }
 
     /// Leaves a function: its frame is out of reach from now on.
     pub(crate) fn pop_frame(&mut self) {
+        let left = self.lowest_frame();
         self.frames -= 1;
-        self.forget();
+        for cell in &mut self.remembered {
+            if cell.start == left {
+                *cell = Cell::default();
+            }
+        }
+        let caller = if self.frames > 0 { Cell::frame(left + FRAME_BYTES) } else { Cell::default() };
+        self.remembered[FRAME_POINTER] = caller;
     }
 
     /// Frames in use.
@@ -334,16 +355,23 @@ impl<'a> Space<'a> {
     pub(crate) fn reachable(&mut self, addr: u64, len: u64, write: bool) -> Result<(), Denied> {
         match (len, write) {
             (0, _) => Ok(()),
-            (_, false) => self.check::<false>(NO_REG, addr, len),
-            (_, true) => self.check::<true>(NO_REG, addr, len),
+            (_, false) => self.check::<false>(HELPER_READS, addr, len),
+            (_, true) => self.check::<true>(HELPER_WRITES, addr, len),
         }
     }
 
     /// Copies out for a helper.
     pub(crate) fn read(&mut self, addr: u64, out: &mut [u8]) -> Result<(), Denied> {
         self.reachable(addr, out.len() as u64, false)?;
-        // SAFETY: the range lies in one live cell, all of which is initialised.
-        unsafe { raw::copy_out(addr, out) };
+        // Keys of these sizes are what helpers read most.
+        match out.len() {
+            // SAFETY: the range lies in one live cell, all of which is initialised.
+            4 => out.copy_from_slice(&unsafe { u32::load(addr) }.to_ne_bytes()),
+            // SAFETY: as above.
+            8 => out.copy_from_slice(&unsafe { u64::load(addr) }.to_ne_bytes()),
+            // SAFETY: as above.
+            _ => unsafe { raw::copy_out(addr, out) },
+        }
         Ok(())
     }
 
