@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod asm;
+pub mod cfg;
 pub mod disasm;
 pub mod helper;
 pub mod insn;
