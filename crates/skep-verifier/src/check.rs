@@ -211,6 +211,7 @@ impl<'a> Verifier<'a> {
     fn prepare(&mut self) -> Res {
         self.name_subprogs();
         self.resolve_kfuncs()?;
+        self.check_abnormal_returns()?;
         self.check_references()?;
         self.check_attach()?;
         let Self { code, kfuncs, .. } = self;
@@ -246,6 +247,27 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
+    /// Legacy packet loads and tail calls may return for the function they are in: it must return a number.
+    fn check_abnormal_returns(&self) -> Res {
+        for i in 1..self.code.subprogs.len() as u32 {
+            let info = &self.code.subprogs[i as usize];
+            let what = match (info.has_ld_abs, info.has_tail_call) {
+                (true, _) => "LD_ABS",
+                (_, true) => "tail_call",
+                _ => continue,
+            };
+            let Some(func) = self.subprog_type(i) else {
+                reject!("{what} is not allowed in subprogs without BTF");
+            };
+            let number =
+                self.types.proto(func).is_some_and(|(r, p)| self.types.is_scalar(self.types.at(r, p.ret)));
+            if !number {
+                reject!("{what} is only allowed in functions that return 'int'.");
+            }
+        }
+        Ok(())
+    }
+
     /// Map and type references name something.
     fn check_references(&mut self) -> Res {
         for pc in 0..self.code.len() {
@@ -271,15 +293,14 @@ impl<'a> Verifier<'a> {
     fn check_map_program(&self, map: u32) -> Res {
         let data = &self.maps[map as usize];
         let prog = self.prog_type();
-        let tracing = match prog {
+        let tracing = matches!(
+            prog,
             ProgType::KPROBE
-            | ProgType::TRACEPOINT
-            | ProgType::PERF_EVENT
-            | ProgType::RAW_TRACEPOINT
-            | ProgType::RAW_TRACEPOINT_WRITABLE => true,
-            ProgType::TRACING => self.input.attach_type != skep_isa::uapi::AttachType::TRACE_ITER,
-            _ => false,
-        };
+                | ProgType::TRACEPOINT
+                | ProgType::PERF_EVENT
+                | ProgType::RAW_TRACEPOINT
+                | ProgType::RAW_TRACEPOINT_WRITABLE
+        );
         use crate::record::FieldKind;
         let has = |kind| data.record.first(kind).is_some();
         if (has(FieldKind::ListHead) || has(FieldKind::RbRoot)) && tracing {
@@ -474,8 +495,10 @@ impl<'a> Verifier<'a> {
 
     /// An instruction that sees different kinds of kernel pointers on different paths could not be compiled.
     pub(crate) fn check_same_pointer(&mut self, ty: RegType, load: bool) -> Res {
+        use crate::reg::Flags;
+        let guarded = |ty: RegType| ty.base == Base::Mem && ty.has(Flags::UNTRUSTED);
         let fixed = |ty: RegType| {
-            matches!(
+            let base = matches!(
                 ty.base,
                 Base::Ctx
                     | Base::Socket
@@ -484,17 +507,20 @@ impl<'a> Verifier<'a> {
                     | Base::XdpSock
                     | Base::BtfId
                     | Base::Arena
-            )
+            );
+            base || guarded(ty)
         };
+        let probed = |ty: RegType| ty.base == Base::BtfId || guarded(ty);
         let seen = &mut self.ptr_types[self.pc as usize];
         if *seen == RegType::NOT_INIT {
             *seen = ty;
         } else if *seen != ty && (fixed(*seen) || fixed(ty)) {
-            if load && seen.base == ty.base && matches!(ty.base, Base::BtfId) {
-                *seen = RegType::flagged(Base::BtfId, crate::reg::Flags::UNTRUSTED);
-            } else {
+            if !load || !probed(*seen) || !probed(ty) {
                 reject!("same insn cannot be used with different pointers");
             }
+            let memory = guarded(*seen) || guarded(ty);
+            let flags = if memory { Flags::UNTRUSTED.with(Flags::RDONLY) } else { Flags::UNTRUSTED };
+            *seen = RegType::flagged(if memory { Base::Mem } else { Base::BtfId }, flags);
         }
         Ok(())
     }

@@ -84,6 +84,9 @@ impl Field {
     }
 }
 
+/// What carries a declaration tag: a variable, or a member of a structure.
+type Tagged = (BtfRef, Option<u32>);
+
 /// The special fields of a type, by offset.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Record {
@@ -99,7 +102,7 @@ impl Record {
                 for var in section.vars.iter().flatten() {
                     let at = types.at(r, var.ty);
                     if let Some(Shape::Var { ty, .. }) = types.get(at).map(|t| t.shape) {
-                        record.add(types, types.at(at, ty), var.offset, None, 0);
+                        record.add(types, types.at(at, ty), var.offset, Some((at, None)), 0);
                     }
                 }
             }
@@ -121,14 +124,14 @@ impl Record {
                     types,
                     types.at(strct, m.ty),
                     base + m.bit_offset / 8,
-                    Some((strct, i as u32)),
+                    Some((strct, Some(i as u32))),
                     depth,
                 );
             }
         }
     }
 
-    fn add(&mut self, types: &Types, ty: BtfRef, offset: u32, member: Option<(BtfRef, u32)>, depth: u32) {
+    fn add(&mut self, types: &Types, ty: BtfRef, offset: u32, member: Option<Tagged>, depth: u32) {
         let Some((elem, total, each)) = types.element(ty) else { return };
         let count = if each > 0 { (total / each) as u32 } else { 0 };
         for n in 0..count.min(256) {
@@ -153,12 +156,12 @@ impl Record {
         types: &Types,
         kind: FieldKind,
         elem: BtfRef,
-        member: Option<(BtfRef, u32)>,
+        member: Option<Tagged>,
     ) -> (Option<BtfRef>, u32) {
         match kind {
             FieldKind::Kptr(_) => (types.pointee(elem).and_then(|to| kptr_target(types, to)), 0),
             FieldKind::ListHead | FieldKind::RbRoot => {
-                let tags = member.map(|(strct, i)| types.decl_tags(strct, Some(i))).unwrap_or_default();
+                let tags = member.map(|(ty, i)| types.decl_tags(ty, i)).unwrap_or_default();
                 let contains = tags.iter().find_map(|tag| tag.strip_prefix("contains:"));
                 contains.and_then(|text| contained(types, text)).map_or((None, 0), |(r, off)| (Some(r), off))
             }

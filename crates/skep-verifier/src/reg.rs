@@ -338,8 +338,12 @@ pub const BEYOND_PKT_END: i32 = -2;
 /// Variable offsets of pointers stay below this.
 pub const MAX_VAR_OFF: i64 = 1 << 29;
 
-/// Mark on a scalar's id: it is another scalar of that id plus a constant, its offset.
-pub const ADD_CONST: u32 = 1 << 31;
+/// Marks on a scalar's id: it is another scalar of that id plus a constant, its offset.
+pub const ADD_CONST: u32 = ADD_CONST_32 | ADD_CONST_64;
+/// The sum is modulo 2³², upper half clear.
+pub const ADD_CONST_32: u32 = 1 << 30;
+/// The sum is modulo 2⁶⁴.
+pub const ADD_CONST_64: u32 = 1 << 31;
 
 /// The state of one register or spilled register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

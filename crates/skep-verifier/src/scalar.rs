@@ -136,6 +136,23 @@ impl Scalar {
         self.smax = self.smax.min((value | (mask & i64::MAX as u64)) as i64);
         self.umin = self.umin.max(value);
         self.umax = self.umax.min(value | mask);
+        self.single_meeting();
+    }
+
+    /// Where the unsigned range and the known bits have one value in common, that is it.
+    fn single_meeting(&mut self) {
+        if self.umin >= self.umax || self.bits.is_const() {
+            return;
+        }
+        let first = if self.bits.has(self.umin) { Some(self.umin) } else { self.bits.next_above(self.umin) };
+        let Some(first) = first.filter(|&x| x <= self.umax) else { return };
+        let second = self.bits.next_above(first);
+        if second.is_none_or(|x| x > self.umax) {
+            (self.bits, self.umin, self.umax) = (Tnum::known(first), first, first);
+            (self.smin, self.smax) = (self.smin.max(first as i64), self.smax.min(first as i64));
+            (self.umin32, self.umax32) = (self.umin32.max(first as u32), self.umax32.min(first as u32));
+            (self.smin32, self.smax32) = (self.smin32.max(first as i32), self.smax32.min(first as i32));
+        }
     }
 
     /// 32-bit ranges from known bits.

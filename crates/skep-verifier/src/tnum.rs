@@ -162,6 +162,35 @@ impl Tnum {
         size == 0 || (self.value | self.mask) & (size - 1) == 0
     }
 
+    /// The bytes of the low `bits` bits in reverse order, zero-extended.
+    pub const fn swap_bytes(self, bits: u32) -> Self {
+        let by = 64 - bits;
+        Self { value: self.value.swap_bytes() >> by, mask: self.mask.swap_bytes() >> by }
+    }
+
+    /// The smallest member greater than `x`, if there is one.
+    pub const fn next_above(self, x: u64) -> Option<u64> {
+        if self.max() <= x {
+            return None;
+        }
+        if self.value > x {
+            return Some(self.value);
+        }
+        // The highest bit where the answer is one and `x` is zero: above it they agree, below it the answer is least.
+        let mut i = 0;
+        while i < 64 {
+            let bit = 1u64 << i;
+            let above = if i == 63 { 0 } else { !((bit << 1) - 1) };
+            let agrees = x & above & !self.mask == self.value & above;
+            let can_be_one = (self.value | self.mask) & bit != 0;
+            if x & bit == 0 && agrees && can_be_one {
+                return Some((x & above) | bit | (self.value & (bit - 1)));
+            }
+            i += 1;
+        }
+        None
+    }
+
     /// The low `bytes` bytes, zero-extended.
     pub const fn cast(self, bytes: u32) -> Self {
         if bytes >= 8 {
@@ -236,6 +265,26 @@ mod tests {
         assert_eq!(Tnum::range(0, u64::MAX), Tnum::UNKNOWN);
         for (lo, hi) in [(3, 17), (100, 131), (1, u64::MAX - 1)] {
             assert!(Tnum::range(lo, hi).has(lo) && Tnum::range(lo, hi).has(hi));
+        }
+    }
+
+    #[test]
+    fn next_member_is_the_least_above() {
+        for t in all(4) {
+            for x in 0..16 {
+                assert_eq!(t.next_above(x), members(t, 4).find(|&y| y > x), "{t:?} {x}");
+            }
+        }
+    }
+
+    #[test]
+    fn swapped_bytes_contain_the_concrete_ones() {
+        let t = Tnum { value: 0x1200_0034, mask: 0x00ff_0001 };
+        for x in [0x1200_0034u64, 0x12ab_0035] {
+            assert!(t.has(x));
+            assert!(t.swap_bytes(32).has(u64::from((x as u32).swap_bytes())));
+            assert!(t.swap_bytes(16).has(u64::from((x as u16).swap_bytes())));
+            assert!(t.swap_bytes(64).has(x.swap_bytes()));
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) enum Walk {
         /// Name of the field.
         field: String,
     },
+    /// To a pointer to something else, which can be read with care.
+    Other,
     /// To the start of an inner structure.
     Struct(BtfRef),
 }
@@ -287,6 +289,7 @@ impl Types {
                 let flags = self.first_tag(elem);
                 Ok(Step::Done(Walk::Ptr { to, flags, field: m.name.to_owned() }))
             }
+            Shape::Ptr(_) => Ok(Step::Done(Walk::Other)),
             _ if off + size > span.end && !untrusted.any(Flags::UNTRUSTED) => Err(format!(
                 "access beyond the end of member {} (mend:{}) in struct {name} with off {off} size {size}",
                 m.name, span.end

@@ -11,16 +11,21 @@ use crate::patch::Patch;
 use crate::types::{shared, variables_of};
 
 /// The types to load. The kernel knows no external variables: they become defined ones, and a function among them is
-/// replaced in its section by a variable that stands for all of them.
+/// replaced in its section by a variable that stands for all of them. Hidden functions become static, so that they are
+/// verified with their callers instead of on their own.
 pub(super) fn to_load(object: &Object) -> Result<Option<Arc<Btf>>> {
     let Some(btf) = &object.btf else {
         return Ok(None);
     };
     let (kconfig, ksyms) = (btf.find(".kconfig", Kind::Datasec), btf.find(".ksyms", Kind::Datasec));
-    if kconfig.is_none() && ksyms.is_none() {
+    let hidden = hidden_functions(object, btf);
+    if kconfig.is_none() && ksyms.is_none() && hidden.is_empty() {
         return Ok(Some(btf.clone()));
     }
     let mut patch = Patch::new(btf.bytes().to_vec())?;
+    for function in hidden {
+        patch.set_function_linkage(function, Linkage::Static);
+    }
     if let Some(section) = kconfig {
         define_kconfig(object, btf, section, &mut patch)?;
     }
@@ -28,6 +33,12 @@ pub(super) fn to_load(object: &Object) -> Result<Option<Arc<Btf>>> {
         define_ksyms(btf, section, &mut patch)?;
     }
     Ok(Some(Arc::new(Btf::parse(shared(patch.finish()))?)))
+}
+
+/// Types of hidden functions that programs call.
+fn hidden_functions(object: &Object, btf: &Btf) -> Vec<TypeId> {
+    let hidden = object.functions.iter().filter(|f| f.global && f.hidden && !f.is_entry());
+    hidden.filter_map(|f| btf.find(&f.name, Kind::Func)).collect()
 }
 
 fn define_kconfig(object: &Object, btf: &Btf, section: TypeId, patch: &mut Patch) -> Result<()> {

@@ -1,10 +1,10 @@
 //! Arithmetic and moves on registers: scalars by [`crate::arith`], pointers plus or minus scalars.
 
-use skep_isa::{AluOp, Operand};
+use skep_isa::{AluOp, Endian, Operand};
 
 use super::Verifier;
 use crate::arith;
-use crate::reg::{ADD_CONST, Base, Detail, MAX_VAR_OFF, Reg, RegType};
+use crate::reg::{ADD_CONST, ADD_CONST_32, ADD_CONST_64, Base, Detail, Flags, MAX_VAR_OFF, Reg, RegType};
 use crate::scalar::Scalar;
 use crate::stop::{Res, reject};
 
@@ -65,17 +65,20 @@ impl Verifier<'_> {
         if matches!(op, AluOp::And | AluOp::Or) && b.val.is_const() {
             self.maybe_fork(dst)?;
         }
+        let narrow = self.cur.reg(dst).val.width() <= 32;
         arith::alu(op, wide, &mut self.cur.reg_mut(dst).val, &b.val);
         let reg = self.cur.reg_mut(dst);
         let same_register = matches!(src, Operand::Reg(r) if r.0 as usize == dst);
-        let linked = op == AluOp::Add && wide && reg.id != 0 && b.val.is_const() && !same_register;
-        // A copy plus a constant stays linked to what it was copied from; a second constant would not add up.
-        let add = b.val.bits.value;
-        if linked && reg.id & ADD_CONST == 0 && add <= i32::MAX as u64 {
-            reg.id |= ADD_CONST;
-            reg.off = add as i32;
-        } else {
-            reg.clear_scalar_id();
+        let known = b.val.is_const_width(wide) && !same_register && (wide || narrow);
+        let delta =
+            added(op, wide, b.val.bits.value).filter(|_| known && reg.id != 0 && reg.id & ADD_CONST == 0);
+        match delta {
+            // A copy plus a constant stays linked to what it was copied from; a second one would not add up.
+            Some(delta) => {
+                reg.id |= if wide { ADD_CONST_64 } else { ADD_CONST_32 };
+                reg.off = delta;
+            }
+            None => reg.clear_scalar_id(),
         }
         Ok(())
     }
@@ -106,6 +109,10 @@ impl Verifier<'_> {
 
     /// Pointer arithmetic. `first` says that the pointer is the destination.
     fn pointer(&mut self, op: AluOp, wide: bool, dst: usize, ptr: &Reg, by: &Reg, first: bool) -> Res {
+        // Reads of untrusted memory are guarded wherever they go, so their offsets are not followed.
+        if ptr.ty.base == Base::Mem && ptr.ty.has(Flags::UNTRUSTED) && wide {
+            return Ok(());
+        }
         let (known, val) = (by.val.is_const(), by.val);
         let contradictory = (known && (val.smin != val.smax || val.umin != val.umax))
             || val.smin > val.smax
@@ -266,11 +273,22 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Bytes swapped: any number.
-    pub(crate) fn swap_bytes(&mut self, dst: usize) -> Res {
+    /// Bytes of the low part swapped, or only cut off, on a little-endian machine.
+    pub(crate) fn swap_bytes(&mut self, kind: Endian, bits: u8, dst: usize) -> Res {
         self.check_readable_reg(dst as u8)?;
         self.check_writable_reg(dst)?;
-        *self.cur.reg_mut(dst) = Reg::UNKNOWN;
+        let reg = self.cur.reg_mut(dst);
+        if !reg.is_scalar() {
+            *reg = Reg::UNKNOWN;
+            return Ok(());
+        }
+        reg.clear_scalar_id();
+        if kind != Endian::Le {
+            reg.val = Scalar { bits: reg.val.bits.swap_bytes(u32::from(bits)), ..Scalar::UNKNOWN };
+        }
+        reg.val.truncate(u32::from(bits / 8));
+        reg.val.sync();
+        reg.val.repair();
         Ok(())
     }
 
@@ -295,6 +313,16 @@ impl Verifier<'_> {
             Operand::Reg(r) => *self.cur.reg(r.0 as usize),
             Operand::Imm(imm) => Reg::known(imm as i64 as u64),
         }
+    }
+}
+
+/// The constant that an addition or subtraction adds, if it fits 32 signed bits.
+fn added(op: AluOp, wide: bool, value: u64) -> Option<i32> {
+    let value = if wide { i32::try_from(value as i64).ok()? } else { value as i32 };
+    match op {
+        AluOp::Add => Some(value),
+        AluOp::Sub => value.checked_neg(),
+        _ => None,
     }
 }
 

@@ -37,8 +37,15 @@ const SAFE_RCU_OR_NULL: &[(&str, &str)] =
 const RCU_PROTECTED: &[&str] =
     &["prog_test_ref_kfunc", "cgroup", "bpf_cpumask", "task_struct", "bpf_crypto_ctx"];
 
-/// A loaded pointer field: what it points to, the flags of its tags, its name.
-type Pointer = (BtfRef, Flags, String);
+/// What a load of a structure's field gives.
+pub(crate) enum Loaded {
+    /// A number.
+    Data,
+    /// A pointer to a structure: which, the flags of its tags, the field's name.
+    Ptr(BtfRef, Flags, String),
+    /// A pointer to something else, readable with care.
+    Memory,
+}
 
 impl Verifier<'_> {
     /// Is a kernel pointer valid because of where we are?
@@ -83,8 +90,14 @@ impl Verifier<'_> {
             reject!("only read is supported");
         }
         let loaded = self.struct_access(reg, i64::from(off), i64::from(size))?;
-        let loaded = loaded.map(|(to, flags, field)| (to, self.pointer_flags(reg, btf, flags, &field)));
-        self.load_struct_field(how, loaded);
+        let loaded = match loaded {
+            Loaded::Ptr(to, flags, field) => {
+                let flags = self.pointer_flags(reg, btf, flags, &field);
+                Loaded::Ptr(to, flags, field)
+            }
+            other => other,
+        };
+        self.load_struct_field(how, &loaded);
         Ok(())
     }
 
@@ -121,7 +134,7 @@ impl Verifier<'_> {
     }
 
     /// Follows an access into a structure: a pointer field, or data.
-    pub(crate) fn struct_access(&self, reg: &Reg, off: i64, size: i64) -> Res<Option<Pointer>> {
+    pub(crate) fn struct_access(&self, reg: &Reg, off: i64, size: i64) -> Res<Loaded> {
         let Some(btf) = reg.btf() else { unsupported!("BTF pointer without a type") };
         let alloc = reg.ty.has(Flags::ALLOC);
         if alloc && !btf.is_kernel() {
@@ -134,9 +147,10 @@ impl Verifier<'_> {
         let (mut at, mut off, mut untrusted) = (btf, off, Flags::NONE);
         for _ in 0..64 {
             match self.types.walk(at, off, size, !alloc, &mut untrusted).map_err(Stop::reject)? {
-                Walk::Scalar => return Ok(None),
-                Walk::Ptr { .. } if alloc => return Ok(None),
-                Walk::Ptr { to, flags, field } => return Ok(Some((to, flags.with(untrusted), field))),
+                Walk::Scalar => return Ok(Loaded::Data),
+                Walk::Ptr { .. } if alloc => return Ok(Loaded::Data),
+                Walk::Ptr { to, flags, field } => return Ok(Loaded::Ptr(to, flags.with(untrusted), field)),
+                Walk::Other => return Ok(Loaded::Memory),
                 Walk::Struct(inner) => (at, off) = (inner, 0),
             }
         }
@@ -144,11 +158,15 @@ impl Verifier<'_> {
     }
 
     /// What a load of a structure's field gives.
-    pub(crate) fn load_struct_field(&mut self, how: Use, loaded: Option<(BtfRef, Flags)>) {
+    pub(crate) fn load_struct_field(&mut self, how: Use, loaded: &Loaded) {
         let Use::Load { dst: Some(dst), .. } = how else { return };
         let reg = match loaded {
-            None => Reg::UNKNOWN,
-            Some((to, flags)) => {
+            Loaded::Data => Reg::UNKNOWN,
+            Loaded::Memory => {
+                let ty = RegType::flagged(Base::Mem, Flags::RDONLY.with(Flags::UNTRUSTED));
+                Reg::pointer(ty, Detail::Mem { size: 0, dynptr: 0 })
+            }
+            &Loaded::Ptr(to, flags, _) => {
                 let id = if flags.any(Flags::MAYBE_NULL) { self.new_id() } else { 0 };
                 Reg { id, ..Reg::pointer(RegType::flagged(Base::BtfId, flags), Detail::Btf(to)) }
             }
@@ -239,7 +257,7 @@ impl Verifier<'_> {
             }
             Use::Load { .. } => {
                 let flags = self.kptr_flags(kind, to);
-                self.load_struct_field(how, Some((to, flags)));
+                self.load_struct_field(how, &Loaded::Ptr(to, flags, String::new()));
                 Ok(())
             }
             Use::Store(_) if kind != Kptr::Untrusted => reject!("store to referenced kptr disallowed"),

@@ -195,6 +195,13 @@ impl Verifier<'_> {
         if let Some(ty) = info {
             return Ok(Some((ty, Detail::Btf(strct))));
         }
+        // Congestion control gets TCP sockets, whatever its prototypes say.
+        let strct = match self.struct_ops_name() {
+            "tcp_congestion_ops" if target.name == "sock" => {
+                self.types.kernel_struct("tcp_sock").unwrap_or(strct)
+            }
+            _ => strct,
+        };
         let Some(flags) = self.argument_flags(index, name, stripped) else { return scalar };
         Ok(Some((RegType::flagged(Base::BtfId, flags), Detail::Btf(strct))))
     }
@@ -211,6 +218,21 @@ impl Verifier<'_> {
                 self.stub_suffix(ops, *member, off, "__nullable").then_some(TRUSTED_BTF_OR_NULL)
             }
             _ => None,
+        }
+    }
+
+    /// The `struct_ops` member or iterator that the program is for.
+    pub(crate) fn member_name(&self) -> &str {
+        match &self.input.attach {
+            Attach::StructOps { ops, member } => {
+                let strct = self.types.kernel_struct(ops).and_then(|s| self.types.composite(s));
+                strct.and_then(|(_, c)| c.members.get(*member as usize).ok()).map_or("", |m| m.name)
+            }
+            Attach::Kernel { obj, id } if self.input.attach_type == AttachType::TRACE_ITER => {
+                let name = self.types.name(self.types.canonical(BtfRef { obj: *obj, id: *id }));
+                name.strip_prefix("bpf_iter_").unwrap_or("")
+            }
+            _ => "",
         }
     }
 
@@ -284,7 +306,7 @@ impl Verifier<'_> {
 
     /// Is the attach target one the kernel takes?
     pub(crate) fn check_attach(&mut self) -> Res {
-        let (prog, attach) = (self.input.prog_type, self.input.attach_type);
+        let prog = self.input.prog_type;
         if self.input.sleepable && !self.can_be_sleepable() {
             reject!(
                 "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable"
@@ -297,10 +319,7 @@ impl Verifier<'_> {
                 unsupported!("program without an attach target")
             }
             (Attach::StructOps { .. }, _) => self.check_struct_ops(),
-            _ => {
-                let _ = attach;
-                Ok(())
-            }
+            _ => Ok(()),
         }
     }
 

@@ -44,12 +44,10 @@ impl Verifier<'_> {
     /// A global function is verified on its own; here only its arguments are.
     fn call_global(&mut self, callee: u32) -> Res {
         let name = self.code.subprogs[callee as usize].name.clone();
-        let regions = [
-            (self.cur.active_locks > 0, "global function calls are not allowed while holding a lock,"),
-            (self.cur.preempt_locks > 0, "global function calls are not allowed with preemption disabled,"),
-        ];
-        if let Some((_, what)) = regions.iter().find(|(active, _)| *active) {
-            reject!("{what}\nuse static function instead");
+        if self.cur.active_locks > 0 {
+            reject!(
+                "global function calls are not allowed while holding a lock,\nuse static function instead"
+            );
         }
         let sleeps = self.code.subprogs[callee as usize].might_sleep;
         if sleeps && self.cur.rcu_locks > 0 {
@@ -57,7 +55,7 @@ impl Verifier<'_> {
                 "global functions that may sleep are not allowed in non-sleepable context,\ni.e., in a RCU/IRQ/preempt-disabled section, or in a non-sleepable BPF program context"
             );
         }
-        if sleeps && (self.cur.irq_id != 0 || !self.in_sleepable()) {
+        if sleeps && (self.cur.irq_id != 0 || self.cur.preempt_locks > 0 || !self.in_sleepable()) {
             reject!(
                 "global functions that may sleep are not allowed in non-sleepable context,\ni.e., in a RCU/IRQ/preempt-disabled section, or in\na non-sleepable BPF program context"
             );

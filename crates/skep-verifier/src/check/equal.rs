@@ -154,11 +154,11 @@ fn scalars(old: &Reg, cur: &Reg, ids: &mut Ids, exact: Exact) -> bool {
         return true;
     }
     // A constant distance between copies must be the same distance, and must exist on both sides.
-    let (old_linked, cur_linked) = (old.id & ADD_CONST != 0, cur.id & ADD_CONST != 0);
-    if (old_linked && !cur_linked) || (old.id != 0 && !old_linked && cur_linked) {
+    let (old_link, cur_link) = (old.id & ADD_CONST, cur.id & ADD_CONST);
+    if old.id != 0 && old_link != cur_link {
         return false;
     }
-    if old_linked && old.off != cur.off {
+    if old_link != 0 && old.off != cur.off {
         return false;
     }
     ids.rename_scalar(old.id, cur.id) && old.val.contains(&cur.val)

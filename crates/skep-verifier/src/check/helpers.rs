@@ -143,7 +143,7 @@ impl Verifier<'_> {
         self.refine_result(proto, &meta);
         self.check_map_helper(&meta)?;
         self.check_func_ip(helper)?;
-        if moves_packet {
+        if moves_packet && helper != id::TAIL_CALL {
             self.clear_packet_pointers();
         }
         Ok(())
@@ -154,8 +154,12 @@ impl Verifier<'_> {
         let Some(known) = skep_isa::helper::by_id(helper) else {
             reject!("invalid func unknown#{helper}");
         };
-        let hook =
-            Hook { prog: self.prog_type(), attach: self.input.attach_type, ops: self.struct_ops_name() };
+        let hook = Hook {
+            prog: self.prog_type(),
+            attach: self.input.attach_type,
+            ops: self.struct_ops_name(),
+            member: self.member_name(),
+        };
         match allowed::is_allowed(hook, short_name(helper)) {
             Some(true) => {}
             Some(false) => reject!("program of this type cannot use helper {}#{helper}", known.name),
@@ -566,8 +570,10 @@ impl Verifier<'_> {
 
     /// A lookup of a known key within an array always finds its element.
     fn lookup_cannot_fail(&self, meta: &Meta) -> bool {
-        let max = meta.map.map_or(0, |m| self.maps[m as usize].info.max_entries);
-        meta.const_key.is_some_and(|key| key < u64::from(max))
+        const INNER_MAP: u32 = 1 << 12;
+        let Some(info) = meta.map.map(|m| self.maps[m as usize].info) else { return false };
+        // An inner map of another size may take the template's place.
+        info.flags & INNER_MAP == 0 && meta.const_key.is_some_and(|key| key < u64::from(info.max_entries))
     }
 
     /// The value of a key on the stack: zero bytes, or a constant spilled with just that size.

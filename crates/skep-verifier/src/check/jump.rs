@@ -5,7 +5,7 @@ use skep_isa::{JmpOp, Operand};
 use super::Verifier;
 use crate::arith;
 use crate::compare::{self, Cond, flip};
-use crate::reg::{ADD_CONST, AT_PKT_END, BEYOND_PKT_END, Base, Detail, Reg, RegType};
+use crate::reg::{ADD_CONST, ADD_CONST_32, AT_PKT_END, BEYOND_PKT_END, Base, Detail, Reg, RegType};
 use crate::scalar::Scalar;
 use crate::state::{Linked, LinkedReg, State};
 use crate::stop::Res;
@@ -248,6 +248,10 @@ fn sync_linked(state: &mut State, known: &Reg, linked: &Linked) {
         if !reg.is_scalar() || reg.id & !ADD_CONST != known.id & !ADD_CONST {
             continue;
         }
+        if (reg.id ^ known.id) & ADD_CONST == ADD_CONST {
+            // Sums of different widths say nothing of each other.
+            continue;
+        }
         let plain = reg.id & ADD_CONST == 0 && known.id & ADD_CONST == 0;
         if plain || reg.off == known.off {
             *reg = *known;
@@ -257,6 +261,9 @@ fn sync_linked(state: &mut State, known: &Reg, linked: &Linked) {
         let (off, id) = (reg.off, reg.id);
         *reg = Reg { off, id, ..*known };
         arith::add(&mut reg.val, &Scalar::known(distance as u64));
+        if (reg.id | known.id) & ADD_CONST_32 != 0 {
+            reg.val.zext_32();
+        }
         reg.val.sync();
     }
 }

@@ -545,7 +545,7 @@ impl Verifier<'_> {
         let Some(strct) = self.types.kernel_struct(name) else { unsupported!("kernel type `{name}`") };
         let fake = Reg::pointer(RegType::new(Base::BtfId), Detail::Btf(strct));
         let loaded = self.struct_access(&fake, i64::from(off), i64::from(size))?;
-        self.load_struct_field(how, loaded.map(|(to, flags, _)| (to, flags)));
+        self.load_struct_field(how, &loaded);
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use skep_isa::{AluOp, AtomicOp, CallTarget, Op, Operand};
 
 use super::Verifier;
+use crate::program::TAIL_CALL;
 use crate::reg::Reg;
 use crate::state::{Linked, LinkedReg, MAX_FRAMES, NO_CALLSITE, State, StateId, Step};
 use crate::stop::{Res, Stop};
@@ -375,6 +376,10 @@ impl Verifier<'_> {
                 t.leave()
             }
             CallTarget::Kfunc { btf_id: 0, .. } => Err(Lost::Opaque),
+            CallTarget::Helper(TAIL_CALL) if next != Some(pc + 1) => {
+                t.clear(0);
+                t.enter()
+            }
             _ => {
                 t.clear(0);
                 if t.regs[t.frame] & ARGUMENTS != 0 {

@@ -5,6 +5,7 @@ use skep_isa::{AtomicOp, CallTarget, Op, Operand, Size};
 
 use super::memory::{Stored, Use};
 use super::{MAX_INSNS, Verifier};
+use crate::program::TAIL_CALL;
 use crate::reg::{Base, Reg};
 use crate::stop::{Res, reject, unsupported};
 
@@ -70,7 +71,7 @@ impl Verifier<'_> {
             Op::Alu { wide, op, dst, src } => self.alu(op, wide, n(dst), src)?,
             Op::MovSx { wide, bits, dst, src } => self.mov_sx(wide, bits, n(dst), n(src))?,
             Op::Neg { wide, dst } => self.neg(wide, n(dst))?,
-            Op::Endian { dst, .. } => self.swap_bytes(n(dst))?,
+            Op::Endian { kind, bits, dst } => self.swap_bytes(kind, bits, n(dst))?,
             Op::AddrSpaceCast { dst, src, imm } => self.cast_address_space(n(dst), n(src), imm)?,
             Op::LoadImm64 { dst, imm } => self.load_imm(n(dst), imm)?,
             Op::Load { size, signed, dst, base, off } => self.load(size, signed, n(dst), n(base), off)?,
@@ -253,7 +254,12 @@ impl Verifier<'_> {
             reject!("function calls are not allowed while holding a lock");
         }
         match target {
-            CallTarget::Helper(id) => self.call_helper(id)?,
+            CallTarget::Helper(id) => {
+                self.call_helper(id)?;
+                if id == TAIL_CALL && self.cur.curframe() > 0 {
+                    return self.tail_call_returns();
+                }
+            }
             CallTarget::Local(_) => return Ok(Next::At(self.call_local()?)),
             CallTarget::Kfunc { .. } => {
                 if self.call_kfunc()? {
@@ -263,6 +269,15 @@ impl Verifier<'_> {
             CallTarget::Indirect(_) => unsupported!("indirect call"),
         }
         Ok(Next::At(self.pc + 1))
+    }
+
+    /// A tail call in a function that was called: where it succeeds, the other program returns to our caller.
+    fn tail_call_returns(&mut self) -> Res<Next> {
+        let next = self.pc + 1;
+        self.push(next)?;
+        self.clear_packet_pointers();
+        *self.cur.reg_mut(0) = Reg::UNKNOWN;
+        Ok(Next::At(self.return_to_caller()?))
     }
 
     fn may_call_locked(&self, target: CallTarget) -> bool {

@@ -522,6 +522,8 @@ pub(crate) struct Hook<'a> {
     pub(crate) attach: AttachType,
     /// Kernel structure of a `struct_ops` program.
     pub(crate) ops: &'a str,
+    /// Member of it, or iterator.
+    pub(crate) member: &'a str,
 }
 
 /// May such a program call the helper of this name (without `bpf_`)? `None` where the answer is not known.
@@ -563,11 +565,15 @@ pub(crate) fn is_allowed(hook: Hook<'_>, helper: &str) -> Option<bool> {
         }),
         ProgType::CGROUP_SOCKOPT if hook.attach == AttachType::CGROUP_SETSOCKOPT => has(&[SOCKOPT, SOCKOPTS]),
         ProgType::CGROUP_SOCKOPT => has(&[SOCKOPT]),
+        // Iterators over TCP and Unix sockets hold the socket's lock.
+        ProgType::TRACING if SOCKOPTS.contains(&helper) => Some(matches!(hook.member, "tcp" | "unix")),
         ProgType::TRACING => has(&[TRACING, SOCKETS, tracing(hook.attach)]),
         ProgType::LSM if hook.attach == AttachType::LSM_CGROUP => {
             has(&[TRACING, SOCKETS, LSM, RETVAL, SOCKOPTS])
         }
         ProgType::LSM => has(&[TRACING, SOCKETS, LSM, TRAMPOLINE]),
+        // A socket being released takes no more options.
+        ProgType::STRUCT_OPS if hook.member == "release" && helper == "setsockopt" => Some(false),
         ProgType::STRUCT_OPS if hook.ops == "tcp_congestion_ops" => has(&[STRUCT_OPS]),
         _ => None,
     }
