@@ -30,6 +30,7 @@
 mod btf;
 pub mod builder;
 pub mod cdecl;
+pub mod cdump;
 pub mod core;
 mod error;
 pub mod ext;

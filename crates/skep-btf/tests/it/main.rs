@@ -2,6 +2,7 @@
 
 mod builder;
 mod cdecl;
+mod cdump;
 mod clang;
 mod core;
 mod corrupt;

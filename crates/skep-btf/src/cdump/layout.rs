@@ -1,0 +1,116 @@
+//! What C would make of a list of members, and so what to pad and pack.
+//!
+//! BTF has offsets and sizes but no attributes. A member that does not lie at a multiple of its alignment, or a bit field
+//! that crosses a boundary of its type, shows that the structure is packed; a gap that alignment does not explain is
+//! filled by bit fields without a name, which do not raise the alignment of the structure.
+
+use super::table::{Field, Table};
+use crate::{Error, Result, Shape, Type, TypeId};
+
+/// How deep values may hold each other.
+const MAX_DEPTH: usize = 200;
+
+/// How a structure or union is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shaped {
+    pub(super) packed: bool,
+    /// Alignment in bytes that its members give it.
+    pub(super) align: u64,
+}
+
+/// The types of padding, by falling width.
+pub(super) const PADS: [(&str, u64); 4] = [("long", 64), ("int", 32), ("short", 16), ("char", 8)];
+
+impl<'a> Table<'a> {
+    /// The alignment of a type as it is written here.
+    pub(super) fn align(&self, id: TypeId) -> Result<u64> {
+        self.align_at(id, 0)
+    }
+
+    /// How a structure or union is written.
+    pub(super) fn shape(&self, ty: &Type<'a>) -> Result<Shaped> {
+        self.shape_at(ty, 0)
+    }
+
+    fn align_at(&self, id: TypeId, depth: usize) -> Result<u64> {
+        let (ty, _) = self.element(id)?;
+        Ok(match ty.shape {
+            Shape::Int(int) => scalar_align(int.bytes, 16),
+            Shape::Float { bytes } => scalar_align(bytes, 8),
+            Shape::Enum(enumeration) | Shape::Enum64(enumeration) => scalar_align(enumeration.bytes, 8),
+            Shape::Ptr(_) => self.pointer_bytes.into(),
+            Shape::Struct(_) | Shape::Union(_) => self.shape_at(ty, depth + 1)?.align,
+            _ => 1,
+        })
+    }
+
+    fn shape_at(&self, ty: &Type<'a>, depth: usize) -> Result<Shaped> {
+        if let Some(known) = self.shaped[ty.id.0 as usize].get() {
+            return Ok(known);
+        }
+        if depth > MAX_DEPTH {
+            return Err(Error::malformed(format!("type {} is nested deeper than {MAX_DEPTH} types", ty.id)));
+        }
+        let shaped = match ty.composite() {
+            Some(composite) => self.shape_of(ty.id, composite.bytes.into(), depth)?,
+            None => Shaped { packed: false, align: 1 },
+        };
+        self.shaped[ty.id.0 as usize].set(Some(shaped));
+        Ok(shaped)
+    }
+
+    fn shape_of(&self, id: TypeId, bytes: u64, depth: usize) -> Result<Shaped> {
+        let (mut packed, mut align) = (false, 1);
+        for field in self.fields(id) {
+            let field_align = self.align_at(field.ty, depth)?;
+            align = align.max(field_align);
+            packed |= !self.lies_naturally(field, field_align)?;
+        }
+        packed |= !bytes.is_multiple_of(align);
+        Ok(Shaped { packed, align: if packed { 1 } else { align } })
+    }
+
+    fn lies_naturally(&self, field: &Field<'a>, align: u64) -> Result<bool> {
+        Ok(match field.bits {
+            None => field.bit_offset.is_multiple_of(align * 8),
+            Some(bits) => {
+                let unit = self.bytes(field.ty)?.max(1) * 8;
+                field.bit_offset % unit + bits <= unit
+            }
+        })
+    }
+
+    /// Where C puts the member after `end` bits of others.
+    pub(super) fn natural_offset(&self, field: &Field<'a>, end: u64, packed: bool) -> Result<u64> {
+        let align = if packed { 1 } else { self.align(field.ty)? };
+        Ok(match field.bits {
+            None => end.next_multiple_of(align * 8),
+            Some(_) if packed => end,
+            Some(bits) => {
+                let unit = self.bytes(field.ty)?.max(1) * 8;
+                if end % unit + bits > unit { end.next_multiple_of(unit) } else { end }
+            }
+        })
+    }
+}
+
+/// Bit fields, by type and width, that fill the bits from `from` to `to`.
+pub(super) fn padding(from: u64, to: u64) -> impl Iterator<Item = (&'static str, u64)> {
+    let mut at = from;
+    std::iter::from_fn(move || {
+        if at >= to {
+            return None;
+        }
+        let whole = PADS.iter().find(|(_, bits)| at.is_multiple_of(*bits) && at + bits <= to);
+        let (name, bits) = match whole {
+            Some((name, bits)) => (*name, *bits),
+            None => ("char", (to - at).min(8 - at % 8)),
+        };
+        at += bits;
+        Some((name, bits))
+    })
+}
+
+fn scalar_align(bytes: u32, most: u32) -> u64 {
+    if bytes.is_power_of_two() { bytes.min(most).into() } else { 1 }
+}
