@@ -133,9 +133,7 @@ impl Reader<'_> {
         let elem_bytes = usize::try_from(self.btf.size_of(elem)?).unwrap_or(usize::MAX).max(1);
         let len = if len == 0 { bytes.len() / elem_bytes } else { len };
         if self.is_character(elem)? {
-            let there = &bytes[..len.min(bytes.len())];
-            let end = there.iter().position(|&byte| byte == 0).unwrap_or(there.len());
-            return Ok(Node::Text(there[..end].to_vec()));
+            return Ok(Node::Text(if bytes.len() < len { texts(bytes) } else { text(&bytes[..len]) }));
         }
         let there = len.min(bytes.len().div_ceil(elem_bytes));
         let items = (0..there).map(|n| self.value(elem, &bytes[n * elem_bytes..], depth + 1));
@@ -147,6 +145,20 @@ impl Reader<'_> {
         let ty = self.btf.resolve(elem)?;
         Ok(matches!(ty.shape, Shape::Int(int) if int.bytes == 1 && (int.encoding.char || ty.name == "char")))
     }
+}
+
+/// A string: what is behind its zero is what was in memory before.
+fn text(bytes: &[u8]) -> Vec<u8> {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    bytes[..end].to_vec()
+}
+
+/// The beginning of an array that the record ends in: its program chose how much to send, so several strings in it are
+/// meant, as in the arguments of a command; they are joined by blanks. What no zero ends may be a buffer's padding.
+fn texts(bytes: &[u8]) -> Vec<u8> {
+    let Some(last) = bytes.iter().rposition(|&byte| byte == 0) else { return bytes.to_vec() };
+    let end = bytes[..last].iter().rposition(|&byte| byte != 0).map_or(0, |end| end + 1);
+    bytes[..end].iter().map(|&byte| if byte == 0 { b' ' } else { byte }).collect()
 }
 
 fn read_int(int: Int, bytes: &[u8]) -> Node {

@@ -71,8 +71,10 @@ impl Table {
     pub(super) fn new(max_entries: u32, elements: usize, key_size: usize, seed: u64) -> Result<Self, Errno> {
         let buckets = max_entries.checked_next_power_of_two().ok_or(Errno::E2BIG)?;
         let node_bytes = HEADER + key_size.next_multiple_of(8);
+        // The window over the keys begins behind the first header, and its last cell ends as far behind the last node.
+        let nodes = elements.checked_mul(node_bytes).and_then(|bytes| bytes.checked_add(HEADER));
         Ok(Self {
-            nodes: Arc::new(Arena::new(elements.checked_mul(node_bytes).ok_or(Errno::ENOMEM)?)?),
+            nodes: Arc::new(Arena::new(nodes.ok_or(Errno::ENOMEM)?)?),
             heads: Arena::new(buckets as usize * 4)?,
             mask: buckets - 1,
             elements,
@@ -103,9 +105,7 @@ impl Table {
 
     /// Callbacks may read keys.
     pub(super) fn key_window(&self) -> Window {
-        let bytes = (self.elements - 1) * self.node_bytes + HEADER + self.key_size;
-        let count = bytes / self.node_bytes;
-        Window::cells(&self.nodes, HEADER, count, self.node_bytes, self.key_size).read_only()
+        Window::cells(&self.nodes, HEADER, self.elements, self.node_bytes, self.key_size).read_only()
     }
 
     fn field(&self, id: Id, field: usize) -> &AtomicU32 {
