@@ -3,13 +3,17 @@
 //! [`UserRuntime`] implements the waist ([`skep_runtime::Runtime`]) over a virtual machine and over hooks: a command is traced
 //! by ptrace, and programs run on its system calls and process events. It never prints; what concerns a person goes to the
 //! diagnostics callback of [`Config`]. A command line that traces should begin with [`front::split`].
-#![allow(dead_code, reason = "what programs read; they arrive with the virtual machine")]
 
 pub mod front;
+mod hook;
+mod kernel;
+mod objects;
+mod output;
 mod procfs;
 mod runtime;
 mod session;
 mod sys;
+mod syscalls;
 mod task;
 mod tracer;
 

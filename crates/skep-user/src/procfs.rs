@@ -1,8 +1,10 @@
 //! What /proc says of a thread (proc(5)): inert values, read whole, missing where the kernel hides them.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crate::sys::Tid;
 
@@ -162,15 +164,63 @@ pub(crate) fn namespace(tid: Tid, kind: &str) -> Option<u32> {
     link.strip_prefix(kind)?.strip_prefix(":[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// The id that `bpf_get_current_cgroup_id` gives: the inode of the thread's directory in the unified hierarchy.
-pub(crate) fn cgroup_id(tid: Tid) -> Option<u64> {
+/// Where the unified hierarchy of cgroups may be mounted.
+const CGROUP_ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
+/// A thread's directory in the unified hierarchy, relative to its root.
+fn cgroup_path(tid: Tid) -> Option<PathBuf> {
     let text = fs::read_to_string(format!("/proc/{tid}/cgroup")).ok()?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-    roots.iter().find_map(|root| {
-        let unified = fs::exists(format!("{root}/cgroup.procs")).unwrap_or(false);
-        unified.then(|| fs::metadata(PathBuf::from(root).join(path)).ok()).flatten().map(|m| m.ino())
-    })
+    text.lines().find_map(|line| line.strip_prefix("0::/")).map(PathBuf::from)
+}
+
+/// The id that `bpf_get_current_cgroup_id` gives: the inode of the thread's directory.
+pub(crate) fn cgroup_id(tid: Tid) -> Option<u64> {
+    cgroup_inode(&cgroup_path(tid)?)
+}
+
+/// The id of the ancestor at a level; the root's level is 0.
+pub(crate) fn ancestor_cgroup_id(tid: Tid, level: usize) -> Option<u64> {
+    let path = cgroup_path(tid)?;
+    let ancestor: PathBuf = path.iter().take(level).collect();
+    (ancestor.iter().count() == level).then(|| cgroup_inode(&ancestor)).flatten()
+}
+
+fn cgroup_inode(path: &Path) -> Option<u64> {
+    let unified = |root: &&&str| fs::exists(Path::new(root).join("cgroup.procs")).unwrap_or(false);
+    let root = CGROUP_ROOTS.iter().find(unified)?;
+    fs::metadata(Path::new(root).join(path)).ok().map(|metadata| metadata.ino())
+}
+
+/// How far below the root a thread's cgroup is.
+pub(crate) fn cgroup_level(tid: Tid) -> Option<u64> {
+    cgroup_path(tid).map(|path| path.iter().count() as u64)
+}
+
+/// The last component of its path; the root has none, and the kernel calls it `/`.
+pub(crate) fn cgroup_name(tid: Tid) -> Option<Vec<u8>> {
+    let path = cgroup_path(tid)?;
+    Some(path.file_name().map_or_else(|| b"/".to_vec(), |name| name.as_bytes().to_vec()))
+}
+
+/// The user that logged in, as the audit system knows it.
+pub(crate) fn login_uid(tid: Tid) -> Option<u32> {
+    number(&format!("/proc/{tid}/loginuid"))
+}
+
+/// How much the out-of-memory killer is to like a process.
+pub(crate) fn oom_score_adj(tid: Tid) -> Option<i64> {
+    number(&format!("/proc/{tid}/oom_score_adj"))
+}
+
+fn number<T: FromStr>(path: &str) -> Option<T> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// The name of this machine.
+pub(crate) fn host_name() -> Vec<u8> {
+    let mut name = fs::read("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.pop_if(|last| *last == b'\n');
+    name
 }
 
 /// A pointer of the auxiliary vector that the kernel gave to the program (`AT_*`).

@@ -1,14 +1,23 @@
 //! [`UserRuntime`]: bpf(2) objects over the virtual machine, attached to hooks in user space.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
+use skep_btf::Btf;
+use skep_isa::uapi::{AttachType, MapType, ProgType};
 use skep_obj::AttachPoint;
+use skep_runtime::command::{BatchOp, MapCreate, ObjectKind, ProgLoad};
 use skep_runtime::{
     AttachOptions, Command, Error, EventSource, Fd, Reply, Result, Runtime, RuntimeKind, Scope, Session,
     SharedRuntime,
 };
+use skep_vm::{Errno, Map, MapRef, MapSpec, Program, ProgramInfo};
 
+use crate::hook::Hook;
+use crate::hook::dispatch::{self, Dispatcher};
+use crate::objects::{Link, Object, Objects, Prog, Types};
+use crate::output::{PerfSource, Printk, PrintkSource, RingSource};
 use crate::session::{Progress, UserSession, spawn_tracer};
 use crate::tracer::{CommandLine, Interest, Observer, Ready, Tracer};
 
@@ -23,6 +32,15 @@ pub enum Diagnostic {
         /// The program.
         path: String,
     },
+    /// A BPF program did what it must not, and was ended; told once for each program.
+    Fault {
+        /// The program's id.
+        prog_id: u32,
+        /// The instruction.
+        insn: usize,
+        /// Which program, where, and what it did.
+        message: String,
+    },
 }
 
 impl fmt::Display for Diagnostic {
@@ -34,6 +52,7 @@ impl fmt::Display for Diagnostic {
                     "process `{pid}`: `{path}` runs without the rights of its owner, because it is traced"
                 )
             }
+            Self::Fault { message, .. } => write!(f, "{message} (this run was ended; told once)"),
         }
     }
 }
@@ -46,18 +65,22 @@ pub type Diagnostics = Arc<dyn Fn(Diagnostic) + Send + Sync>;
 pub struct Config {
     /// Hears what a person should know; `None` drops it.
     pub diagnostics: Option<Diagnostics>,
+    /// The kernel's types, which lay out what programs read of it; `None` serves a bundled minimum.
+    pub btf: Option<Arc<Btf>>,
 }
 
 /// The user runtime.
 pub struct UserRuntime {
     config: Config,
+    objects: Objects,
+    printk: Arc<Printk>,
 }
 
 impl UserRuntime {
     /// A runtime without any objects.
     #[expect(clippy::new_ret_no_self, reason = "everything above holds runtimes as trait objects")]
-    pub fn new(config: Config) -> SharedRuntime {
-        Arc::new(Self { config })
+    pub fn new(config: Config) -> Result<SharedRuntime> {
+        Ok(Arc::new(Self { config, objects: Objects::default(), printk: Arc::new(Printk::new()?) }))
     }
 }
 
@@ -67,26 +90,180 @@ impl Runtime for UserRuntime {
     }
 
     fn bpf(&self, command: Command<'_>) -> Result<Reply> {
-        Err(Error::unsupported_command(command.cmd(), RuntimeKind::User))
+        match command {
+            Command::MapCreate(spec) => self.create_map(spec).map(Reply::Fd),
+            Command::ProgLoad(spec) => self.load(spec).map(Reply::Fd),
+            Command::BtfLoad { .. } => Ok(Reply::Fd(self.load_types())),
+            Command::MapLookup { map, key, value, flags } => {
+                self.on_map(map, |map| map.lookup(key, value, flags))
+            }
+            Command::MapLookupAndDelete { map, key, value, flags } => {
+                self.on_map(map, |map| map.lookup_and_delete(key, value, flags))
+            }
+            Command::MapUpdate { map, key, value, flags } => self.update(map, key, value, flags),
+            Command::MapDelete { map, key } => self.on_map(map, |map| map.delete(key)),
+            Command::MapGetNextKey { map, key, next } => self.on_map(map, |map| map.next_key(key, next)),
+            Command::MapFreeze { map } => self.on_map(map, Map::freeze),
+            Command::MapBatch { map, op } => batch(&*self.objects.map(map)?, op),
+            Command::RawTracepointOpen { prog, name: Some(name), cookie } => {
+                let point = AttachPoint::RawTracepoint { name: name.to_owned(), writable: false };
+                self.attach(prog, &point, &AttachOptions { cookie }).map(Reply::Fd)
+            }
+            Command::LinkDetach { link } => {
+                self.objects.link(link)?.attached.store(false, Ordering::Relaxed);
+                Ok(Reply::Done)
+            }
+            Command::GetNextId { kind, id } => self.objects.next_id(kind, id).map(Reply::Id),
+            Command::GetFdById { kind, id } => self.objects.open_by_id(kind, id).map(Reply::Fd),
+            other => Err(Error::unsupported_command(other.cmd(), RuntimeKind::User)),
+        }
     }
 
-    fn close(&self, _: Fd) {}
+    fn close(&self, fd: Fd) {
+        self.objects.close(fd);
+    }
 
-    fn attach(&self, _: Fd, point: &AttachPoint, _: &AttachOptions) -> Result<Fd> {
-        Err(Error::unsupported(format!("the user runtime has no hook for `{point:?}`")))
+    fn attach(&self, prog: Fd, point: &AttachPoint, options: &AttachOptions) -> Result<Fd> {
+        let prog = self.objects.prog(prog)?;
+        let hook = Hook::of(point)?;
+        let link = Link {
+            id: self.objects.new_id(ObjectKind::Link),
+            prog,
+            hook,
+            cookie: options.cookie,
+            attached: AtomicBool::new(true),
+        };
+        Ok(self.objects.open(Object::Link(Arc::new(link))))
     }
 
     fn events(&self, map: Fd) -> Result<Box<dyn EventSource>> {
-        Err(Error::os(libc::EBADF, format!("no descriptor `{}`", map.0)))
+        let map = self.objects.map(map)?;
+        match map.map_type() {
+            MapType::RINGBUF => Ok(Box::new(RingSource(map))),
+            MapType::PERF_EVENT_ARRAY => Ok(Box::new(PerfSource::open(map))),
+            other => Err(Error::os(libc::EINVAL, format!("a map of type `{other}` holds no records"))),
+        }
     }
 
     fn printk(&self) -> Result<Box<dyn EventSource>> {
-        Err(Error::unsupported("the user runtime has no programs that print yet"))
+        Ok(Box::new(PrintkSource(Arc::clone(&self.printk))))
     }
 
     fn start(&self, scope: Scope) -> Result<Box<dyn Session>> {
-        observe(scope, Interest::default(), Box::new(Nobody))
+        let links = self.objects.attached();
+        let interest = dispatch::interest(&links);
+        let btf = match &self.config.btf {
+            Some(btf) => Arc::clone(btf),
+            None => crate::kernel::types::bundled(),
+        };
+        let (printk, diagnostics) = (Arc::clone(&self.printk), self.config.diagnostics.clone());
+        observe(scope, interest, Box::new(Dispatcher::new(links, btf, printk, diagnostics)))
     }
+}
+
+impl UserRuntime {
+    fn create_map(&self, spec: &MapCreate<'_>) -> Result<Fd> {
+        let inner = spec.inner_map.map(|fd| self.objects.map(fd)).transpose()?;
+        let spec = MapSpec {
+            id: self.objects.new_id(ObjectKind::Map),
+            map_flags: spec.map_flags,
+            map_extra: spec.map_extra,
+            inner,
+            ..MapSpec::new(spec.map_type, spec.name, spec.key_size, spec.value_size, spec.max_entries)
+        };
+        let map = Map::create(spec).map_err(|e| Error::os(e.errno().0, e.to_string()))?;
+        Ok(self.objects.open(Object::Map(map)))
+    }
+
+    /// Loads a program. Here verification has its place; until then every access is checked when it happens.
+    fn load(&self, spec: &ProgLoad<'_>) -> Result<Fd> {
+        check_prog_type(spec.prog_type, spec.expected_attach_type)?;
+        let id = self.objects.new_id(ObjectKind::Prog);
+        let info = ProgramInfo { id, ..ProgramInfo::new(spec.name, spec.prog_type) };
+        let resolve = |reference: MapRef| {
+            let fd = match reference {
+                MapRef::Fd(fd) => Fd(fd),
+                MapRef::Index(index) => *spec.fd_array.get(usize::try_from(index).ok()?)?,
+            };
+            self.objects.map(fd).ok()
+        };
+        let code = Program::prepare(spec.insns, &resolve, info)
+            .map_err(|e| Error::os(e.errno().0, e.to_string()))?;
+        let prog = Prog { id, code: Arc::new(code), faulted: AtomicBool::new(false) };
+        Ok(self.objects.open(Object::Prog(Arc::new(prog))))
+    }
+
+    /// Types need not be kept: nothing here asks for them by id.
+    fn load_types(&self) -> Fd {
+        let types = Types { id: self.objects.new_id(ObjectKind::Btf) };
+        self.objects.open(Object::Btf(Arc::new(types)))
+    }
+
+    fn on_map(&self, map: Fd, command: impl FnOnce(&Map) -> Result<(), Errno>) -> Result<Reply> {
+        command(&*self.objects.map(map)?).map_err(of_errno)?;
+        Ok(Reply::Done)
+    }
+
+    /// An update; the values of some maps are descriptors of this runtime.
+    fn update(&self, map: Fd, key: &[u8], value: &[u8], flags: u64) -> Result<Reply> {
+        let map = self.objects.map(map)?;
+        let descriptor = || <[u8; 4]>::try_from(value).map(i32::from_ne_bytes).map(Fd);
+        let invalid = |_| of_errno(Errno::EINVAL);
+        let done = match map.map_type() {
+            MapType::PROG_ARRAY => {
+                let index = <[u8; 4]>::try_from(key).map(u32::from_ne_bytes).map_err(invalid)?;
+                let prog = self.objects.prog(descriptor().map_err(invalid)?)?;
+                map.set_program(index, Arc::clone(&prog.code), flags)
+            }
+            MapType::ARRAY_OF_MAPS | MapType::HASH_OF_MAPS => {
+                let inner = self.objects.map(descriptor().map_err(invalid)?)?;
+                map.set_inner(key, inner, flags)
+            }
+            _ => map.update(key, value, flags),
+        };
+        done.map_err(of_errno)?;
+        Ok(Reply::Done)
+    }
+}
+
+fn of_errno(errno: Errno) -> Error {
+    Error::os(errno.0, errno.to_string())
+}
+
+fn batch(map: &Map, op: BatchOp<'_>) -> Result<Reply> {
+    let (count, done) = match op {
+        BatchOp::Lookup { in_batch, out_batch, keys, values, count, delete, elem_flags } => {
+            let (count, done) =
+                map.lookup_batch(in_batch, out_batch, keys, values, count, delete, elem_flags);
+            if done == Err(Errno::ENOENT) {
+                return Ok(Reply::Batch { count, end: true });
+            }
+            (count, done)
+        }
+        BatchOp::Update { keys, values, count, elem_flags } => {
+            map.update_batch(keys, values, count, elem_flags)
+        }
+        BatchOp::Delete { keys, count, elem_flags } => map.delete_batch(keys, count, elem_flags),
+    };
+    done.map_err(of_errno)?;
+    Ok(Reply::Batch { count, end: false })
+}
+
+/// Program types for which this runtime has a hook; others are refused when they are loaded, as their hook would be.
+fn check_prog_type(prog_type: ProgType, attach_type: Option<AttachType>) -> Result<()> {
+    let served = match prog_type {
+        ProgType::TRACEPOINT | ProgType::RAW_TRACEPOINT => true,
+        ProgType::TRACING => matches!(attach_type, Some(AttachType::TRACE_RAW_TP) | None),
+        _ => false,
+    };
+    if served {
+        return Ok(());
+    }
+    let attach = attach_type.map_or(String::new(), |attach| format!(" for `{attach}`"));
+    Err(Error::unsupported(format!("the user runtime does not run programs of type `{prog_type}`{attach}")).hint(
+        "it runs programs on system calls and process events of a traced command; others need the kernel runtime, or \
+         leave the program out with `--without PROGRAM`",
+    ))
 }
 
 /// Starts the tracer of a scope on a thread of its own, and waits until what it observes has begun.
@@ -130,17 +307,4 @@ fn trace(tracer: Result<Tracer>, ready: &Ready) {
         Ok(tracer) => tracer.run(),
         Err(e) => drop(ready.send(Err(e))),
     }
-}
-
-/// Looks at nothing.
-struct Nobody;
-
-impl Observer for Nobody {
-    fn entered(&mut self, _: &mut crate::task::Task, _: &crate::tracer::Call) {}
-    fn returned(&mut self, _: &mut crate::task::Task, _: &crate::tracer::Call, _: i64) {}
-    fn forked(&mut self, _: &mut crate::task::Task, _: &mut crate::task::Task) {}
-    fn executed(&mut self, _: &mut crate::task::Task, _: i32) {}
-    fn exiting(&mut self, _: &mut crate::task::Task, _: i32, _: bool) {}
-    fn signalled(&mut self, _: &mut crate::task::Task, _: &crate::sys::ptrace::SignalInfo) {}
-    fn gone(&mut self, _: i32) {}
 }

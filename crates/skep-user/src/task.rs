@@ -41,7 +41,6 @@ pub(crate) struct Task {
     comm: Option<KeptFile>,
     status: Option<Status>,
     stat: Option<Stat>,
-    moment: u64,
 }
 
 /// A file that counts against [`OPEN_FILES`].
@@ -59,7 +58,7 @@ impl Task {
     pub(crate) fn new(tid: Tid) -> Self {
         let status = Status::read(tid);
         let tgid = status.as_ref().map_or(tid, |status| status.tgid);
-        Self { tid, tgid, comm: None, status, stat: None, moment: 0 }
+        Self { tid, tgid, comm: None, status, stat: None }
     }
 
     /// A thread that `parent` has just made.
@@ -67,7 +66,7 @@ impl Task {
         let thread =
             |parent: &&Self| fs::exists(format!("/proc/{}/task/{tid}", parent.tgid)).unwrap_or(false);
         let tgid = parent.filter(thread).map_or(tid, |parent| parent.tgid);
-        Self { tid, tgid, comm: None, status: None, stat: None, moment: 0 }
+        Self { tid, tgid, comm: None, status: None, stat: None }
     }
 
     /// The calls the tracer has to watch so that what is kept stays true.
@@ -80,12 +79,6 @@ impl Task {
     /// The thread is in another stop than before.
     pub(crate) fn refresh(&mut self) {
         self.stat = None;
-        self.moment += 1;
-    }
-
-    /// Counts the stops of the thread: what is derived from one is stale in the next.
-    pub(crate) fn moment(&self) -> u64 {
-        self.moment
     }
 
     /// The thread is going to execute a system call.

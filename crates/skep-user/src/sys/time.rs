@@ -14,10 +14,3 @@ pub(crate) fn ticks_per_second() -> u64 {
     let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     u64::try_from(ticks).unwrap_or(100).max(1)
 }
-
-/// Processors that may ever be online.
-pub(crate) fn possible_cpus() -> usize {
-    // SAFETY: plain numbers.
-    let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
-    usize::try_from(cpus).unwrap_or(1).max(1)
-}

@@ -14,6 +14,7 @@ impl CallSet {
     pub(crate) const ALL: Self = Self { words: [u64::MAX; Self::LIMIT as usize / 64] };
 
     /// The set of some numbers.
+    #[cfg(test)]
     pub(crate) fn of(numbers: &[u32]) -> Self {
         let mut set = Self::default();
         numbers.iter().for_each(|&nr| set.insert(nr));

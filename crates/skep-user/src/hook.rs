@@ -1,0 +1,136 @@
+//! Hooks of the user runtime: which events ptrace can show, and in which form programs see them.
+
+pub(crate) mod context;
+pub(crate) mod dispatch;
+pub(crate) mod layout;
+mod world;
+
+use skep_obj::AttachPoint;
+use skep_runtime::{Error, Result};
+
+use crate::syscalls;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Event {
+    /// A system call begins; `None`: any.
+    Enter(Option<u32>),
+    /// A system call has returned; `None`: any.
+    Return(Option<u32>),
+    /// `sched_process_fork`.
+    Fork,
+    /// `task_newtask`.
+    NewTask,
+    /// `sched_process_exec`.
+    Exec,
+    /// `sched_process_exit`.
+    Exit,
+    /// `signal_deliver`.
+    Signal,
+}
+
+/// In which form a program sees an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Form {
+    /// The record that a tracepoint writes: fields at the offsets of its format.
+    Record,
+    /// The arguments of the tracepoint, eight bytes each (raw tracepoints, `tp_btf`).
+    Arguments,
+}
+
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Hook {
+    pub(crate) event: Event,
+    pub(crate) form: Form,
+}
+
+impl Hook {
+    /// The hook that an attach point names, or why user space does not have it.
+    pub(crate) fn of(point: &AttachPoint) -> Result<Self> {
+        match point {
+            AttachPoint::Tracepoint { category, name } => {
+                let event = of_tracepoint(category, name)?;
+                Ok(Self { event, form: Form::Record })
+            }
+            AttachPoint::RawTracepoint { name, .. } | AttachPoint::BtfTracepoint { name } => {
+                let event =
+                    of_raw_tracepoint(name).ok_or_else(|| not_served(&format!("tracepoint `{name}`")))?;
+                Ok(Self { event, form: Form::Arguments })
+            }
+            other => Err(not_served(&describe(other))),
+        }
+    }
+}
+
+fn of_tracepoint(category: &str, name: &str) -> Result<Event> {
+    let event = match (category, name) {
+        ("raw_syscalls", "sys_enter") => Some(Event::Enter(None)),
+        ("raw_syscalls", "sys_exit") => Some(Event::Return(None)),
+        ("syscalls", name) => return of_syscall(name),
+        ("sched" | "task" | "signal", name) => of_raw_tracepoint(name),
+        _ => None,
+    };
+    event.ok_or_else(|| not_served(&format!("tracepoint `{category}/{name}`")))
+}
+
+fn of_syscall(name: &str) -> Result<Event> {
+    let unknown = || {
+        Error::os(libc::ENOENT, format!("there is no tracepoint `syscalls/{name}`")).hint(
+            "they are called `sys_enter_NAME` and `sys_exit_NAME`, by the kernel's names of x86-64 system calls \
+             (`newstat`, `newfstatat`, `umount`, …)",
+        )
+    };
+    let (call, event): (&str, fn(Option<u32>) -> Event) = if let Some(call) = name.strip_prefix("sys_enter_")
+    {
+        (call, Event::Enter)
+    } else if let Some(call) = name.strip_prefix("sys_exit_") {
+        (call, Event::Return)
+    } else {
+        return Err(unknown());
+    };
+    let nr = syscalls::number_of_tracepoint(call).ok_or_else(unknown)?;
+    Ok(event(Some(nr)))
+}
+
+fn of_raw_tracepoint(name: &str) -> Option<Event> {
+    Some(match name {
+        "sys_enter" => Event::Enter(None),
+        "sys_exit" => Event::Return(None),
+        "sched_process_fork" => Event::Fork,
+        "task_newtask" => Event::NewTask,
+        "sched_process_exec" => Event::Exec,
+        "sched_process_exit" => Event::Exit,
+        "signal_deliver" => Event::Signal,
+        _ => return None,
+    })
+}
+
+fn not_served(what: &str) -> Error {
+    Error::unsupported(format!("the user runtime has no hook for {what}")).hint(
+        "it sees what a traced command does: system calls (`tracepoint/syscalls/*`, `raw_syscalls/*`), and the \
+         tracepoints sched_process_fork, sched_process_exec, sched_process_exit, task_newtask and signal_deliver; \
+         anything else needs the kernel runtime, or leave the program out with `--without PROGRAM`",
+    )
+}
+
+/// An attach point in words.
+fn describe(point: &AttachPoint) -> String {
+    let named = |what: &str, name: &Option<String>| match name {
+        Some(name) => format!("{what} `{name}`"),
+        None => format!("{what}s"),
+    };
+    match point {
+        AttachPoint::Kprobe { function, .. } => named("kernel probe", function),
+        AttachPoint::KprobeMulti { pattern, .. } => named("kernel probe", pattern),
+        AttachPoint::Ksyscall { name, .. } => named("system call function", name),
+        AttachPoint::Uprobe { symbol, .. } => named("user probe", symbol),
+        AttachPoint::UprobeMulti { pattern, .. } => named("user probe", pattern),
+        AttachPoint::Usdt { name, .. } => named("static user probe", name),
+        AttachPoint::PerfEvent => "perf events".to_owned(),
+        AttachPoint::Btf { name, .. } => named("kernel function", name),
+        AttachPoint::Target { attach_type } => format!("`{attach_type}`"),
+        AttachPoint::StructOps => "struct_ops".to_owned(),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,93 @@
+//! The contexts that programs are given, byte by byte as the kernel lays them out.
+
+use super::layout::{HEADER, Layout};
+use crate::sys::Tid;
+use crate::tracer::Call;
+
+/// A context: kept between events, so that none is allocated for each.
+#[derive(Debug, Default)]
+pub(crate) struct Context {
+    bytes: Vec<u8>,
+}
+
+impl Context {
+    /// The bytes, for the program.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    fn header(&mut self, bytes: usize, tid: Tid) {
+        self.bytes.clear();
+        self.bytes.resize(bytes, 0);
+        self.put(4, &tid.to_ne_bytes()); // common_pid
+    }
+
+    fn put(&mut self, offset: usize, value: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(offset..offset + value.len()) {
+            place.copy_from_slice(value);
+        }
+    }
+
+    /// The entry of a system call: its number, and from byte 16 on its arguments (`struct syscall_trace_enter`; the
+    /// records of `raw_syscalls/sys_enter` have the same layout).
+    pub(crate) fn enter(&mut self, tid: Tid, call: &Call) {
+        self.header(16 + 6 * 8, tid);
+        self.put(HEADER, &call.nr.to_ne_bytes());
+        for (n, argument) in call.args.iter().enumerate() {
+            self.put(16 + n * 8, &argument.to_ne_bytes());
+        }
+    }
+
+    /// The return of a system call: its number and result (`struct syscall_trace_exit`).
+    pub(crate) fn ret(&mut self, tid: Tid, call: &Call, ret: i64) {
+        self.header(24, tid);
+        self.put(HEADER, &call.nr.to_ne_bytes());
+        self.put(16, &ret.to_ne_bytes());
+    }
+
+    /// The arguments of a raw tracepoint.
+    pub(crate) fn arguments(&mut self, arguments: &[u64]) {
+        self.bytes.clear();
+        self.bytes.extend(arguments.iter().flat_map(|argument| argument.to_ne_bytes()));
+    }
+
+    /// Begins the record of a tracepoint with fields of its own.
+    pub(crate) fn record<'a>(&'a mut self, layout: &'a Layout, tid: Tid) -> RecordWriter<'a> {
+        self.header(layout.bytes, tid);
+        RecordWriter { context: self, layout }
+    }
+}
+
+/// Writes the fields of a record. One that this kernel's record does not have is left out.
+pub(crate) struct RecordWriter<'a> {
+    context: &'a mut Context,
+    layout: &'a Layout,
+}
+
+impl RecordWriter<'_> {
+    /// A number, cut to the field's size.
+    pub(crate) fn number(&mut self, name: &str, value: i64) -> &mut Self {
+        if let Some(place) = self.layout.place(name) {
+            let bytes = value.to_ne_bytes();
+            self.context.put(place.offset, &bytes[..place.bytes.min(8)]);
+        }
+        self
+    }
+
+    /// A string: in its array, or behind the record with length and offset in the field (`__data_loc`).
+    pub(crate) fn text(&mut self, name: &str, data_loc: &str, text: &[u8]) -> &mut Self {
+        let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
+        let text = &text[..end];
+        if let Some(place) = self.layout.place(data_loc) {
+            let at = self.context.bytes.len();
+            let location = ((text.len() + 1) << 16 | at) as u32;
+            self.context.put(place.offset, &location.to_ne_bytes());
+            self.context.bytes.extend_from_slice(text);
+            self.context.bytes.push(0);
+        } else if let Some(place) = self.layout.place(name) {
+            let bytes = text.len().min(place.bytes.saturating_sub(1));
+            self.context.put(place.offset, &text[..bytes]);
+        }
+        self
+    }
+}

@@ -1,0 +1,301 @@
+//! Events → programs: which links are attached where, and running them while the thread is stopped.
+//!
+//! Tables are made once, when a session starts: an array over system call numbers for entries and returns, a short list
+//! for everything else. A link that is detached later is passed over.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use skep_btf::Btf;
+
+use super::context::Context;
+use super::layout::{Layout, Record};
+use super::world::World;
+use super::{Event, Form};
+use crate::Diagnostic;
+use crate::kernel::types::Types;
+use crate::kernel::{KernelMemory, Object, ObjectKind};
+use crate::objects::Link;
+use crate::output::Printk;
+use crate::runtime::Diagnostics;
+use crate::sys::Tid;
+use crate::sys::ptrace::SignalInfo;
+use crate::sys::time::clock_ns;
+use crate::task::Task;
+use crate::tracer::{Call, CallSet, Interest, Observer};
+
+/// Programs by what they look at.
+struct Tables {
+    /// By system call number.
+    enter: Vec<Vec<Arc<Link>>>,
+    /// By system call number.
+    ret: Vec<Vec<Arc<Link>>>,
+    /// Those that see every call, foreign ones too.
+    any_enter: Vec<Arc<Link>>,
+    any_ret: Vec<Arc<Link>>,
+    others: Vec<Arc<Link>>,
+}
+
+impl Tables {
+    fn new(links: Vec<Arc<Link>>) -> Self {
+        let calls = || (0..CallSet::LIMIT).map(|_| Vec::new()).collect();
+        let mut tables = Self {
+            enter: calls(),
+            ret: calls(),
+            any_enter: Vec::new(),
+            any_ret: Vec::new(),
+            others: Vec::new(),
+        };
+        for link in links {
+            match link.hook.event {
+                Event::Enter(Some(nr)) => tables.enter[nr as usize].push(link),
+                Event::Return(Some(nr)) => tables.ret[nr as usize].push(link),
+                Event::Enter(None) => tables.any_enter.push(link),
+                Event::Return(None) => tables.any_ret.push(link),
+                _ => tables.others.push(link),
+            }
+        }
+        tables
+    }
+
+    fn of_call<'a>(table: &'a [Vec<Arc<Link>>], call: &Call) -> &'a [Arc<Link>] {
+        let nr = usize::try_from(call.nr).ok().filter(|_| !call.foreign);
+        nr.and_then(|nr| table.get(nr)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// What the tracer has to stop for, so that these links see what they are attached to.
+pub(crate) fn interest(links: &[Arc<Link>]) -> Interest {
+    let mut interest = Interest { watch: Task::watched(), ..Interest::default() };
+    for link in links {
+        match link.hook.event {
+            Event::Enter(Some(nr)) => interest.enter.insert(nr),
+            Event::Return(Some(nr)) => interest.exit.insert(nr),
+            Event::Enter(None) => (interest.enter, interest.foreign) = (CallSet::ALL, true),
+            Event::Return(None) => (interest.exit, interest.foreign) = (CallSet::ALL, true),
+            Event::Exit => interest.exits = true,
+            Event::Signal => interest.signals = true,
+            Event::Fork | Event::NewTask | Event::Exec => {}
+        }
+    }
+    interest
+}
+
+/// Runs programs on what the tracer observes.
+pub(crate) struct Dispatcher {
+    tables: Tables,
+    layouts: Layouts,
+    runner: Runner,
+}
+
+/// Layouts of the records in use.
+struct Layouts(Vec<(Record, Layout)>);
+
+impl Layouts {
+    fn new(btf: Option<&Btf>) -> Self {
+        let all = [Record::Fork, Record::NewTask, Record::Exec, Record::Exit, Record::Signal];
+        Self(all.into_iter().map(|record| (record, record.layout(btf))).collect())
+    }
+
+    fn get(&self, wanted: Record) -> &Layout {
+        let found = self.0.iter().find(|(record, _)| *record == wanted);
+        &found.expect("invariant: every record has a layout").1
+    }
+}
+
+/// What running a program needs beside the event.
+struct Runner {
+    memory: KernelMemory,
+    context: Context,
+    printk: Arc<Printk>,
+    diagnostics: Option<Diagnostics>,
+}
+
+impl Dispatcher {
+    /// Runs these links' programs; `btf` lays out what they read of the kernel.
+    pub(crate) fn new(
+        links: Vec<Arc<Link>>,
+        btf: Arc<Btf>,
+        printk: Arc<Printk>,
+        diagnostics: Option<Diagnostics>,
+    ) -> Self {
+        let layouts = Layouts::new(Some(&btf));
+        let memory = KernelMemory::new(Types::new(btf));
+        let runner = Runner { memory, context: Context::default(), printk, diagnostics };
+        Self { tables: Tables::new(links), layouts, runner }
+    }
+
+    /// Runs the programs of an event that is no system call; `record` and `arguments` fill the context in either form.
+    fn other(
+        &mut self,
+        event: Event,
+        task: &mut Task,
+        mut record: impl FnMut(&mut Context, &Layouts, &mut Task),
+        arguments: &[u64],
+    ) {
+        self.runner.memory.refresh();
+        for link in self.tables.others.iter().filter(|link| link.hook.event == event) {
+            match link.hook.form {
+                Form::Record => record(&mut self.runner.context, &self.layouts, task),
+                Form::Arguments => self.runner.context.arguments(arguments),
+            }
+            self.runner.run(link, task);
+        }
+    }
+}
+
+impl Runner {
+    /// Runs a link's program on the context. A fault ends the run, not the traced command, and is told once.
+    fn run(&mut self, link: &Link, task: &mut Task) {
+        if !link.attached.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut world = World { task, memory: &mut self.memory, printk: &self.printk, cookie: link.cookie };
+        let result = link.prog.code.run(self.context.bytes(), &mut world);
+        if let Err(fault) = result
+            && !link.prog.faulted.swap(true, Ordering::Relaxed)
+            && let Some(tell) = &self.diagnostics
+        {
+            tell(Diagnostic::Fault { prog_id: link.prog.id, insn: fault.insn, message: fault.to_string() });
+        }
+    }
+}
+
+fn address(kind: ObjectKind, tid: Tid) -> u64 {
+    Object { kind, tid }.addr()
+}
+
+impl Observer for Dispatcher {
+    fn entered(&mut self, task: &mut Task, call: &Call) {
+        self.runner.memory.refresh();
+        let wanted = Tables::of_call(&self.tables.enter, call).iter().chain(&self.tables.any_enter);
+        for link in wanted {
+            match link.hook.form {
+                Form::Record => self.runner.context.enter(task.tid, call),
+                Form::Arguments => {
+                    let regs = address(ObjectKind::Regs, task.tid);
+                    self.runner.context.arguments(&[regs, call.nr.cast_unsigned()]);
+                }
+            }
+            self.runner.run(link, task);
+        }
+    }
+
+    fn returned(&mut self, task: &mut Task, call: &Call, ret: i64) {
+        self.runner.memory.refresh();
+        let wanted = Tables::of_call(&self.tables.ret, call).iter().chain(&self.tables.any_ret);
+        for link in wanted {
+            match link.hook.form {
+                Form::Record => self.runner.context.ret(task.tid, call, ret),
+                Form::Arguments => {
+                    let regs = address(ObjectKind::Regs, task.tid);
+                    self.runner.context.arguments(&[regs, ret.cast_unsigned()]);
+                }
+            }
+            self.runner.run(link, task);
+        }
+    }
+
+    fn forked(&mut self, parent: &mut Task, child: &mut Task) {
+        let started = (clock_ns(libc::CLOCK_MONOTONIC), clock_ns(libc::CLOCK_BOOTTIME));
+        self.runner.memory.known(child.tid).started_ns = Some(started);
+        if self.tables.others.is_empty() {
+            return;
+        }
+        let (child_tid, child_comm) = (child.tid, child.comm());
+        let tasks = [address(ObjectKind::Task, parent.tid), address(ObjectKind::Task, child_tid)];
+        let newtask = |context: &mut Context, layouts: &Layouts, task: &mut Task| {
+            context.record(layouts.get(Record::NewTask), task.tid).number("pid", child_tid.into()).text(
+                "comm",
+                "__data_loc_comm",
+                &child_comm,
+            );
+        };
+        self.other(Event::NewTask, parent, newtask, &[tasks[1], 0]);
+        let fork = |context: &mut Context, layouts: &Layouts, task: &mut Task| {
+            let parent_comm = task.comm();
+            context
+                .record(layouts.get(Record::Fork), task.tid)
+                .text("parent_comm", "__data_loc_parent_comm", &parent_comm)
+                .number("parent_pid", task.tid.into())
+                .text("child_comm", "__data_loc_child_comm", &child_comm)
+                .number("child_pid", child_tid.into());
+        };
+        self.other(Event::Fork, parent, fork, &tasks);
+    }
+
+    fn executed(&mut self, task: &mut Task, old_tid: Tid) {
+        if self.tables.others.is_empty() {
+            return;
+        }
+        let name = crate::procfs::auxiliary(task.tid, libc::AT_EXECFN).map(|at| exec_name(task.tid, at));
+        let name: Arc<[u8]> = name.unwrap_or_default().into();
+        self.runner.memory.known(task.tid).exec_name = Some(Arc::clone(&name));
+        let arguments = [
+            address(ObjectKind::Task, task.tid),
+            i64::from(old_tid).cast_unsigned(),
+            address(ObjectKind::Binprm, task.tid),
+        ];
+        let record = |context: &mut Context, layouts: &Layouts, task: &mut Task| {
+            context
+                .record(layouts.get(Record::Exec), task.tid)
+                .text("filename", "__data_loc_filename", &name)
+                .number("pid", task.tid.into())
+                .number("old_pid", old_tid.into());
+        };
+        self.other(Event::Exec, task, record, &arguments);
+    }
+
+    fn exiting(&mut self, task: &mut Task, code: i32, last: bool) {
+        self.runner.memory.known(task.tid).exit_code = Some(code);
+        let arguments = [address(ObjectKind::Task, task.tid), u64::from(last)];
+        let record = |context: &mut Context, layouts: &Layouts, task: &mut Task| {
+            let (comm, nice) = (task.comm(), task.stat().nice);
+            context
+                .record(layouts.get(Record::Exit), task.tid)
+                .text("comm", "__data_loc_comm", &comm)
+                .number("pid", task.tid.into())
+                .number("prio", 120 + nice)
+                .number("group_dead", last.into());
+        };
+        self.other(Event::Exit, task, record, &arguments);
+    }
+
+    fn signalled(&mut self, task: &mut Task, signal: &SignalInfo) {
+        let arguments = [signal.signal as u64, address(ObjectKind::SigInfo, task.tid), 0];
+        let record = |context: &mut Context, layouts: &Layouts, task: &mut Task| {
+            context
+                .record(layouts.get(Record::Signal), task.tid)
+                .number("sig", signal.signal.into())
+                .number("errno", signal.errno.into())
+                .number("code", signal.code.into());
+        };
+        self.other(Event::Signal, task, record, &arguments);
+    }
+
+    fn gone(&mut self, tid: Tid) {
+        self.runner.memory.forget(tid);
+    }
+}
+
+/// The name that a program was executed by, from its own memory.
+fn exec_name(tid: Tid, at: u64) -> Vec<u8> {
+    let mut name = vec![0; libc::PATH_MAX as usize];
+    // A page at a time: the stack may end behind the name.
+    let mut length = 0;
+    while length < name.len() {
+        let piece = (4096 - (at + length as u64) % 4096).min((name.len() - length) as u64) as usize;
+        match crate::sys::memory::read(tid, at + length as u64, &mut name[length..length + piece]) {
+            Ok(bytes) if bytes > 0 => {
+                if let Some(end) = name[length..length + bytes].iter().position(|&byte| byte == 0) {
+                    name.truncate(length + end);
+                    return name;
+                }
+                length += bytes;
+            }
+            _ => break,
+        }
+    }
+    name.truncate(length);
+    name
+}

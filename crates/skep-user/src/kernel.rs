@@ -1,0 +1,90 @@
+//! Synthetic kernel memory: the objects that tracing programs reach from `bpf_get_current_task` and from the arguments of raw
+//! tracepoints, laid out by the kernel's own types and filled from /proc when they are read.
+//!
+//! An address says which object it belongs to, so nothing is allocated and a pointer that a program keeps in a map stays
+//! true:
+//!
+//! ```text
+//! 63          46 45       38 37          16 15        0
+//! 1 … 1 0 1      kind        thread id      offset
+//! ```
+//!
+//! Images are made at the first read in a stop and forgotten at the next one. What /proc does not say reads as zero; reads
+//! outside every object fail with `EFAULT`, as in the kernel. How an object is filled is in [`fill`]; the types are in
+//! [`types`].
+
+mod fill;
+mod image;
+mod object;
+pub(crate) mod types;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use skep_vm::Errno;
+
+pub(crate) use object::{Object, ObjectKind};
+use types::Types;
+
+use crate::sys::Tid;
+
+/// What the tracer knows of a thread and /proc does not say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// `CLOCK_MONOTONIC` and `CLOCK_BOOTTIME` when it was made, in nanoseconds, if that was seen.
+    pub(crate) started_ns: Option<(u64, u64)>,
+    /// Set from the exit event on.
+    pub(crate) exit_code: Option<i32>,
+    /// What it executes, during the exec event.
+    pub(crate) exec_name: Option<Arc<[u8]>>,
+}
+
+/// Synthetic kernel memory of one session.
+#[derive(Debug)]
+pub(crate) struct KernelMemory {
+    types: Types,
+    known: HashMap<Tid, Known>,
+    images: HashMap<Object, Option<Vec<u8>>>,
+}
+
+impl KernelMemory {
+    /// Memory whose objects are laid out by `types`.
+    pub(crate) fn new(types: Types) -> Self {
+        Self { types, known: HashMap::new(), images: HashMap::new() }
+    }
+
+    /// Another moment: what was read before may not be true any more.
+    #[inline]
+    pub(crate) fn refresh(&mut self) {
+        if !self.images.is_empty() {
+            self.images.clear();
+        }
+    }
+
+    /// What is known of a thread beyond /proc.
+    pub(crate) fn known(&mut self, tid: Tid) -> &mut Known {
+        self.known.entry(tid).or_default()
+    }
+
+    /// A thread is gone.
+    pub(crate) fn forget(&mut self, tid: Tid) {
+        self.known.remove(&tid);
+    }
+
+    /// Copies bytes; all or nothing.
+    pub(crate) fn read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), Errno> {
+        let (object, offset) = Object::at(addr).ok_or(Errno::EFAULT)?;
+        let bytes = self.image(object).ok_or(Errno::EFAULT)?;
+        let part = bytes.get(offset..offset + buf.len()).ok_or(Errno::EFAULT)?;
+        buf.copy_from_slice(part);
+        Ok(())
+    }
+
+    fn image(&mut self, object: Object) -> Option<&[u8]> {
+        if !self.images.contains_key(&object) {
+            let image = self.make_image(object);
+            self.images.insert(object, image);
+        }
+        self.images.get(&object)?.as_deref()
+    }
+}

@@ -1,0 +1,208 @@
+//! The objects of a user runtime, behind descriptors and ids as bpf(2) has them.
+//!
+//! A descriptor holds its object; the last holder gone, the object is gone, and its id with it. Programs hold the maps they
+//! use, links hold their programs.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use skep_runtime::command::ObjectKind;
+use skep_runtime::{Error, Fd, Result};
+use skep_vm::Map;
+
+use crate::hook::Hook;
+
+/// A loaded program.
+#[derive(Debug)]
+pub(crate) struct Prog {
+    pub(crate) id: u32,
+    pub(crate) code: Arc<skep_vm::Program>,
+    /// Has a fault of it been told?
+    pub(crate) faulted: AtomicBool,
+}
+
+/// A program tied to a hook.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: u32,
+    pub(crate) prog: Arc<Prog>,
+    pub(crate) hook: Hook,
+    pub(crate) cookie: u64,
+    /// Cleared when it is detached or closed; the tracer looks at each event.
+    pub(crate) attached: AtomicBool,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.attached.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A BTF object: the types that maps and programs refer to.
+#[derive(Debug)]
+pub(crate) struct Types {
+    pub(crate) id: u32,
+}
+
+/// What a descriptor leads to.
+#[derive(Clone, Debug)]
+pub(crate) enum Object {
+    Map(Arc<Map>),
+    Prog(Arc<Prog>),
+    Link(Arc<Link>),
+    Btf(Arc<Types>),
+}
+
+/// An object that is held elsewhere.
+#[derive(Debug)]
+enum Known {
+    Map(Weak<Map>),
+    Prog(Weak<Prog>),
+    Link(Weak<Link>),
+    Btf(Weak<Types>),
+}
+
+impl Known {
+    fn object(&self) -> Option<Object> {
+        match self {
+            Self::Map(map) => map.upgrade().map(Object::Map),
+            Self::Prog(prog) => prog.upgrade().map(Object::Prog),
+            Self::Link(link) => link.upgrade().map(Object::Link),
+            Self::Btf(btf) => btf.upgrade().map(Object::Btf),
+        }
+    }
+}
+
+impl Object {
+    fn kind(&self) -> ObjectKind {
+        match self {
+            Self::Map(_) => ObjectKind::Map,
+            Self::Prog(_) => ObjectKind::Prog,
+            Self::Link(_) => ObjectKind::Link,
+            Self::Btf(_) => ObjectKind::Btf,
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        match self {
+            Self::Map(map) => map.spec().id,
+            Self::Prog(prog) => prog.id,
+            Self::Link(link) => link.id,
+            Self::Btf(btf) => btf.id,
+        }
+    }
+
+    fn known(&self) -> Known {
+        match self {
+            Self::Map(map) => Known::Map(Arc::downgrade(map)),
+            Self::Prog(prog) => Known::Prog(Arc::downgrade(prog)),
+            Self::Link(link) => Known::Link(Arc::downgrade(link)),
+            Self::Btf(btf) => Known::Btf(Arc::downgrade(btf)),
+        }
+    }
+}
+
+/// Descriptors begin here, so that they are not taken for those of the process.
+const FIRST_FD: i32 = 1000;
+
+#[derive(Debug, Default)]
+struct Tables {
+    fds: BTreeMap<i32, Object>,
+    ids: [BTreeMap<u32, Known>; 4],
+}
+
+/// All objects of a runtime.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    tables: Mutex<Tables>,
+    next_id: [AtomicU32; 4],
+}
+
+impl Objects {
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An id for a new object of this kind; ids begin with 1 and are not used again.
+    pub(crate) fn new_id(&self, kind: ObjectKind) -> u32 {
+        self.next_id[kind as usize].fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Gives an object the lowest free descriptor.
+    pub(crate) fn open(&self, object: Object) -> Fd {
+        let mut tables = self.tables();
+        let taken = tables.fds.keys().copied();
+        let fd = (FIRST_FD..).zip(taken.map(Some).chain(std::iter::repeat(None)));
+        let fd =
+            fd.into_iter().find(|(free, taken)| Some(*free) != *taken).map_or(FIRST_FD, |(free, _)| free);
+        tables.ids[object.kind() as usize].entry(object.id()).or_insert_with(|| object.known());
+        tables.fds.insert(fd, object);
+        Fd(fd)
+    }
+
+    /// Takes a descriptor back. What it held may end here, after the tables are free again.
+    pub(crate) fn close(&self, fd: Fd) {
+        let object = self.tables().fds.remove(&fd.0);
+        drop(object);
+    }
+
+    fn get(&self, fd: Fd) -> Result<Object> {
+        let object = self.tables().fds.get(&fd.0).cloned();
+        object.ok_or_else(|| Error::os(libc::EBADF, format!("there is no descriptor `{}`", fd.0)))
+    }
+
+    pub(crate) fn map(&self, fd: Fd) -> Result<Arc<Map>> {
+        match self.get(fd)? {
+            Object::Map(map) => Ok(map),
+            _ => Err(not_a(fd, "map")),
+        }
+    }
+
+    pub(crate) fn prog(&self, fd: Fd) -> Result<Arc<Prog>> {
+        match self.get(fd)? {
+            Object::Prog(prog) => Ok(prog),
+            _ => Err(not_a(fd, "program")),
+        }
+    }
+
+    pub(crate) fn link(&self, fd: Fd) -> Result<Arc<Link>> {
+        match self.get(fd)? {
+            Object::Link(link) => Ok(link),
+            _ => Err(not_a(fd, "link")),
+        }
+    }
+
+    /// The id after `id` of an object that still exists.
+    pub(crate) fn next_id(&self, kind: ObjectKind, id: u32) -> Result<u32> {
+        let mut tables = self.tables();
+        let ids = &mut tables.ids[kind as usize];
+        ids.retain(|_, known| known.object().is_some());
+        let next = ids.range(id.saturating_add(1)..).next().map(|(id, _)| *id);
+        next.ok_or_else(|| Error::os(libc::ENOENT, "no more ids"))
+    }
+
+    /// A new descriptor of the object with this id.
+    pub(crate) fn open_by_id(&self, kind: ObjectKind, id: u32) -> Result<Fd> {
+        let object = self.tables().ids[kind as usize].get(&id).and_then(Known::object);
+        let object =
+            object.ok_or_else(|| Error::os(libc::ENOENT, format!("there is no object with id `{id}`")))?;
+        Ok(self.open(object))
+    }
+
+    /// The links that are attached now, oldest first.
+    pub(crate) fn attached(&self) -> Vec<Arc<Link>> {
+        let tables = self.tables();
+        let links = tables.ids[ObjectKind::Link as usize].values().filter_map(Known::object);
+        links
+            .filter_map(|object| match object {
+                Object::Link(link) if link.attached.load(Ordering::Relaxed) => Some(link),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn not_a(fd: Fd, what: &str) -> Error {
+    Error::os(libc::EINVAL, format!("descriptor `{}` is no {what}", fd.0))
+}
