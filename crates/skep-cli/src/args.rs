@@ -1,0 +1,116 @@
+//! The command line: what can be said, and nothing of what it does.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "skep",
+    version,
+    about = "A complete eBPF system: run, inspect and verify eBPF programs, with or without the kernel",
+    after_help = "Data goes to stdout, everything else to stderr. `NO_COLOR` turns colours off."
+)]
+pub(crate) struct Cli {
+    /// Who runs programs: Linux's own BPF subsystem, or Skep's in user space
+    #[arg(long, global = true, value_enum, env = "SKEP_RUNTIME", value_name = "RUNTIME")]
+    pub(crate) runtime: Option<RuntimeChoice>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The runtimes by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RuntimeChoice {
+    /// Linux's BPF subsystem, through bpf(2)
+    Kernel,
+    /// Skep's own, in user space, without privileges
+    User,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run an object: load it, attach everything in it, print its records until it ends
+    Run(RunArgs),
+    /// Print a script that completes `skep` in a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `skep run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  skep run opensnoop.bpf.o -- cat /etc/os-release      what does `cat` open?
+  skep run opensnoop.bpf.c --set targ_failed=true -p 4711
+  skep run stripped.bpf.o --event 'struct event { int pid; char comm[16]; }' -- make
+  skep run syscount.bpf.o -o json -- ls | jq .
+
+The exit status is the command's own (128 + N when signal N killed it); 1 when an object cannot be run, 2 for bad use,
+126 and 127 when the command cannot be started.")]
+pub(crate) struct RunArgs {
+    /// Compiled object (`.bpf.o`), or C source (`.bpf.c`, compiled with the local clang)
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Set a global variable of the object before it is loaded; may be repeated
+    #[arg(long = "set", value_name = "VAR=VALUE", value_parser = parse_assignment)]
+    pub(crate) set: Vec<Assignment>,
+
+    /// Type of the records: a name in the object's BTF, C text that declares it, or a header file; `TYPE@MAP` or
+    /// `FILE:TYPE` where there are several
+    #[arg(long = "event", value_name = "TYPE")]
+    pub(crate) event: Vec<String>,
+
+    /// How records are printed
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
+    pub(crate) output: Format,
+
+    /// Observe this running process, its threads and the children it makes from now on
+    #[arg(short, long, value_name = "PID", conflicts_with = "argv")]
+    pub(crate) pid: Option<u32>,
+
+    /// Leave a program of the object out; may be repeated
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) without: Vec<String>,
+
+    /// Do not print the maps and variables that hold results at the end
+    #[arg(long)]
+    pub(crate) no_results: bool,
+
+    /// The command to start and observe, with its children
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) argv: Vec<OsString>,
+}
+
+/// How records are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns under a header
+    Table,
+    /// One JSON object a line
+    Json,
+    /// The records' bytes in hexadecimal, one record a line
+    Raw,
+}
+
+/// `VAR=VALUE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    pub(crate) variable: String,
+    pub(crate) value: String,
+}
+
+fn parse_assignment(text: &str) -> Result<Assignment, String> {
+    match text.split_once('=') {
+        Some((variable, value)) if !variable.trim().is_empty() => {
+            Ok(Assignment { variable: variable.trim().to_owned(), value: value.to_owned() })
+        }
+        _ => Err("expected VAR=VALUE, such as `targ_pid=4711`".to_owned()),
+    }
+}

@@ -1,0 +1,34 @@
+//! The binary `skep`: reads the command line, calls the library, prints.
+//!
+//! Data goes to stdout; diagnostics go to stderr as `error: …` and `hint: …`. Exit status: 0 on success, 1 when the work
+//! failed, 2 for bad use; `skep run` passes the observed command's status on.
+
+mod args;
+mod run;
+mod runtime;
+mod table;
+mod term;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Run(args) => run::run(cli.runtime, &args),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "skep", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        term::error(&error);
+        match error {
+            skep::Error::Usage { .. } => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    })
+}

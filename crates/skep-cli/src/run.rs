@@ -1,0 +1,137 @@
+//! `skep run`: open → set → load → attach → start → records until the end → results.
+
+mod bytes;
+mod print;
+mod results;
+mod watch;
+
+use std::process::ExitCode;
+
+use skep::object::Object;
+use skep::records::{self, EventSpec};
+use skep::runtime::{ErrorKind, Scope, SharedRuntime};
+use skep::{Error, Loaded, Result, host, variables};
+use skep_user::front::{self, Front};
+
+use crate::args::{RunArgs, RuntimeChoice};
+use crate::term;
+use print::{Printer, Stream};
+use watch::{Ending, Watch};
+
+/// Runs an object on a command or a process, and answers with the command's status.
+pub(crate) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitCode> {
+    let scope = scope(args)?;
+    let specs = args.event.iter().map(|text| EventSpec::parse(text)).collect::<Result<Vec<_>>>()?;
+    let object = open(args)?;
+    let target = host::target(&object);
+    let runtime = crate::runtime::open(choice, target.btf.clone())?;
+    let loaded = skep::load(&runtime, &object, object.link(&target)?)?;
+    let streams = streams(&loaded, &specs)?;
+    let links = loaded.attach()?;
+    if links.is_empty() {
+        return Err(Error::usage(
+            "no program of the object names a hook to attach to",
+            "sections such as `tracepoint/syscalls/sys_enter_openat` do",
+        ));
+    }
+    // From here on two processes: everything that could go wrong before has gone right.
+    let front = front::split().map_err(|e| Error::file("fork".as_ref(), e))?;
+    let status = observe(&runtime, scope, &loaded, streams, &front, args).unwrap_or_else(|error| {
+        term::error(&error);
+        1
+    });
+    drop(links);
+    front.finish(status)
+}
+
+/// What is to be observed.
+fn scope(args: &RunArgs) -> Result<Scope> {
+    match (args.pid, args.argv.as_slice()) {
+        (Some(pid), _) => Ok(Scope::Process(pid)),
+        (None, []) => Err(Error::usage(
+            "nothing to observe",
+            "give a command after `--`, as in `skep run FILE -- cat /etc/os-release`, or a process with `-p PID`",
+        )),
+        (None, argv) => Ok(Scope::Command(argv.to_vec())),
+    }
+}
+
+/// Reads or compiles the object, sets its variables, and leaves out the programs that are not wanted.
+fn open(args: &RunArgs) -> Result<Object> {
+    let opened = skep::open(&args.file)?;
+    if !opened.warnings.is_empty() {
+        term::warning(format_args!("clang:\n{}", opened.warnings.trim_end()));
+    }
+    let mut object = opened.object;
+    object.require_programs()?;
+    for setting in &args.set {
+        variables::set(&mut object, &setting.variable, &setting.value)?;
+    }
+    for name in &args.without {
+        leave_out(&mut object, name)?;
+    }
+    Ok(object)
+}
+
+/// Keeps a program from being loaded.
+fn leave_out(object: &mut Object, name: &str) -> Result<()> {
+    match object.programs.iter_mut().find(|program| program.name == name) {
+        Some(program) => program.autoload = false,
+        None => {
+            let names: Vec<&str> = object.programs.iter().map(|program| program.name.as_str()).collect();
+            return Err(Error::usage(
+                format!("the object has no program `{name}`"),
+                format!("it has {}", names.join(", ")),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The buffers that programs write records to, with the types of these.
+fn streams(loaded: &Loaded, specs: &[EventSpec]) -> Result<Vec<Stream>> {
+    loaded
+        .maps()
+        .filter(|map| map.is_event_buffer())
+        .map(|map| {
+            let record = records::record_type(&map.def.name, map.def.value_type, loaded.btf.as_ref(), specs)?;
+            Ok(Stream { map: map.def.name.clone(), source: map.map.events()?, record })
+        })
+        .collect()
+}
+
+/// Starts the scope, prints until the end, then the results; answers the exit status.
+fn observe(
+    runtime: &SharedRuntime,
+    scope: Scope,
+    loaded: &Loaded,
+    streams: Vec<Stream>,
+    front: &Front,
+    args: &RunArgs,
+) -> Result<u8> {
+    let (mut printer, sources) = Printer::new(args.output, streams);
+    let printk = runtime.printk()?;
+    let session = match runtime.start(scope.clone()) {
+        Ok(session) => session,
+        Err(error) => {
+            let status = status_without_start(&scope, error.kind());
+            term::error(&error.into());
+            return Ok(status);
+        }
+    };
+    let ending = Watch { session, streams: sources, printk, front }.run(&mut printer)?;
+    printer.report_lost();
+    if ending != Ending::OutputClosed && !args.no_results {
+        results::print(loaded, &mut printer)?;
+    }
+    Ok(ending.status())
+}
+
+/// What a shell expects: 127 for a command that is not there, 126 for one that cannot be executed.
+fn status_without_start(scope: &Scope, why: ErrorKind) -> u8 {
+    match (scope, why) {
+        (Scope::Command(_), ErrorKind::NotFound) => 127,
+        (Scope::Command(_), ErrorKind::Denied) => 126,
+        _ => 1,
+    }
+}

@@ -1,0 +1,6 @@
+//! The binary as a person uses it.
+
+mod bad_input;
+mod endings;
+mod harness;
+mod run;

@@ -1,0 +1,150 @@
+//! What is printed of a command that is observed.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use crate::harness::{Scratch, installed, is_root, run, said, skep, skip, tool};
+
+fn observe(tool_name: &str, options: &[&str], argv: &[&str]) -> String {
+    let object = tool(tool_name);
+    let mut args = vec!["run", object.to_str().expect("a path")];
+    args.extend(options);
+    args.push("--");
+    args.extend(argv);
+    let said = run(args);
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    said.stdout
+}
+
+#[test]
+fn opensnoop_shows_what_a_command_opens() {
+    let stdout = observe("opensnoop.bpf.o", &[], &["cat", "/etc/passwd"]);
+    let header = stdout.lines().find(|line| line.contains("COMM")).expect("a header");
+    assert!(header.contains("PID") && header.contains("PATH"), "{header}");
+    let row = stdout.lines().find(|line| line.contains("/etc/passwd")).expect("a row");
+    let words: Vec<&str> = row.split_whitespace().collect();
+    assert!(words.contains(&"cat") && words.contains(&"3") && words.contains(&"0"), "{row}");
+}
+
+/// Path and result of every open, by strace: the descriptor, or the negative errno's name.
+fn strace_opens(argv: &[&str]) -> BTreeSet<(String, bool)> {
+    let scratch = Scratch::new("strace");
+    let log = scratch.path("log");
+    let status = Command::new("strace")
+        .args(["-f", "-q", "-e", "trace=open,openat,openat2,creat", "-o"])
+        .arg(&log)
+        .args(argv)
+        .output()
+        .expect("strace starts");
+    assert!(status.status.success());
+    let text = std::fs::read_to_string(&log).expect("a log");
+    text.lines()
+        .filter(|line| line.contains("open"))
+        .filter_map(|line| Some((line.split('"').nth(1)?.to_owned(), !line.contains("= -1"))))
+        .collect()
+}
+
+#[test]
+fn opensnoop_agrees_with_strace() {
+    if !installed("strace") {
+        return skip("strace is not installed");
+    }
+    let argv = ["sh", "-c", "{ cat /etc/passwd /no/such/file /etc/hostname; ls /; } > /dev/null 2>&1; true"];
+    let stdout = observe("opensnoop.bpf.o", &["-o", "json"], &argv);
+    let ours: BTreeSet<(String, bool)> = stdout
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
+        .filter(|line| line["type"] == "event")
+        .map(|line| {
+            let data = &line["data"];
+            (data["path"].as_str().expect("a path").to_owned(), data["errno"].as_i64() == Some(0))
+        })
+        .collect();
+    assert_eq!(ours, strace_opens(&argv));
+}
+
+#[test]
+fn execsnoop_shows_programs_and_their_arguments() {
+    let stdout = observe("execsnoop.bpf.o", &[], &["sh", "-c", "env true one two; true"]);
+    let row = stdout.lines().find(|line| line.contains("true one two")).expect("a row");
+    assert!(row.split_whitespace().any(|word| word == "true"), "{row}");
+}
+
+#[test]
+fn nobody_may_run_it() {
+    if !is_root() || !installed("setpriv") {
+        return skip("becoming `nobody` needs root and setpriv");
+    }
+    let scratch = Scratch::new("nobody");
+    let binary = scratch.copy(env!("CARGO_BIN_EXE_skep").as_ref());
+    let object = scratch.copy(&tool("opensnoop.bpf.o"));
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&binary).arg("run").arg(&object);
+    command.args(["--", "cat", "/etc/passwd"]).current_dir("/").env("NO_COLOR", "1");
+    let said = said(command.output().expect("setpriv starts"));
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    assert!(
+        said.stdout.lines().any(|line| line.contains("cat") && line.contains("/etc/passwd")),
+        "{}",
+        said.stdout
+    );
+}
+
+#[test]
+fn a_running_process_can_be_observed() {
+    let mut child = Command::new("sh")
+        .args(["-c", "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; : < /etc/passwd; done"])
+        .spawn()
+        .expect("sh starts");
+    let pid = child.id().to_string();
+    let output =
+        skep().arg("run").arg(tool("opensnoop.bpf.o")).args(["-p", &pid]).output().expect("skep starts");
+    child.wait().expect("sh ends");
+    let said = said(output);
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    assert!(said.stdout.contains("/etc/passwd"), "{}", said.stdout);
+}
+
+#[test]
+fn sources_are_compiled() {
+    if !installed("clang") && !installed("clang-19") && !installed("clang-14") {
+        return skip("clang is not installed");
+    }
+    let scratch = Scratch::new("sources");
+    let source = scratch.write(
+        "count.bpf.c",
+        r#"
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 64); __type(key, char[16]); __type(value, u64); } counts SEC(".maps");
+const volatile u64 step = 1;
+int total;
+
+SEC("tracepoint/syscalls/sys_enter_openat")
+int count(struct trace_event_raw_sys_enter *ctx)
+{
+	char comm[16] = {};
+	u64 zero = 0, *count;
+	bpf_get_current_comm(comm, sizeof(comm));
+	bpf_map_update_elem(&counts, comm, &zero, BPF_NOEXIST);
+	count = bpf_map_lookup_elem(&counts, comm);
+	if (count)
+		__sync_fetch_and_add(count, step);
+	total++;
+	bpf_printk("openat by %s", comm);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";
+"#,
+    );
+    let said =
+        run(["run", source.to_str().expect("a path"), "--set", "step=100", "--", "cat", "/etc/passwd"]);
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    assert!(said.stderr.contains("openat by cat"), "{}", said.stderr);
+    let row = said.stdout.lines().find(|line| line.starts_with("cat")).expect("a row of the map");
+    let count: u64 = row.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
+    assert!(count >= 200 && count.is_multiple_of(100), "{row}");
+    assert!(said.stdout.contains(&format!("total = {}", count / 100)), "{}", said.stdout);
+}
