@@ -144,7 +144,7 @@ pub(crate) struct Object {
     pub(crate) tid: Tid,
 }
 
-const BASE: u64 = 0xffff_a000_0000_0000;
+const BASE: u64 = 0xffff_8000_0000_0000;
 const KIND_SHIFT: u32 = 38;
 const TID_SHIFT: u32 = 16;
 /// The kernel's largest pid is 2^22.
