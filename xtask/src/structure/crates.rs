@@ -20,7 +20,7 @@ struct Rules {
 enum May {
     /// Nothing: no I/O, and `unsafe` is forbidden.
     Compute,
-    /// I/O; `unsafe` in these files below its `src`.
+    /// I/O; `unsafe` in these modules and those in them.
     Act(&'static [&'static str]),
 }
 
@@ -37,19 +37,19 @@ const CRATES: &[Rules] = &[
         name: "skep-vm",
         crates: &["skep-isa", "skep-btf", "skep-obj", "skep-verifier"],
         external: &["libc", "rustix"],
-        may: May::Act(&["memory.rs"]),
+        may: May::Act(&["memory"]),
     },
     Rules {
         name: "skep-user",
         crates: &["skep-isa", "skep-btf", "skep-obj", "skep-runtime", "skep-verifier", "skep-vm"],
         external: &["libc", "rustix"],
-        may: May::Act(&["sys.rs"]),
+        may: May::Act(&["sys"]),
     },
     Rules {
         name: "skep-kernel",
         crates: &["skep-isa", "skep-btf", "skep-obj", "skep-runtime"],
         external: &["libc", "memmap2", "rustix"],
-        may: May::Act(&["sys/bpf.rs", "sys/mapping.rs", "sys/perf.rs"]),
+        may: May::Act(&["sys"]),
     },
     Rules {
         name: "skep",
@@ -58,7 +58,7 @@ const CRATES: &[Rules] = &[
             "skep-kernel",
         ],
         external: &["memmap2", "rustix", "serde_json"],
-        may: May::Act(&["host/mapping.rs"]),
+        may: May::Act(&["host/mapping"]),
     },
     Rules {
         name: "skep-cli",
@@ -150,11 +150,16 @@ fn check_unsafe(rules: &Rules, package: &Package, tree: &Tree) -> Vec<String> {
         }
         May::Act(modules) => {
             let files = tree.rust().filter(|file| file.path.starts_with(&source));
-            let named = |file: &File| modules.iter().any(|module| file.path[source.len()..] == **module);
+            let named = |file: &File| modules.iter().any(|module| is_in(&file.path[source.len()..], module));
             let others = files.filter(|file| !named(file));
             others.flat_map(unsafe_turned_on).collect()
         }
     }
+}
+
+/// Whether a file, from `src`, is a module's own or that of one in it.
+fn is_in(file: &str, module: &str) -> bool {
+    file.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
 }
 
 /// Lines that allow `unsafe`, which the workspace denies.
@@ -224,6 +229,7 @@ mod tests {
             ("crates/skep-isa/src/lib.rs", "//! Pure.\n#![forbid(unsafe_code)]\n"),
             ("crates/skep-btf/src/lib.rs", "//! Not.\n"),
             ("crates/skep-user/src/sys.rs", "#![expect(unsafe_code)]\n"),
+            ("crates/skep-user/src/sys/time.rs", "#![expect(unsafe_code)]\n"),
             ("crates/skep-user/src/tracer.rs", "//! Sly.\n#[allow(unsafe_code)]\nfn f() {}\n"),
         ]);
         let check = |name| check_unsafe(rules(name), &package(name, &[]), &tree);
