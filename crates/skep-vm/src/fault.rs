@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::env::KERNEL_HALF;
+
 /// A program did something that it must not, and was stopped before it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -11,6 +13,8 @@ pub struct Fault {
     pub insn: usize,
     /// What it did.
     pub reason: Reason,
+    /// What the address is next to, if it did that with an address: a stack frame, the context, a map.
+    pub place: Option<String>,
 }
 
 /// What a program did wrong.
@@ -52,15 +56,24 @@ pub enum Reason {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "program `{}`: instruction {}: {}", self.program, self.insn, self.reason)
+        write!(f, "program `{}`: instruction {}: {}", self.program, self.insn, self.reason)?;
+        match (&self.place, self.reason.address()) {
+            (Some(place), _) => write!(f, ": {place}"),
+            (None, Some(0..4096)) => {
+                f.write_str(": a null pointer, perhaps of a look-up that was not checked")
+            }
+            (None, Some(KERNEL_HALF..)) => f.write_str(": kernel memory that cannot be accessed"),
+            (None, Some(_)) => f.write_str(": outside of the memory that the program may access"),
+            (None, None) => Ok(()),
+        }
     }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Load { addr, size } => write!(f, "reads {size} bytes at {addr:#x}, {}", place(*addr)),
-            Self::Store { addr, size } => write!(f, "writes {size} bytes at {addr:#x}, {}", place(*addr)),
+            Self::Load { addr, size } => write!(f, "reads {size} bytes at {addr:#x}"),
+            Self::Store { addr, size } => write!(f, "writes {size} bytes at {addr:#x}"),
             Self::Argument { helper, message } => write!(f, "`{helper}`: {message}"),
             Self::Budget => f.write_str("runs too long: its instruction budget is used up"),
             Self::CallDepth => f.write_str("calls too deep: more than 8 functions are active"),
@@ -71,12 +84,13 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What an address outside of everything looks like.
-fn place(addr: u64) -> &'static str {
-    match addr {
-        0..4096 => "a null pointer",
-        crate::env::KERNEL_HALF.. => "kernel memory that cannot be accessed",
-        _ => "outside of the memory that the program may access",
+impl Reason {
+    /// The address of an access.
+    pub(crate) fn address(&self) -> Option<u64> {
+        match *self {
+            Self::Load { addr, .. } | Self::Store { addr, .. } => Some(addr),
+            _ => None,
+        }
     }
 }
 

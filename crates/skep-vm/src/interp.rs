@@ -37,17 +37,15 @@ impl Machine<'_> {
         let mut pc = entry;
         let frames = self.space.frames();
         let result = self.step_until_exit(program, &mut pc, args);
+        // `pc` is behind the instruction that went wrong.
+        let result = result.map_err(|failed| match *failed {
+            Failed::Here(reason) => self.fault(program, pc.wrapping_sub(1), reason),
+            Failed::Inside(fault) => fault,
+        });
         while self.space.frames() > frames {
             self.space.pop_frame();
         }
-        // `pc` is behind the instruction that went wrong.
-        result.map_err(|reason| {
-            let insn = pc.wrapping_sub(1);
-            match *reason {
-                Failed::Here(reason) => Fault { program: program.info().name.clone(), insn, reason },
-                Failed::Inside(fault) => fault,
-            }
-        })
+        result
     }
 
     fn step_until_exit(
@@ -322,7 +320,7 @@ impl Machine<'_> {
 
     /// Calls a function of the program from a helper.
     pub(crate) fn callback(&mut self, program: &Program, function: usize, args: [u64; 5]) -> HelperResult {
-        self.budget = self.budget.checked_sub(1).ok_or(Reason::Budget)?;
+        self.charge(1)?;
         self.execute(program, function, args).map_err(|fault| Stop::Inside(fault).into())
     }
 }

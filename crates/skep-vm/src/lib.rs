@@ -5,6 +5,31 @@
 //! checked against what it may reach, and each run has a budget of instructions, so any bytes are safe to run. What a
 //! program must not do ends the run with a [`Fault`].
 //!
+//! ```
+//! use skep_isa::asm::assemble;
+//! use skep_isa::uapi::{MapType, ProgType};
+//! use skep_vm::{Map, MapRef, MapSpec, NoEnv, Program, ProgramInfo};
+//!
+//! let counts = Map::create(MapSpec::new(MapType::ARRAY, "counts", 4, 8, 1))?;
+//! let insns = assemble(
+//!     "r1 = map[idx:0]+0
+//!      r2 = 1
+//!      lock *(u64 *)(r1 + 0) += r2
+//!      r0 = 0
+//!      exit",
+//! )?
+//! .insns;
+//! let find = |reference| (reference == MapRef::Index(0)).then(|| counts.clone());
+//! let program = Program::prepare(&insns, &find, ProgramInfo::new("count", ProgType::RAW_TRACEPOINT))?;
+//! for _ in 0..3 {
+//!     assert_eq!(program.run(&mut [], &mut NoEnv)?, 0);
+//! }
+//! let mut value = [0; 8];
+//! counts.lookup(&[0; 4], &mut value, 0)?;
+//! assert_eq!(u64::from_ne_bytes(value), 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! This crate does no I/O but what maps need to wake their readers up; everything else is asked of the `Env`.
 
 mod alu;

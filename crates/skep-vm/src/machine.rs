@@ -63,6 +63,24 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// What ended the run, and what the address is next to.
+    #[cold]
+    pub(crate) fn fault(&self, program: &Program, insn: usize, reason: Reason) -> Fault {
+        let in_map = |addr| {
+            let windows =
+                program.maps().iter().flat_map(|map| map.windows().into_iter().map(move |w| (map, w)));
+            windows.filter_map(|(map, window)| window.near(addr, &map.spec().name)).next()
+        };
+        let place = reason.address().and_then(|addr| self.space.near(addr).or_else(|| in_map(addr)));
+        Fault { program: program.info().name.clone(), insn, reason, place }
+    }
+
+    /// Takes something off the budget, for work that is done on the program's behalf.
+    pub(crate) fn charge(&mut self, cost: u64) -> Result<(), Reason> {
+        self.budget = self.budget.checked_sub(cost).ok_or(Reason::Budget)?;
+        Ok(())
+    }
+
     /// Loads from kernel memory, which only the world can read. What cannot be read is zero, as the kernel's exception
     /// table makes it; but only in the kernel's half, because elsewhere it is a mistake worth knowing.
     #[cold]

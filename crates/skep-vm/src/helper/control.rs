@@ -56,7 +56,7 @@ pub(super) fn spin_lock(call: &mut Call<'_, '_>) -> HelperResult {
             machine.locks.push(lock);
             return Ok(0);
         }
-        machine.budget = machine.budget.checked_sub(100).ok_or(Reason::Budget)?;
+        machine.charge(100)?;
         std::thread::yield_now();
     }
 }

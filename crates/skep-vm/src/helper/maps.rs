@@ -124,6 +124,7 @@ pub(super) fn for_each(call: &mut Call<'_, '_>) -> HelperResult {
     let mut entries = Vec::new();
     let mut elements = 0;
     for part in 0.. {
+        call.machine.charge(1)?;
         match map.elements().walk(part, cpu, &mut entries) {
             Some(true) => {}
             Some(false) => break,

@@ -239,6 +239,9 @@ impl Elements for Hash {
         if part >= self.table.buckets() {
             return Some(false);
         }
+        if self.table.is_empty(part) {
+            return Some(true);
+        }
         let cpu = if self.percpu { cpu as usize % self.cpus } else { 0 };
         let _locked = self.lock(part);
         out.extend(self.table.chain(part).map(|id| Entry::Keyed {
@@ -261,6 +264,9 @@ impl Elements for Hash {
     ) -> Option<Result<usize, Errno>> {
         if bucket >= self.table.buckets() {
             return None;
+        }
+        if self.table.is_empty(bucket) {
+            return Some(Ok(0));
         }
         let _locked = self.lock(bucket);
         let ids: Vec<Id> = self.table.chain(bucket).collect();

@@ -129,6 +129,19 @@ impl Window {
     pub(crate) fn start(&self) -> u64 {
         self.cells.start
     }
+
+    /// Says where an address that was denied is, if it is in or next to this part of a map.
+    pub(crate) fn near(&self, addr: u64, map: &str) -> Option<String> {
+        let Cells { start, len, stride, bytes, writable } = self.cells;
+        let off = addr.wrapping_sub(start);
+        let (place, what) = match off {
+            _ if off < len && writable => (off % stride, "crosses the end"),
+            _ if off < len => (off % stride, "is not writable, or crosses the end"),
+            _ if off - len < NEAR => (off, "is behind the last"),
+            _ => return None,
+        };
+        Some(format!("byte {place} of a value of map `{map}`, which has {bytes}: {what}"))
+    }
 }
 
 /// The windows that a program has all the time, ordered by address.
@@ -149,6 +162,9 @@ impl Windows {
         self.0[..after].last()?.cells.find(addr, size, write)
     }
 }
+
+/// Bytes that count as next to something, in messages.
+const NEAR: u64 = 4096;
 
 /// Registers that remember a cell: `r0` to `r10`; the rest of the array makes any four-bit number an index.
 const REMEMBERED: usize = 16;
@@ -381,6 +397,19 @@ impl<'a> Space<'a> {
         // SAFETY: the range lies in one live, writable cell.
         unsafe { raw::copy_in(addr, data) };
         Ok(())
+    }
+
+    /// Says where an address that was denied is, if it is next to the stack or the context.
+    pub(crate) fn near(&self, addr: u64) -> Option<String> {
+        let frame_pointer = self.lowest_frame() + FRAME_BYTES;
+        let from_frame = addr.wrapping_sub(frame_pointer) as i64;
+        if self.frames > 0 && addr.wrapping_sub(self.stack) < (STACK_BYTES + SCRATCH_ROOM) as u64 {
+            return Some(format!("`r10{from_frame:+}`, of a stack frame of {FRAME_BYTES} bytes below `r10`"));
+        }
+        let in_context = addr.wrapping_sub(self.context.start) as i64;
+        let len = self.context.len;
+        let near = len > 0 && in_context > -(NEAR as i64) && in_context < (len + NEAR) as i64;
+        near.then(|| format!("byte {in_context} of the context, which has {len}"))
     }
 
     /// Bytes from `addr` to the end of its cell that may be read.

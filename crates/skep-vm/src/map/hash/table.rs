@@ -172,6 +172,11 @@ impl Table {
         }
     }
 
+    /// Is nothing in this bucket right now?
+    pub(super) fn is_empty(&self, bucket: u32) -> bool {
+        Link(self.head(bucket).load(Ordering::Acquire)).id().is_none()
+    }
+
     /// The elements of a bucket, whose lock the caller holds.
     pub(super) fn chain(&self, bucket: u32) -> impl Iterator<Item = Id> + '_ {
         let first = Link(self.head(bucket).load(Ordering::Acquire)).id();
