@@ -5,6 +5,7 @@
 
 mod attach;
 mod explain;
+mod info;
 mod load;
 mod perf;
 mod printk;

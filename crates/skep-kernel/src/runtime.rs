@@ -1,7 +1,8 @@
 //! [`KernelRuntime`]: the waist over bpf(2).
 
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::os::fd::{IntoRawFd as _, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use skep_isa::uapi::MapType;
 use skep_obj::AttachPoint;
@@ -9,6 +10,8 @@ use skep_runtime::{
     AttachOptions, Command, Error, EventSource, Fd, Reply, Result, Runtime, RuntimeKind, Scope, Session,
 };
 
+use crate::attach::Attachment;
+use crate::info::MapInfo;
 use crate::perf::PerfBuffers;
 use crate::printk::TracePipe;
 use crate::ring::RingBuffer;
@@ -21,6 +24,8 @@ use crate::{attach, explain, load, session};
 pub struct KernelRuntime {
     /// What keeps programs to a process tree; `None` lets them see the machine.
     filter: Option<OnceLock<Arc<Filter>>>,
+    /// What has to stay open beside a link's descriptor, until that is closed.
+    companions: Mutex<HashMap<Fd, Vec<OwnedFd>>>,
 }
 
 impl KernelRuntime {
@@ -35,7 +40,11 @@ impl KernelRuntime {
     /// The programs begin with a few instructions more than their object says; see `ARCHITECTURE.md`. Programs on packets,
     /// cgroups and sockets, and iterators, are not restricted.
     pub fn scoped() -> Self {
-        Self { filter: Some(OnceLock::new()) }
+        Self { filter: Some(OnceLock::new()), ..Self::default() }
+    }
+
+    fn companions(&self) -> MutexGuard<'_, HashMap<Fd, Vec<OwnedFd>>> {
+        self.companions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The filter, made when it is first wanted.
@@ -65,15 +74,21 @@ impl Runtime for KernelRuntime {
     }
 
     fn close(&self, fd: Fd) {
+        self.companions().remove(&fd);
         bpf::close(fd.0);
     }
 
     fn attach(&self, prog: Fd, point: &AttachPoint, options: &AttachOptions) -> Result<Fd> {
-        attach::attach(prog, point, options)
+        let Attachment { link, rest } = attach::attach(prog, point, options)?;
+        let fd = Fd(link.into_raw_fd());
+        if !rest.is_empty() {
+            self.companions().insert(fd, rest);
+        }
+        Ok(fd)
     }
 
     fn events(&self, map: Fd) -> Result<Box<dyn EventSource>> {
-        let info = MapInfo::of(self, map)?;
+        let info = MapInfo::of(map)?;
         let page_bytes = rustix::param::page_size();
         match info.map_type {
             MapType::RINGBUF => {
@@ -100,21 +115,6 @@ impl Runtime for KernelRuntime {
     }
 }
 
-/// What the kernel says of a map (`struct bpf_map_info`).
-struct MapInfo {
-    map_type: MapType,
-    max_entries: u32,
-}
-
-impl MapInfo {
-    fn of(runtime: &KernelRuntime, map: Fd) -> Result<Self> {
-        let mut info = [0; 80];
-        runtime.bpf(Command::ObjGetInfo { fd: map, info: &mut info })?;
-        let word = |at: usize| u32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
-        Ok(Self { map_type: MapType(word(0)), max_entries: word(16) })
-    }
-}
-
 /// Another descriptor of the same object, for what must outlive the caller's.
 fn duplicate(fd: Fd) -> Result<OwnedFd> {
     let failed =
@@ -123,7 +123,7 @@ fn duplicate(fd: Fd) -> Result<OwnedFd> {
 }
 
 /// The processors that run now.
-fn online_cpus() -> Vec<u32> {
+pub(crate) fn online_cpus() -> Vec<u32> {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_else(|_| "0".to_owned());
     text.trim()
         .split(',')

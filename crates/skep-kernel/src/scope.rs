@@ -11,7 +11,7 @@
 mod code;
 
 use std::fs;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use skep_isa::Insn;
 use skep_isa::uapi::{AttachType, MapType, ProgType};
@@ -71,7 +71,7 @@ impl Filter {
     fn keep(&self, event: &str, code: &[Insn]) -> Result<OwnedFd> {
         let spec = ProgLoad::new(ProgType::TRACEPOINT, "skep_scope", code, "GPL");
         let program = owned(load::program(&spec)?)?;
-        attach::tracepoint_link(Fd(program.as_raw_fd()), "sched", event)
+        attach::tracepoint_link(attach::fd(&program), "sched", event)
     }
 
     /// Lets a process through.
@@ -105,7 +105,7 @@ impl Filter {
     }
 
     fn fd(&self) -> Fd {
-        Fd(self.tasks.as_fd().as_raw_fd())
+        attach::fd(&self.tasks)
     }
 }
 

@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use skep_isa::uapi::Cmd;
 
-use crate::command::{BatchOp, Command, MapCreate, ProgLoad, Reply, TestRun};
+use crate::command::{BatchOp, Command, LinkData, MapCreate, ProgLoad, Reply, TestRun};
 use crate::{Error, Fd, Result};
 
 /// Bytes of the longest attribute we write: `BPF_PROG_LOAD`'s.
@@ -31,6 +31,7 @@ pub struct Attr<'a> {
     /// What addresses in `bytes` lead to, where it is not the command's own.
     strings: Vec<CString>,
     words: Vec<Box<[u32]>>,
+    addresses: Box<[u64]>,
     /// Addresses in `bytes` lead into what the command borrows.
     command: PhantomData<&'a mut [u8]>,
 }
@@ -53,6 +54,7 @@ impl<'a> Attr<'a> {
             used: 0,
             strings: Vec::new(),
             words: Vec::new(),
+            addresses: Box::default(),
             command: PhantomData,
         };
         attr.command(command, log)?;
@@ -189,12 +191,12 @@ impl<'a> Attr<'a> {
                 self.address(16, buffer.as_mut_ptr());
                 self.used = 48; // prog_id, fd_type, probe_offset and probe_addr come back
             }
-            Command::LinkCreate { prog, target, attach_type, flags, cookie } => {
+            Command::LinkCreate { prog, target, attach_type, flags, data } => {
                 self.fd(0, *prog);
                 self.fd(4, *target);
                 self.u32(8, attach_type.0);
                 self.u32(12, *flags);
-                self.u64(16, *cookie); // perf_event.bpf_cookie
+                self.link_data(*data)?;
             }
             Command::LinkUpdate { link, new_prog, old_prog } => {
                 self.fd(0, *link);
@@ -276,6 +278,62 @@ impl<'a> Attr<'a> {
         }
     }
 
+    /// The union at the end of `link_create`.
+    fn link_data(&mut self, data: LinkData<'a>) -> Result<()> {
+        match data {
+            LinkData::None => {}
+            LinkData::PerfEvent { cookie } => self.u64(16, cookie),
+            LinkData::Tracing { target_btf_id, cookie } => {
+                self.u32(16, target_btf_id);
+                self.u64(24, cookie);
+            }
+            LinkData::Iter { info } => self.buffer(24, 16, (info.as_ptr(), info.len())),
+            LinkData::KprobeMulti { flags, symbols, cookies } => {
+                self.u32(16, flags);
+                self.len(20, symbols.len());
+                self.string_array(24, symbols)?;
+                self.array(40, cookies);
+            }
+            LinkData::UprobeMulti { path, flags, offsets, semaphores, cookies, pid } => {
+                self.string(16, path.as_os_str().as_bytes())?;
+                self.array(24, offsets);
+                self.array(32, semaphores);
+                self.array(40, cookies);
+                self.len(48, offsets.len());
+                self.u32(52, flags);
+                self.u32(56, pid);
+            }
+            LinkData::Netfilter { family, hook, priority, flags } => {
+                self.u32(16, family);
+                self.u32(20, hook);
+                self.u32(24, priority.cast_unsigned());
+                self.u32(28, flags);
+            }
+            LinkData::Relative { to, revision } => {
+                self.u32(16, to);
+                self.u64(24, revision);
+            }
+        }
+        Ok(())
+    }
+
+    fn array(&mut self, offset: usize, array: &[u64]) {
+        if !array.is_empty() {
+            self.address(offset, array.as_ptr());
+        }
+    }
+
+    /// The address of an array of addresses of strings.
+    fn string_array(&mut self, offset: usize, texts: &[&str]) -> Result<()> {
+        let strings: Vec<CString> =
+            texts.iter().map(|text| c_string(text.as_bytes())).collect::<Result<_>>()?;
+        let addresses: Box<[u64]> = strings.iter().map(|s| s.as_ptr().expose_provenance() as u64).collect();
+        self.address(offset, addresses.as_ptr());
+        self.strings.extend(strings);
+        self.addresses = addresses;
+        Ok(())
+    }
+
     fn element(&mut self, map: Fd, key: &[u8], value: *const u8, flags: u64) {
         self.fd(0, map);
         if !key.is_empty() {
@@ -345,9 +403,7 @@ impl<'a> Attr<'a> {
     }
 
     fn string(&mut self, offset: usize, text: &[u8]) -> Result<()> {
-        let string = CString::new(text).map_err(|_| {
-            Error::os(EINVAL, format!("`{}` contains a zero byte", String::from_utf8_lossy(text)))
-        })?;
+        let string = c_string(text)?;
         self.address(offset, string.as_ptr());
         self.strings.push(string);
         Ok(())
@@ -395,6 +451,11 @@ impl<'a> Attr<'a> {
     }
 }
 
+fn c_string(text: &[u8]) -> Result<CString> {
+    CString::new(text)
+        .map_err(|_| Error::os(EINVAL, format!("`{}` contains a zero byte", String::from_utf8_lossy(text))))
+}
+
 const EINVAL: i32 = 22;
 
 #[cfg(test)]
@@ -419,9 +480,17 @@ mod tests {
             target: Fd(6),
             attach_type: AttachType::PERF_EVENT,
             flags: 0,
-            cookie: 0x1_0000_0002,
+            data: LinkData::PerfEvent { cookie: 0x1_0000_0002 },
         });
         assert_eq!((cmd, attr), (Cmd::LINK_CREATE, vec![5, 6, 41, 0, 2, 1]));
+        let (_, attr) = words(&mut Command::LinkCreate {
+            prog: Fd(5),
+            target: Fd(0),
+            attach_type: AttachType::NETFILTER,
+            flags: 0,
+            data: LinkData::Netfilter { family: 2, hook: 1, priority: -3, flags: 0 },
+        });
+        assert_eq!(attr, [5, 0, 45, 0, 2, 1, 0xffff_fffd, 0]);
         assert_eq!(words(&mut Command::LinkDetach { link: Fd(9) }).1, vec![9, 0]);
     }
 

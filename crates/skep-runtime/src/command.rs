@@ -189,6 +189,73 @@ pub enum ObjectKind {
     Link,
 }
 
+/// What some hooks want of `BPF_LINK_CREATE` beside a target.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum LinkData<'a> {
+    /// Nothing.
+    None,
+    /// Perf events.
+    PerfEvent {
+        /// What `bpf_get_attach_cookie` answers.
+        cookie: u64,
+    },
+    /// `fentry` and its like, and `freplace`.
+    Tracing {
+        /// BTF id of the function in the target program; 0 for the one that the program was loaded for.
+        target_btf_id: u32,
+        /// What `bpf_get_attach_cookie` answers.
+        cookie: u64,
+    },
+    /// Iterators.
+    Iter {
+        /// `union bpf_iter_link_info`.
+        info: &'a [u8],
+    },
+    /// Many kernel functions.
+    KprobeMulti {
+        /// `BPF_F_KPROBE_MULTI_RETURN`.
+        flags: u32,
+        /// The functions.
+        symbols: &'a [&'a str],
+        /// A cookie for each; may be empty.
+        cookies: &'a [u64],
+    },
+    /// Many places of one file.
+    UprobeMulti {
+        /// The file.
+        path: &'a Path,
+        /// `BPF_F_UPROBE_MULTI_RETURN`.
+        flags: u32,
+        /// Places, as offsets in the file.
+        offsets: &'a [u64],
+        /// Offsets of their semaphores; may be empty.
+        semaphores: &'a [u64],
+        /// A cookie for each; may be empty.
+        cookies: &'a [u64],
+        /// One process, or 0 for all.
+        pid: u32,
+    },
+    /// Netfilter.
+    Netfilter {
+        /// `NFPROTO_IPV4` 2, `NFPROTO_IPV6` 10.
+        family: u32,
+        /// `NF_INET_PRE_ROUTING` 0 and on.
+        hook: u32,
+        /// Lower comes first.
+        priority: i32,
+        /// `BPF_F_NETFILTER_IP_DEFRAG`.
+        flags: u32,
+    },
+    /// Hooks with an order: TCX, netkit, cgroups.
+    Relative {
+        /// Descriptor or id of the program or link to be before or after; 0 for none.
+        to: u32,
+        /// The state of the hook that the order is meant for; 0 for any.
+        revision: u64,
+    },
+}
+
 /// One command of bpf(2).
 #[derive(Debug)]
 #[non_exhaustive]
@@ -378,8 +445,8 @@ pub enum Command<'a> {
         attach_type: AttachType,
         /// `BPF_F_BEFORE` and its like.
         flags: u32,
-        /// What `bpf_get_attach_cookie` answers.
-        cookie: u64,
+        /// What this kind of hook wants beside.
+        data: LinkData<'a>,
     },
     /// `BPF_LINK_UPDATE`.
     LinkUpdate {

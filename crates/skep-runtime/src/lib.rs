@@ -15,6 +15,7 @@ pub mod handle;
 mod scan;
 pub mod session;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use command::{Command, Reply};
@@ -47,6 +48,66 @@ impl std::fmt::Display for RuntimeKind {
 pub struct AttachOptions {
     /// What `bpf_get_attach_cookie` answers in the program.
     pub cookie: u64,
+    /// What is attached to, for the hooks that belong to something.
+    pub target: Option<AttachTarget>,
+    /// Flags of the hook: `XDP_FLAGS_SKB_MODE`, `BPF_F_BEFORE` and their like.
+    pub flags: u32,
+    /// Only in this process, for probes in user space and sampled events.
+    pub process: Option<u32>,
+    /// How often a `perf_event` program runs.
+    pub sampling: Option<Sampling>,
+}
+
+/// What a hook belongs to.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum AttachTarget {
+    /// A network device.
+    Device(String),
+    /// A directory of the cgroup file system.
+    Cgroup(PathBuf),
+    /// A network namespace, such as `/proc/self/ns/net` or `/run/netns/NAME`.
+    NetNs(PathBuf),
+    /// A map of this runtime: of sockets, for their verdict programs; `struct_ops`.
+    Map(Fd),
+    /// A socket of this process.
+    Socket(i32),
+    /// A netfilter hook of the caller's network namespace.
+    Netfilter {
+        /// `NFPROTO_IPV4` 2, `NFPROTO_IPV6` 10.
+        family: u32,
+        /// `NF_INET_PRE_ROUTING` 0 and on.
+        hook: u32,
+        /// Lower comes first.
+        priority: i32,
+    },
+    /// A function of another program, for `freplace` and for tracing programs.
+    Program {
+        /// The program.
+        program: Fd,
+        /// BTF id of the function in it.
+        btf_id: u32,
+    },
+}
+
+/// A clock or counter whose overflow runs a program.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampling {
+    /// `PERF_TYPE_HARDWARE` 0, `PERF_TYPE_SOFTWARE` 1 and on.
+    pub kind: u32,
+    /// Which event of its kind; software: `PERF_COUNT_SW_CPU_CLOCK` 0.
+    pub config: u64,
+    /// Once in so many events, or times a second.
+    pub rate: SamplingRate,
+}
+
+/// How often a sampled event runs its program.
+#[derive(Clone, Copy, Debug)]
+pub enum SamplingRate {
+    /// Once in so many events (nanoseconds for clocks).
+    Period(u64),
+    /// So many times a second.
+    FrequencyHz(u64),
 }
 
 /// A BPF subsystem.

@@ -107,7 +107,8 @@ impl Runtime for UserRuntime {
             Command::MapBatch { map, op } => batch(&*self.objects.map(map)?, op),
             Command::RawTracepointOpen { prog, name: Some(name), cookie } => {
                 let point = AttachPoint::RawTracepoint { name: name.to_owned(), writable: false };
-                self.attach(prog, &point, &AttachOptions { cookie }).map(Reply::Fd)
+                self.attach(prog, &point, &AttachOptions { cookie, ..AttachOptions::default() })
+                    .map(Reply::Fd)
             }
             Command::LinkDetach { link } => {
                 self.objects.link(link)?.attached.store(false, Ordering::Relaxed);

@@ -48,7 +48,7 @@ const CRATES: &[Rules] = &[
     Rules {
         name: "skep-kernel",
         crates: &["skep-isa", "skep-btf", "skep-obj", "skep-runtime"],
-        external: &["libc", "memmap2", "rustix"],
+        external: &["libc", "object", "rustix"],
         may: May::Act(&["sys"]),
     },
     Rules {

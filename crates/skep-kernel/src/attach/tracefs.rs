@@ -1,6 +1,7 @@
 //! What tracefs says about tracepoints.
 
 use std::fs;
+use std::io;
 
 use skep_runtime::{Error, Result};
 
@@ -36,8 +37,7 @@ fn offset_of(format: &str, field: &str) -> Option<i16> {
 }
 
 fn read(category: &str, name: &str, file: &str) -> Result<String> {
-    let read = |root: &str| fs::read_to_string(format!("{root}/events/{category}/{name}/{file}"));
-    read(ROOTS[0]).or_else(|_| read(ROOTS[1])).map_err(|e| {
+    read_file(&format!("events/{category}/{name}/{file}")).map_err(|e| {
         let error = Error::os(errno(&e), format!("no tracepoint `{category}/{name}`: {}", describe(&e)));
         let mounted = ROOTS.iter().any(|root| fs::metadata(format!("{root}/events")).is_ok());
         match errno(&e) {
@@ -46,6 +46,15 @@ fn read(category: &str, name: &str, file: &str) -> Result<String> {
             _ => error.hint("tracefs is not mounted: `mount -t tracefs nodev /sys/kernel/tracing`"),
         }
     })
+}
+
+/// A file of tracefs, wherever that is mounted; a refusal counts more than an absence.
+pub(super) fn read_file(path: &str) -> io::Result<String> {
+    let read = |root: &str| fs::read_to_string(format!("{root}/{path}"));
+    match read(ROOTS[0]) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => read(ROOTS[1]),
+        result => result,
+    }
 }
 
 #[cfg(test)]

@@ -40,6 +40,11 @@ pub(crate) const SW_BPF_OUTPUT: u64 = 10;
 /// `PERF_SAMPLE_RAW`.
 pub(crate) const SAMPLE_RAW: u64 = 1 << 10;
 
+/// `freq`: the period is a frequency.
+pub(crate) const FLAG_FREQUENCY: u64 = 1 << 10;
+/// `inherit`: children are counted, too.
+pub(crate) const FLAG_INHERIT: u64 = 1 << 1;
+
 const FLAG_FD_CLOEXEC: u64 = 1 << 3;
 const IOC_ENABLE: libc::Ioctl = 0x2400;
 const IOC_SET_BPF: libc::Ioctl = 0x4004_2408;

@@ -1,7 +1,9 @@
 //! What the kernel does when commands are passed on. Tests that the caller may not run say so and are skipped.
 
 mod asm;
+mod hooks;
 mod maps;
+mod packets;
 mod privileges;
 mod programs;
 mod scope;

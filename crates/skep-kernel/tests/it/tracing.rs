@@ -19,20 +19,20 @@ use crate::{kernel, unless_refused};
 const RECORD: [u8; 16] = [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0];
 
 /// A `cat` that writes when we tell it to, and ends with the test.
-struct Cat(Child);
+pub(crate) struct Cat(Child);
 
 impl Cat {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         Self(child.expect("there is a `cat`"))
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
 
     /// Has it read and write once.
-    fn poke(&mut self) {
+    pub(crate) fn poke(&mut self) {
         let stdin = self.0.stdin.as_mut().expect("it was piped");
         stdin.write_all(b"x\n").expect("it reads");
         let stdout = self.0.stdout.as_mut().expect("it was piped");

@@ -1,0 +1,124 @@
+//! Kernel functions by pattern, and the functions behind system calls.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+
+use skep_isa::uapi::AttachType;
+use skep_runtime::command::LinkData;
+use skep_runtime::{Error, Fd, Result};
+
+use super::{link, tracefs};
+use crate::explain::describe;
+use crate::sys::errno;
+
+/// `BPF_F_KPROBE_MULTI_RETURN`.
+const F_RETURN: u32 = 1;
+
+/// Attaches a program to every function that matches.
+pub(super) fn attach(prog: Fd, pattern: &str, ret: bool, session: bool, cookie: u64) -> Result<OwnedFd> {
+    let list = traceable()?;
+    let functions: Vec<&str> = matching(&list, pattern);
+    if functions.is_empty() {
+        return Err(Error::os(libc::ENOENT, format!("no function that can be probed matches `{pattern}`")));
+    }
+    let cookies = if cookie == 0 { Vec::new() } else { vec![cookie; functions.len()] };
+    let attach_type = if session { AttachType::TRACE_KPROBE_SESSION } else { AttachType::TRACE_KPROBE_MULTI };
+    let flags = if ret { F_RETURN } else { 0 };
+    let data = LinkData::KprobeMulti { flags, symbols: &functions, cookies: &cookies };
+    link(prog, Fd(0), attach_type, 0, data)
+}
+
+/// The functions that ftrace can trace, one a line, with the module behind those of modules.
+fn traceable() -> Result<String> {
+    tracefs::read_file("available_filter_functions").map_err(|e| {
+        Error::os(errno(&e), format!("cannot list the kernel's functions: {}", describe(&e))).hint(
+            "it takes tracefs (`mount -t tracefs nodev /sys/kernel/tracing`) and `CONFIG_DYNAMIC_FTRACE`",
+        )
+    })
+}
+
+/// The names that match, each once: the kernel refuses names that stand for several functions when given twice.
+fn matching<'a>(list: &'a str, pattern: &str) -> Vec<&'a str> {
+    let names = list.lines().filter_map(|line| line.split_ascii_whitespace().next());
+    // Placeholders of functions that were left out when the kernel was linked.
+    let names = names.filter(|name| !name.starts_with("__ftrace_invalid_address__"));
+    let mut names: Vec<&str> = names.filter(|name| glob(pattern.as_bytes(), name.as_bytes())).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Does `name` match a pattern in which `*` stands for any characters and `?` for one?
+pub(super) fn glob(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    // Where to go on when what follows the last `*` does not fit: the `*` takes one character more.
+    let mut retry: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                retry = Some((p, n));
+                p += 1;
+            }
+            Some(&c) if c == b'?' || c == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => match retry {
+                Some((star, taken)) => {
+                    retry = Some((star, taken + 1));
+                    p = star + 1;
+                    n = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|&c| c == b'*')
+}
+
+/// The function that serves a system call: with a prefix that says how it takes its arguments, or without on old kernels.
+pub(super) fn of_system_call(name: &str) -> Result<String> {
+    let symbols = fs::read_to_string("/proc/kallsyms")
+        .map_err(|e| Error::os(errno(&e), format!("cannot read the kernel's symbols: {}", describe(&e))))?;
+    let candidates =
+        [format!("__{}_sys_{name}", prefix()), format!("__se_sys_{name}"), format!("sys_{name}")];
+    let exists = |function: &String| {
+        symbols.lines().any(|line| line.split_ascii_whitespace().nth(2) == Some(function))
+    };
+    candidates
+        .into_iter()
+        .find(exists)
+        .ok_or_else(|| Error::os(libc::ENOENT, format!("the kernel has no system call `{name}`")))
+}
+
+/// How Linux calls this architecture in names of system calls.
+fn prefix() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        "riscv64" => "riscv",
+        "s390x" => "s390x",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        let check = |pattern: &str, name: &str| glob(pattern.as_bytes(), name.as_bytes());
+        assert!(check("tcp_*", "tcp_connect") && check("*", "") && check("*_sys_*", "__x64_sys_openat"));
+        assert!(check("a?c", "abc") && check("a*b*c", "a_b_b_c"));
+        assert!(
+            !check("tcp_*", "udp_connect") && !check("a?c", "ac") && !check("", "a") && !check("a*b", "abc")
+        );
+    }
+
+    #[test]
+    fn functions_are_listed_once() {
+        let list = "tcp_a [tcp]\nudp_b\ntcp_a\n__ftrace_invalid_address___1\ntcp_c\n";
+        assert_eq!(matching(list, "tcp*"), ["tcp_a", "tcp_c"]);
+    }
+}
