@@ -18,6 +18,7 @@ mod jump;
 mod kfunc_args;
 mod kfuncs;
 mod live_stack;
+mod locks;
 mod memory;
 mod precision;
 mod ret;
@@ -429,7 +430,7 @@ impl<'a> Verifier<'a> {
                 }
                 Reg::pointer(RegType::new(Base::Func), Detail::Func(subprog))
             }
-            Imm64::BtfId { id, obj_fd } => self.kernel_variable(id, obj_fd)?,
+            Imm64::BtfId { id, .. } => self.kernel_variable(id)?,
             other => unsupported!("immediate {other:?}"),
         };
         *self.cur.reg_mut(dst) = reg;
@@ -452,10 +453,11 @@ impl<'a> Verifier<'a> {
     }
 
     /// A kernel variable or function by BTF.
-    fn kernel_variable(&mut self, id: u32, obj_fd: i32) -> Res<Reg> {
+    fn kernel_variable(&mut self, id: u32) -> Res<Reg> {
         use crate::reg::Flags;
         use skep_btf::Shape;
-        let obj = if obj_fd == 0 { BtfRef::KERNEL } else { obj_fd as u16 + 1 };
+        let module = self.input.module_vars.iter().find(|(pc, _)| *pc == self.pc);
+        let obj = module.map_or(BtfRef::KERNEL, |(_, m)| *m as u16 + 2);
         let var = self.types.canonical(BtfRef { obj, id });
         let Some(t) = self.types.get(var) else { reject!("ldimm64 insn specifies invalid btf_id {id}.") };
         let ty = match t.shape {

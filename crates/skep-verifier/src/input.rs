@@ -91,6 +91,10 @@ pub struct Input<'a> {
     pub btf: Option<Arc<Btf>>,
     /// Type of each function, by its first instruction.
     pub func_info: &'a [(u32, u32)],
+    /// Modules that calls of kernel functions name, by their number from 1 on: indexes into the target's.
+    pub kfunc_modules: &'a [usize],
+    /// Instructions that load the address of a module's variable, and the module.
+    pub module_vars: &'a [(u32, usize)],
     /// The kernel it is for.
     pub target: &'a Target,
 }

@@ -15,6 +15,7 @@
 //! | `context`, `helper` | the kernel's interface as data |
 //! | `types`, `record` | BTF: structures, special fields |
 //! | `check` | the analysis |
+//! | [`linked`] | the programs of a linked object as input |
 //!
 //! Takes instructions, maps, types and a target kernel as values ([`Input`]); does no I/O; never panics on input, and
 //! is bounded by the kernel's own limits.
@@ -28,6 +29,7 @@ mod flow;
 mod helper;
 pub mod input;
 mod kfunc;
+pub mod linked;
 mod liveness;
 pub mod outcome;
 mod program;
@@ -41,6 +43,7 @@ mod types;
 pub mod verified;
 
 pub use input::{Attach, Input, MapInfo, Target};
+pub use linked::Subject;
 pub use outcome::{Outcome, Rejection, Report, Stats, Unsupported};
 pub use verified::Verified;
 

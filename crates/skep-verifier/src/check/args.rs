@@ -8,7 +8,6 @@ use crate::helper::proto::{Arg, ArgFlags, ArgKind};
 use crate::helper::short_name;
 use crate::record::{FieldKind, Kptr};
 use crate::reg::{Base, BtfRef, Flags, Reg, RegType};
-use crate::state::{LockOwner, Ref, RefKind};
 use crate::stop::{Res, reject, unsupported};
 
 const fn plain(base: Base) -> RegType {
@@ -201,56 +200,6 @@ impl Verifier<'_> {
             Base::BtfId => reg.ty.is_alloc_obj(),
             _ => false,
         }
-    }
-
-    /// Takes or releases the spin lock that `regno` points to.
-    pub(crate) fn process_spin_lock(&mut self, regno: usize, lock: bool) -> Res {
-        let reg = *self.cur.reg(regno);
-        if self.in_rbtree_callback() {
-            reject!("can't spin_{{lock,unlock}} in rbtree cb");
-        }
-        if !reg.val.is_const() {
-            reject!("R{regno} doesn't have constant offset. bpf_spin_lock has to be at the constant offset");
-        }
-        let record = self.record_of(&reg)?;
-        let (place, name) = match reg.map() {
-            Some(map) => (LockOwner::Map(map), format!("map '{}'", self.maps[map as usize].info.name)),
-            None => (LockOwner::Btf(reg.btf().map_or(0, |r| r.obj)), "local 'kptr'".to_owned()),
-        };
-        let Some(field) = record.first(FieldKind::SpinLock) else {
-            reject!("{name} has no valid bpf_spin_lock")
-        };
-        let at = reg.val.bits.value as i64 + i64::from(reg.off);
-        if i64::from(field.offset) != at {
-            reject!("off {at} doesn't point to 'struct bpf_spin_lock' that is at {}", field.offset);
-        }
-        if lock {
-            return self.take_lock(&reg, place);
-        }
-        if self.cur.active_locks == 0 {
-            reject!("bpf_spin_unlock without taking a lock");
-        }
-        if self.cur.active_lock != Some((reg.id, place)) {
-            reject!("bpf_spin_unlock of different lock");
-        }
-        self.cur.refs.retain(|r| !(r.kind == RefKind::Lock(place) && r.id == reg.id));
-        (self.cur.active_locks, self.cur.active_lock) = (0, None);
-        self.invalidate_non_owning();
-        Ok(())
-    }
-
-    fn take_lock(&mut self, reg: &Reg, place: LockOwner) -> Res {
-        if self.cur.active_locks > 0 {
-            reject!("Locking two bpf_spin_locks are not allowed");
-        }
-        self.cur.refs.push(Ref { kind: RefKind::Lock(place), id: reg.id, insn: self.pc });
-        (self.cur.active_locks, self.cur.active_lock) = (1, Some((reg.id, place)));
-        Ok(())
-    }
-
-    /// References into trees and lists end with the lock that protects them.
-    pub(crate) fn invalidate_non_owning(&mut self) {
-        self.cur.for_each_reg(|r| r.ty.is_non_owning(), |r| *r = Reg::UNKNOWN);
     }
 
     pub(crate) fn process_timer(&mut self, regno: usize, meta: &mut Meta) -> Res {

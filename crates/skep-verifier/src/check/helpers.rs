@@ -3,6 +3,7 @@
 use skep_isa::uapi::{AttachType, MapType, ProgType};
 
 use super::Verifier;
+use super::locks::LockCall;
 use super::memory::{By, Use};
 use crate::helper::allowed::{self, Hook};
 use crate::helper::proto::{Arg, ArgFlags, ArgKind, Proto, Ret};
@@ -165,12 +166,44 @@ impl Verifier<'_> {
             Some(false) => reject!("program of this type cannot use helper {}#{helper}", known.name),
             None => unsupported!("helper `{}` in program type `{}`", known.name, self.prog_type()),
         }
+        self.check_helper_hook(short_name(helper))?;
         if known.gpl_only && !self.input.gpl {
             reject!("cannot call GPL-restricted function from non-GPL compatible program");
         }
         match helper::find(helper, self.prog_type()) {
             Some(proto) => Ok(proto),
             None => unsupported!("helper `{}`", known.name),
+        }
+    }
+
+    /// Helpers that only some functions may call.
+    fn check_helper_hook(&self, name: &str) -> Res {
+        const D_PATH: &[&str] = &[
+            "security_file_permission",
+            "security_inode_getattr",
+            "security_file_open",
+            "security_path_truncate",
+            "vfs_truncate",
+            "vfs_fallocate",
+            "dentry_open",
+            "vfs_getattr",
+            "filp_close",
+        ];
+        let iter = self.input.attach_type == AttachType::TRACE_ITER;
+        let hook = self.attached_function().map_or("", |(func, _)| self.types.name(func));
+        match (name, self.prog_type()) {
+            ("d_path" | "ima_inode_hash" | "ima_file_hash", ProgType::LSM) => {
+                unsupported!("helper `bpf_{name}` in an LSM program")
+            }
+            ("d_path", ProgType::TRACING) if !iter && !D_PATH.contains(&hook) => {
+                reject!("helper call is not allowed in probe")
+            }
+            ("sk_storage_get" | "sk_storage_delete", ProgType::TRACING)
+                if self.has_trampoline() && hook.starts_with("bpf_sk_storage") =>
+            {
+                reject!("helper call is not allowed in probe")
+            }
+            _ => Ok(()),
         }
     }
 
@@ -293,7 +326,10 @@ impl Verifier<'_> {
                 meta.ret_btf = reg.btf();
                 Ok(())
             }
-            ArgKind::SpinLock => self.process_spin_lock(regno, meta.helper == id::SPIN_LOCK),
+            ArgKind::SpinLock => {
+                let takes = meta.helper == id::SPIN_LOCK;
+                self.process_lock(regno, LockCall { takes, resilient: false, irq: false })
+            }
             ArgKind::Timer => self.process_timer(regno, meta),
             ArgKind::Func => {
                 if let Detail::Func(subprog) = reg.detail {

@@ -5,6 +5,7 @@ use skep_isa::uapi::{AttachType, ProgType};
 
 use super::Verifier;
 use super::kfuncs::{KMeta, Resolved};
+use super::locks::LockCall;
 use crate::kfunc::Kfunc;
 use crate::record::FieldKind;
 use crate::reg::{Base, BtfRef, Detail, DynptrKind, Flags, Reg, RegType};
@@ -251,7 +252,17 @@ impl Verifier<'_> {
                 meta.map = reg.map().map(|m| (m, reg.map_uid()));
                 Ok(())
             }
-            Kind::IrqFlag | Kind::ResLock => unsupported!("kernel function `{}`", k.name),
+            Kind::IrqFlag => {
+                let saves = matches!(k.name.as_str(), "bpf_local_irq_save" | "bpf_res_spin_lock_irqsave");
+                self.process_irq_flag(arg.i, saves, LockCall::of(&k.name).is_some())
+            }
+            Kind::ResLock => {
+                if !reg.ty.is(Base::MapValue) && reg.ty != RegType::flagged(Base::BtfId, Flags::ALLOC) {
+                    reject!("arg#{} doesn't point to map value or allocated object", arg.i);
+                }
+                let Some(call) = LockCall::of(&k.name) else { unsupported!("kernel function `{}`", k.name) };
+                self.process_lock(regno, call)
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use skep_isa::uapi::ProgType;
 use skep_isa::{CallTarget, Op};
 
 use super::Verifier;
+use super::locks::LockCall;
 use crate::flow::CallShape;
 use crate::kfunc::{self, Kfunc};
 use crate::record::{Field, FieldKind, Record};
@@ -62,7 +63,9 @@ impl Verifier<'_> {
             let Some(Op::Call(CallTarget::Kfunc { btf_id, fd_idx })) = self.code.op(pc).copied() else {
                 continue;
             };
-            let obj = if fd_idx == 0 { BtfRef::KERNEL } else { fd_idx as u16 + 1 };
+            let module = |n: usize| self.input.kfunc_modules.get(n).map_or(u16::MAX, |m| *m as u16 + 2);
+            let obj =
+                usize::try_from(fd_idx).ok().and_then(|n| n.checked_sub(1)).map_or(BtfRef::KERNEL, module);
             let func = self.types.canonical(BtfRef { obj, id: btf_id as u32 });
             let (name, params) = (self.types.name(func).to_owned(), self.types.params(func));
             let kfunc = kfunc::find(&name);
@@ -93,6 +96,9 @@ impl Verifier<'_> {
         }
         if kfunc.sleeps && !self.in_sleepable() {
             reject!("program must be sleepable to call sleepable kfunc {name}");
+        }
+        if LockCall::of(name).is_some_and(|call| call.takes) {
+            self.fork_failed_lock()?;
         }
         let meta = self.check_kfunc_args(&resolved, kfunc)?;
         self.kfunc_callbacks(name, &meta)?;
@@ -243,11 +249,8 @@ impl Verifier<'_> {
             Shape::Void => return Ok(()),
             Shape::Ptr(to) => self.types.at(ret, to),
             _ => {
-                let is_lock = matches!(k.name.as_str(), "bpf_res_spin_lock" | "bpf_res_spin_lock_irqsave");
-                if is_lock {
-                    unsupported!("kernel function `{}`", k.name);
-                }
-                *self.cur.reg_mut(0) = Reg::UNKNOWN;
+                let locked = LockCall::of(&k.name).is_some_and(|call| call.takes);
+                *self.cur.reg_mut(0) = if locked { Reg::known(0) } else { Reg::UNKNOWN };
                 return Ok(());
             }
         };

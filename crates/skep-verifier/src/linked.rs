@@ -1,0 +1,105 @@
+//! Linked objects as input: what of [`skep_obj::Linked`] the analysis needs, made once for all programs.
+
+use std::sync::Arc;
+
+use skep_isa::uapi::{AttachType, ProgType};
+use skep_obj::map::MapDef;
+use skep_obj::{Linked, LinkedProgram};
+
+use crate::input::{Attach, Input, MapInfo, Target};
+use crate::outcome::{Outcome, Report, Unsupported};
+use crate::verify;
+
+/// Licences that open the kernel's GPL-only interface (`license_is_gpl_compatible`).
+const GPL_COMPATIBLE: &[&str] =
+    &["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"];
+
+/// An object whose programs can be verified, each as if it alone were loaded.
+pub struct Subject<'a> {
+    linked: &'a Linked,
+    maps: Vec<MapInfo>,
+    target: Target,
+}
+
+impl<'a> Subject<'a> {
+    /// An object, linked for `target`.
+    pub fn new(linked: &'a Linked, target: &skep_obj::Target) -> Self {
+        let modules = target.modules.iter().map(|m| (m.name.clone(), Arc::clone(&m.btf))).collect();
+        Self {
+            linked,
+            maps: linked.maps.iter().map(map_info).collect(),
+            target: Target { btf: target.btf.clone(), modules, cpus: target.cpus },
+        }
+    }
+
+    /// Verifies the program of this number. What could not be linked is unsupported, in the linker's words.
+    pub fn verify(&self, program: usize) -> Report {
+        let unsupported = |what: String| Report {
+            outcome: Outcome::Unsupported(Unsupported { insn: 0, what }),
+            stats: crate::Stats::default(),
+        };
+        let Some(program) = self.linked.programs.get(program) else {
+            return unsupported(format!("program number {program}, of which there is none"));
+        };
+        if let Err(e) = &program.result {
+            return unsupported(format!("what linking lacks: {e}"));
+        }
+        let func_info: Vec<(u32, u32)> = program.func_info.iter().map(|f| (f.insn, f.type_id.0)).collect();
+        let module_vars: Vec<(u32, usize)> =
+            program.module_refs.iter().map(|r| (r.insn as u32, r.module)).collect();
+        verify(&Input {
+            name: &program.name,
+            prog_type: program.prog_type,
+            attach_type: program.expected_attach_type.unwrap_or(AttachType(0)),
+            attach: self.attach(program),
+            gpl: GPL_COMPATIBLE.contains(&self.linked.license.as_str()),
+            sleepable: program.flags & skep_obj::program::F_SLEEPABLE != 0,
+            flags: program.flags,
+            insns: &program.insns,
+            maps: &self.maps,
+            btf: self.linked.btf.clone(),
+            func_info: &func_info,
+            kfunc_modules: &self.linked.kfunc_modules,
+            module_vars: &module_vars,
+            target: &self.target,
+        })
+    }
+
+    /// What the program attaches to, as its types say.
+    fn attach(&self, program: &LinkedProgram) -> Attach {
+        let by_type = matches!(program.prog_type, ProgType::TRACING | ProgType::LSM | ProgType::STRUCT_OPS);
+        match program.attach_btf {
+            Some(ty) if program.prog_type == ProgType::STRUCT_OPS => {
+                let btf = match ty.module {
+                    Some(module) => self.target.modules.get(module).map(|(_, btf)| btf),
+                    None => self.target.btf.as_ref(),
+                };
+                let ops = btf.and_then(|btf| btf.type_by_id(ty.id).ok()).map(|t| t.name.to_owned());
+                let member = program.expected_attach_type.map_or(0, |a| a.0);
+                Attach::StructOps { ops: ops.unwrap_or_default(), member }
+            }
+            Some(ty) => Attach::Kernel { obj: ty.module.map_or(0, |m| m as u16 + 2), id: ty.id.0 },
+            None if by_type => Attach::Missing(format!("{:?}", program.attach)),
+            None => Attach::None,
+        }
+    }
+}
+
+fn map_info(map: &MapDef) -> MapInfo {
+    let frozen = || {
+        let mut bytes = map.data.clone();
+        bytes.resize(map.value_size as usize, 0);
+        Arc::from(bytes)
+    };
+    MapInfo {
+        name: map.name.clone(),
+        ty: map.map_type,
+        key_size: map.key_size,
+        value_size: map.value_size,
+        max_entries: map.max_entries,
+        flags: map.map_flags,
+        value_type: map.types_to_create().map_or(0, |(_, value)| value.0),
+        frozen: map.is_frozen().then(frozen),
+        inner: map.inner.as_deref().map(|inner| Box::new(map_info(inner))),
+    }
+}
