@@ -11,6 +11,9 @@ use crate::elf::{Bind, Elf};
 use crate::error::{Error, Result};
 use crate::types::{Types, variables_of};
 
+/// More than all values of a kernel's configuration take.
+const MAX_KCONFIG_BYTES: u32 = 1 << 20;
+
 /// Something the machine has to supply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Extern {
@@ -172,11 +175,10 @@ fn place_values<'e>(externs: impl Iterator<Item = &'e mut Extern>, types: Option
     for ext in externs {
         let align = alignment(&types.btf, ext);
         if let ExternKind::Kconfig { size, offset, .. } = &mut ext.kind {
-            let place = end
-                .checked_next_multiple_of(align)
-                .and_then(|start| Some((start, start.checked_add(*size)?)));
-            (*offset, end) =
-                place.ok_or_else(|| Error::corrupt("configuration values of more than 4 GiB"))?;
+            *offset = end.next_multiple_of(align);
+            end = offset.checked_add(*size).filter(|end| *end <= MAX_KCONFIG_BYTES).ok_or_else(|| {
+                Error::corrupt(format!("configuration values of more than {MAX_KCONFIG_BYTES} bytes"))
+            })?;
         }
     }
     Ok(())

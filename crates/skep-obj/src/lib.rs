@@ -15,7 +15,6 @@ mod function;
 pub mod link;
 pub mod map;
 pub mod object;
-mod patch;
 pub mod program;
 mod reloc;
 pub mod section;

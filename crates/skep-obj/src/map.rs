@@ -60,8 +60,9 @@ pub struct MapDef {
     pub inner: Option<Box<MapDef>>,
     /// Initial references to maps and programs.
     pub slots: Vec<Slot>,
-    /// Initial values of the elements, one behind the other; zeroes at the end may be missing. Only maps of global
-    /// variables (one element), `struct_ops`, jump tables and arenas (memory) have some.
+    /// Initial values of the elements, one behind the other: of maps of global variables (one element), `struct_ops`,
+    /// jump tables, and of an arena's memory. Before linking, zeroes at the end may be missing; afterwards there are as
+    /// many bytes as elements take, or none where all are zero.
     pub data: Vec<u8>,
     /// Is the map created by default? A section with `?` says no.
     pub autocreate: bool,

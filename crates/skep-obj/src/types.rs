@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use skep_btf::{Btf, Bytes, Kind, Linkage, Shape, TypeId};
+use skep_btf::{Btf, Builder, Bytes, Def, Kind, Linkage, Shape, Type, TypeId};
 
 use crate::elf::{Bind, Elf, SectionKind, Symbol, SymbolKind};
 use crate::error::{Error, ErrorKind, Result};
-use crate::patch::Patch;
 
 /// Sections that exist in types only; what is in them is laid out when the object is linked.
 const EXTERN_SECTIONS: [&str; 2] = [".kconfig", ".ksyms"];
@@ -49,14 +48,15 @@ impl Types {
         };
         let read = || {
             let as_written = Btf::parse(shared(section.data.to_vec()))?;
-            let mut patch = Patch::new(section.data.to_vec())?;
+            // Numbers of types and offsets of strings stay: `.BTF.ext` and maps name them.
+            let mut builder = Builder::from_btf(&as_written)?;
             for ty in as_written.types() {
                 let ty = ty?;
                 if matches!(ty.shape, Shape::Datasec(_)) && !EXTERN_SECTIONS.contains(&ty.name) {
-                    lay_out(elf, &as_written, ty.id, &mut patch)?;
+                    lay_out(elf, &as_written, ty.id, &mut builder)?;
                 }
             }
-            Ok(Some(Self { btf: Arc::new(Btf::parse(shared(patch.finish()))?) }))
+            Ok(Some(Self { btf: Arc::new(builder.finish_btf(None)?) }))
         };
         read().map_err(|e: Error| e.section(".BTF"))
     }
@@ -123,46 +123,43 @@ pub(crate) fn variables_of(btf: &Btf, datasec: TypeId) -> Result<Vec<TypedVariab
 
 /// Fills in a section's size and its variables' offsets, which the compiler does not know, and marks hidden variables as
 /// static, as the kernel and the map's flags want them. A static linker has filled in sizes already.
-fn lay_out(elf: &Elf<'_>, btf: &Btf, datasec: TypeId, patch: &mut Patch) -> Result<()> {
-    let ty = btf.type_by_id(datasec)?;
-    let Shape::Datasec(section) = ty.shape else {
+fn lay_out(elf: &Elf<'_>, btf: &Btf, datasec: TypeId, builder: &mut Builder) -> Result<()> {
+    let Type { name: section_name, shape: Shape::Datasec(section), .. } = btf.type_by_id(datasec)? else {
         return Ok(());
     };
     let fill_in = section.bytes == 0;
-    let size = match elf.section(ty.name) {
+    let bytes = match elf.section(section_name) {
         _ if !fill_in => section.bytes,
         // What the static linker removed has types, but no section.
         None => return Ok(()),
         Some((_, section)) => section.size as u32,
     };
     let symbols = object_symbols(elf);
-    let mut entries = Vec::new();
+    let mut vars = Vec::new();
     for entry in section.vars.iter() {
         let mut entry = entry?;
         let variable = btf.type_by_id(entry.ty)?;
-        let Shape::Var { linkage, .. } = variable.shape else {
-            return Err(Error::corrupt(format!(
-                "`{}` in section `{}` is no variable",
-                variable.describe(),
-                ty.name
-            )));
+        let Shape::Var { ty, linkage } = variable.shape else {
+            let what = variable.describe();
+            return Err(Error::corrupt(format!("`{what}` in section `{section_name}` is no variable")));
         };
         if linkage == Linkage::Global {
-            let symbol = symbols.get(variable.name).ok_or_else(|| {
-                Error::corrupt(format!("variable `{}` of section `{}` has no symbol", variable.name, ty.name))
+            let name = variable.name;
+            let symbol = symbols.get(name).ok_or_else(|| {
+                Error::corrupt(format!("variable `{name}` of section `{section_name}` has no symbol"))
                     .hint("the object was stripped; use `llvm-strip -g`, which keeps symbols")
             })?;
             if fill_in {
                 entry.offset = symbol.value as u32;
             }
             if symbol.hidden {
-                patch.set_linkage(entry.ty, Linkage::Static);
+                builder.set(entry.ty, Def::Var { name, ty, linkage: Linkage::Static });
             }
         }
-        entries.push(entry);
+        vars.push(entry);
     }
-    entries.sort_by_key(|entry| entry.offset);
-    patch.set_section(datasec, size, &entries);
+    vars.sort_by_key(|entry| entry.offset);
+    builder.set(datasec, Def::Datasec { name: section_name, bytes, vars: &vars });
     Ok(())
 }
 

@@ -2,88 +2,110 @@
 
 use std::sync::Arc;
 
-use skep_btf::{Btf, Kind, Linkage, SecVar, Shape, TypeId};
+use skep_btf::{Btf, Builder, Def, Kind, Linkage, Param, SecVar, Shape, TypeId};
 
 use crate::error::{Error, Result};
 use crate::externs::ExternKind;
 use crate::object::Object;
-use crate::patch::Patch;
-use crate::types::{shared, variables_of};
+use crate::types::{TypedVariable, variables_of};
 
-/// The types to load. The kernel knows no external variables: they become defined ones, and a function among them is
-/// replaced in its section by a variable that stands for all of them. Hidden functions become static, so that they are
+/// A name for what has none but needs one.
+const DUMMY: &str = "dummy_ksym";
+
+/// The types to load. The kernel knows nothing external: variables become defined ones, and so do functions, each of which
+/// is replaced in its section by a variable that stands for all of them. Hidden functions become static, so that they are
 /// verified with their callers instead of on their own.
 pub(super) fn to_load(object: &Object) -> Result<Option<Arc<Btf>>> {
     let Some(btf) = &object.btf else {
         return Ok(None);
     };
     let (kconfig, ksyms) = (btf.find(".kconfig", Kind::Datasec), btf.find(".ksyms", Kind::Datasec));
-    let hidden = hidden_functions(object, btf);
-    if kconfig.is_none() && ksyms.is_none() && hidden.is_empty() {
-        return Ok(Some(btf.clone()));
-    }
-    let mut patch = Patch::new(btf.bytes().to_vec())?;
-    for function in hidden {
-        patch.set_function_linkage(function, Linkage::Static);
-    }
+    // Numbers of types and offsets of strings stay: `.BTF.ext` and maps name them.
+    let mut builder = Builder::from_btf(btf)?;
+    define_functions(btf, &mut builder)?;
+    hide_functions(object, btf, &mut builder)?;
     if let Some(section) = kconfig {
-        define_kconfig(object, btf, section, &mut patch)?;
+        define_kconfig(object, btf, section, &mut builder)?;
     }
     if let Some(section) = ksyms {
-        define_ksyms(btf, section, &mut patch)?;
+        define_ksyms(btf, section, &mut builder)?;
     }
-    Ok(Some(Arc::new(Btf::parse(shared(patch.finish()))?)))
+    Ok(Some(Arc::new(builder.finish_btf(None)?)))
 }
 
-/// Types of hidden functions that programs call.
-fn hidden_functions(object: &Object, btf: &Btf) -> Vec<TypeId> {
-    let hidden = object.functions.iter().filter(|f| f.global && f.hidden && !f.is_entry());
-    hidden.filter_map(|f| btf.find(&f.name, Kind::Func)).collect()
+/// Makes functions defined elsewhere global, and names their parameters.
+fn define_functions(btf: &Btf, builder: &mut Builder) -> Result<()> {
+    for ty in btf.types() {
+        let ty = ty?;
+        let Shape::Func { proto, linkage: Linkage::Extern } = ty.shape else {
+            continue;
+        };
+        builder.set(ty.id, Def::Func { name: ty.name, proto, linkage: Linkage::Global });
+        if let Shape::FuncProto(signature) = btf.type_by_id(proto)?.shape {
+            let mut params = Vec::new();
+            for param in signature.params.iter() {
+                let param = param?;
+                let nameless = param.name.is_empty() && param.ty != TypeId::VOID;
+                params.push(if nameless { Param { name: DUMMY, ..param } } else { param });
+            }
+            builder.set(proto, Def::FuncProto { ret: signature.ret, params: &params });
+        }
+    }
+    Ok(())
 }
 
-fn define_kconfig(object: &Object, btf: &Btf, section: TypeId, patch: &mut Patch) -> Result<()> {
-    let mut entries = Vec::new();
+fn hide_functions(object: &Object, btf: &Btf, builder: &mut Builder) -> Result<()> {
+    for function in object.functions.iter().filter(|f| f.global && f.hidden && !f.is_entry()) {
+        let name = function.name.as_str();
+        if let Some(id) = btf.find(name, Kind::Func)
+            && let Shape::Func { proto, .. } = btf.type_by_id(id)?.shape
+        {
+            builder.set(id, Def::Func { name, proto, linkage: Linkage::Static });
+        }
+    }
+    Ok(())
+}
+
+fn define_kconfig(object: &Object, btf: &Btf, section: TypeId, builder: &mut Builder) -> Result<()> {
+    let mut vars = Vec::new();
     for variable in variables_of(btf, section)? {
         let place = object.externs.iter().find(|ext| ext.type_id == variable.id);
         let offset = match place.map(|ext| ext.kind) {
             Some(ExternKind::Kconfig { offset, .. }) => offset,
             _ => variable.offset,
         };
-        patch.set_linkage(variable.id, Linkage::Global);
-        entries.push(SecVar { ty: variable.id, offset, bytes: variable.size });
+        define_variable(&variable, variable.type_id, builder);
+        vars.push(SecVar { ty: variable.id, offset, bytes: variable.size });
     }
-    entries.sort_by_key(|entry| entry.offset);
-    patch.set_section(section, crate::externs::kconfig_size(&object.externs), &entries);
+    vars.sort_by_key(|entry| entry.offset);
+    let bytes = crate::externs::kconfig_size(&object.externs);
+    builder.set(section, Def::Datasec { name: ".kconfig", bytes, vars: &vars });
     Ok(())
 }
 
 /// Every symbol becomes an `int`, four bytes behind the one before.
-fn define_ksyms(btf: &Btf, section: TypeId, patch: &mut Patch) -> Result<()> {
+fn define_ksyms(btf: &Btf, section: TypeId, builder: &mut Builder) -> Result<()> {
     const BYTES: u32 = 4;
     let int = four_byte_int(btf)
         .ok_or_else(|| Error::unsupported("kernel symbols without an `int` among the types"))?;
-    let variables = variables_of(btf, section)?;
-    let is_function = |id| btf.type_by_id(id).map(|ty| ty.kind() == Kind::Func);
-    let mut dummy = None;
-    let mut entries = Vec::new();
-    for (n, variable) in variables.iter().enumerate() {
-        let ty = if is_function(variable.id)? {
-            let (name, stand_in) = *dummy.get_or_insert_with(|| {
-                let name = patch.add_string("dummy_ksym");
-                (name, patch.add_variable(name, int))
-            });
-            patch.name_parameters(variable.type_id, name);
-            patch.set_function_linkage(variable.id, Linkage::Global);
-            stand_in
+    let mut stand_in = None;
+    let mut vars = Vec::new();
+    for (n, variable) in variables_of(btf, section)?.iter().enumerate() {
+        let ty = if btf.type_by_id(variable.id)?.kind() == Kind::Func {
+            *stand_in.get_or_insert_with(|| builder.add_var(DUMMY, int, Linkage::Global))
         } else {
-            patch.set_linkage(variable.id, Linkage::Global);
-            patch.set_type(variable.id, int);
+            define_variable(variable, int, builder);
             variable.id
         };
-        entries.push(SecVar { ty, offset: n as u32 * BYTES, bytes: BYTES });
+        vars.push(SecVar { ty, offset: n as u32 * BYTES, bytes: BYTES });
     }
-    patch.set_section(section, entries.len() as u32 * BYTES, &entries);
+    let bytes = vars.len() as u32 * BYTES;
+    builder.set(section, Def::Datasec { name: ".ksyms", bytes, vars: &vars });
     Ok(())
+}
+
+fn define_variable(variable: &TypedVariable, ty: TypeId, builder: &mut Builder) {
+    builder.set(variable.id, Def::Var { name: &variable.name, ty, linkage: Linkage::Global });
 }
 
 fn four_byte_int(btf: &Btf) -> Option<TypeId> {

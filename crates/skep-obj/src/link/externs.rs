@@ -50,7 +50,7 @@ pub(super) fn resolve(object: &Object, target: &Target, maps: &mut [MapDef]) -> 
             ExternKind::Kfunc(proto) => externs.function(object, ext, proto, target),
             ExternKind::Unknown => unknown(ext),
         };
-        externs.values.push(value.map_err(|e| e.symbol(&ext.name)));
+        externs.values.push(value);
     }
     externs
 }
@@ -160,7 +160,7 @@ fn compatible(object: &Object, local: TypeId, btf: &Btf, kernel: TypeId) -> Resu
 /// Writes a configuration value into its bytes, which are zero.
 fn set_kconfig(ext: &Extern, form: KconfigForm, place: &mut [u8], target: &Target) -> Result<()> {
     if let Some(value) = virtual_value(ext, target) {
-        return set_number(form, place, value);
+        return set_number(ext, form, place, value);
     }
     if !ext.name.starts_with("CONFIG_") {
         return match ext.weak && ext.name.starts_with("LINUX_") {
@@ -170,7 +170,7 @@ fn set_kconfig(ext: &Extern, form: KconfigForm, place: &mut [u8], target: &Targe
         };
     }
     match target.kconfig.as_ref().and_then(|config| config.get(&ext.name)) {
-        Some(text) => set_text(form, place, text),
+        Some(text) => set_text(ext, form, place, text),
         None if ext.weak => Ok(()),
         None if target.kconfig.is_none() => Err(Error::unresolved(format!(
             "`{}` is wanted, but the kernel's configuration is not known",
@@ -192,10 +192,15 @@ fn virtual_value(ext: &Extern, target: &Target) -> Option<u64> {
     }
 }
 
-fn set_text(form: KconfigForm, place: &mut [u8], text: &str) -> Result<()> {
-    let unfit = || Error::unresolved(format!("the value `{text}` does not fit the variable's type"));
+fn set_text(ext: &Extern, form: KconfigForm, place: &mut [u8], text: &str) -> Result<()> {
+    let unfit = || {
+        Error::unresolved(format!(
+            "the value `{text}` of `{}` does not fit the type it is declared with",
+            ext.name
+        ))
+    };
     match (form, text) {
-        (KconfigForm::Bool, "y" | "n") => set_number(form, place, (text == "y").into()),
+        (KconfigForm::Bool, "y" | "n") => set_number(ext, form, place, (text == "y").into()),
         (KconfigForm::Tristate, "y" | "m" | "n") => {
             // `enum libbpf_tristate`: no, yes, module.
             let value = match text {
@@ -206,7 +211,7 @@ fn set_text(form: KconfigForm, place: &mut [u8], text: &str) -> Result<()> {
             write_number(place, value);
             Ok(())
         }
-        (KconfigForm::Char, "y" | "m" | "n") => set_number(form, place, text.as_bytes()[0].into()),
+        (KconfigForm::Char, "y" | "m" | "n") => set_number(ext, form, place, text.as_bytes()[0].into()),
         (KconfigForm::Text, _) => {
             let inner = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).ok_or_else(unfit)?;
             let kept = inner.len().min(place.len().saturating_sub(1));
@@ -214,7 +219,7 @@ fn set_text(form: KconfigForm, place: &mut [u8], text: &str) -> Result<()> {
             Ok(())
         }
         (KconfigForm::Char | KconfigForm::Int { .. }, _) => {
-            set_number(form, place, number(text).ok_or_else(unfit)?)
+            set_number(ext, form, place, number(text).ok_or_else(unfit)?)
         }
         _ => Err(unfit()),
     }
@@ -233,7 +238,7 @@ fn number(text: &str) -> Option<u64> {
     Some(if negative { value.wrapping_neg() } else { value })
 }
 
-fn set_number(form: KconfigForm, place: &mut [u8], value: u64) -> Result<()> {
+fn set_number(ext: &Extern, form: KconfigForm, place: &mut [u8], value: u64) -> Result<()> {
     let bits = place.len() * 8;
     let fits = match form {
         KconfigForm::Bool => value <= 1,
@@ -247,7 +252,8 @@ fn set_number(form: KconfigForm, place: &mut [u8], value: u64) -> Result<()> {
     };
     if !fits {
         return Err(Error::unresolved(format!(
-            "the value {value} does not fit the variable's {} bytes",
+            "the value {value} of `{}` does not fit the {} bytes it is declared with",
+            ext.name,
             place.len()
         )));
     }

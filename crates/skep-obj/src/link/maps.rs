@@ -24,7 +24,10 @@ pub(super) fn finish(object: &Object, target: &Target) -> Result<Vec<MapDef>> {
                     Error::invalid(format!("{} bytes of global variables", map.value_size)).symbol(&map.name)
                 );
             }
-            map.data.resize(map.value_size as usize, 0);
+            // A map is zero when it is created, so variables that are need no bytes.
+            if !map.data.is_empty() || map.kind == MapKind::Kconfig {
+                map.data.resize(map.value_size as usize, 0);
+            }
         }
         if map.kind == MapKind::Arena {
             check_arena(map, target)?;
