@@ -1,6 +1,6 @@
 //! Helpers: the kernel functions that programs call by number.
 //!
-//! [`SERVED`] is the one list of those served here; names and prototypes come from [`skep_isa::helper`]. Helpers get five
+//! One list says which are served here, see [`is_served`]; names and prototypes come from [`skep_isa::helper`]. Helpers get five
 //! registers, as in the kernel, and cut them to the argument's C type themselves. Their results and error numbers are
 //! Linux's. What a pointer argument points to is checked by the run's memory, so a wild pointer ends the run, not the
 //! process.
@@ -228,6 +228,8 @@ const SERVED: &[(u32, HelperFn)] = &[
     (id::bpf_spin_lock, control::spin_lock),
     (id::bpf_spin_unlock, control::spin_unlock),
     (id::bpf_kptr_xchg, control::kptr_xchg),
+    (id::bpf_get_branch_snapshot, stack::get_branch_snapshot),
+    (id::bpf_read_branch_records, stack::get_branch_snapshot),
 ];
 
 /// What the helpers need that are not served: each kind by the words in their names.
@@ -240,7 +242,7 @@ const NEEDS: &[(&[&str], &str)] = &[
     ),
     (&["seq_", "find_vma", "get_task_stack"], "the kernel's iterators"),
     (&["override_return"], "error injection into kernel functions"),
-    (&["perf_event_read", "perf_prog_read", "read_branch"], "the processor's performance counters"),
+    (&["perf_event_read", "perf_prog_read"], "the processor's performance counters"),
     (&["cgroup", "cgrp"], "the kernel's control groups"),
     (&["inode", "d_path", "ima", "bprm"], "the kernel's files"),
     (&["sysctl", "retval"], "the kernel's cgroup hooks"),
@@ -266,6 +268,11 @@ impl fmt::Display for Refused {
             None => f.write_str("there is no helper of this number"),
         }
     }
+}
+
+/// Is a helper served here? If not, why.
+pub fn is_served(id: u32) -> Result<(), Refused> {
+    serve(id).map(drop)
 }
 
 /// The implementation of a helper.

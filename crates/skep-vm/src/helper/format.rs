@@ -43,6 +43,13 @@ enum Conversion {
     },
 }
 
+impl Conversion {
+    /// Is it formatted before the text is put together?
+    fn is_address(self) -> bool {
+        matches!(self, Self::ReturnAddress | Self::Ip { .. })
+    }
+}
+
 /// What is left of the room for arguments.
 struct Room(usize);
 
@@ -60,8 +67,14 @@ impl Room {
     }
 }
 
-/// Formats `args` by `fmt`, which has no NUL.
-pub(super) fn format(machine: &mut Machine<'_>, fmt: &[u8], args: &[u64]) -> Result<Vec<u8>, Errno> {
+/// Formats `args` by `fmt`, which has no NUL. What is behind `limit` will not be seen, but counts; except, as in the kernel,
+/// addresses that begin there.
+pub(super) fn format(
+    machine: &mut Machine<'_>,
+    fmt: &[u8],
+    args: &[u64],
+    limit: usize,
+) -> Result<Vec<u8>, Errno> {
     let mut out = Vec::with_capacity(fmt.len() + 16 * args.len());
     let mut args = args.iter();
     let mut room = Room(MAX_ARG_BYTES);
@@ -76,7 +89,12 @@ pub(super) fn format(machine: &mut Machine<'_>, fmt: &[u8], args: &[u64]) -> Res
             (b'%', _) => {
                 let arg = *args.next().ok_or(Errno::EINVAL)?;
                 let spec = Spec::parse(&mut rest)?;
+                let unseen = out.len() >= limit && spec.conversion.is_address();
+                let start = out.len();
                 spec.convert(machine, arg, &mut room, &mut out)?;
+                if unseen {
+                    out.truncate(start);
+                }
             }
             (0x20..=0x7e | b'\t'..=b'\r' | 0x80.., _) => out.push(*byte),
             _ => return Err(Errno::EINVAL),

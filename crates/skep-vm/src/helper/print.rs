@@ -28,7 +28,7 @@ pub(super) fn trace_vprintk(call: &mut Call<'_, '_>) -> HelperResult {
 fn print(call: &mut Call<'_, '_>, args: &[u64]) -> HelperResult {
     let text = call.bytes(0, call.u32(1) as usize)?;
     let Some(end) = text.iter().position(|byte| *byte == 0) else { return errno(Errno::EINVAL) };
-    match format(call.machine, &text[..end], args) {
+    match format(call.machine, &text[..end], args, MAX_LINE) {
         Ok(line) => {
             call.machine.env.trace_printk(&line[..line.len().min(MAX_LINE - 1)]);
             Ok(line.len() as u64)
@@ -43,7 +43,7 @@ pub(super) fn snprintf(call: &mut Call<'_, '_>) -> HelperResult {
     let Some(args) = arguments(call, 3)? else { return errno(Errno::EINVAL) };
     let text = call.machine.read_str(call.args[2], MAX_FORMAT)?;
     call.machine.writable(call.args[0], size as u64)?;
-    let mut out = match format(call.machine, &text, &args) {
+    let mut out = match format(call.machine, &text, &args, size) {
         Ok(out) => out,
         Err(e) => return errno(e),
     };

@@ -70,3 +70,8 @@ fn store_stack(call: &mut Call<'_, '_>, task: Option<u64>) -> HelperResult {
     call.store(1, &out)?;
     Ok(result.map_or_else(Errno::to_reg, |_| stored))
 }
+
+/// The branches that the processor recorded: none, as on processors that record none.
+pub(super) fn get_branch_snapshot(_: &mut Call<'_, '_>) -> HelperResult {
+    errno(Errno::ENOENT)
+}

@@ -90,20 +90,32 @@ pub(super) fn strncmp(call: &mut Call<'_, '_>) -> HelperResult {
     Ok(first.cmp(&second[..]) as i64 as u64)
 }
 
-/// `bpf_csum_diff(from, from_size, to, to_size, seed)`: the one's complement sum without the old and with the new words.
+/// `bpf_csum_diff(from, from_size, to, to_size, seed)`: the one's complement sum with the new words and without the old,
+/// folded to 16 bits as Linux does since 6.13.
 pub(super) fn csum_diff(call: &mut Call<'_, '_>) -> HelperResult {
-    let (from_size, to_size) = (call.u32(1), call.u32(3));
+    let (from_size, to_size, seed) = (call.u32(1), call.u32(3), call.u32(4));
     if !from_size.is_multiple_of(4) || !to_size.is_multiple_of(4) {
         return errno(Errno::EINVAL);
     }
     let from = call.bytes(0, from_size as usize)?;
     let to = call.bytes(2, to_size as usize)?;
-    let old = sum(&from).map(|word| !word);
-    let total = old.chain(sum(&to)).fold(u64::from(call.u32(4)), |sum, word| sum + u64::from(word));
-    let folded = (total & 0xffff_ffff) + (total >> 32);
-    Ok((folded & 0xffff_ffff) + (folded >> 32))
+    let sum = match (from_size, to_size) {
+        (0, 0) => return Ok(seed.into()),
+        (0, _) => sum(&to, seed),
+        (_, 0) => !sum(&from, !seed),
+        _ => fold(u64::from(sum(&to, seed)) + u64::from(!sum(&from, 0))),
+    };
+    Ok((sum.wrapping_add(sum.rotate_left(16)) >> 16).into())
 }
 
-fn sum(data: &[u8]) -> impl Iterator<Item = u32> + '_ {
-    data.as_chunks::<4>().0.iter().map(|word| u32::from_ne_bytes(*word))
+/// Adds the words of `data` to `seed`, carries included.
+fn sum(data: &[u8], seed: u32) -> u32 {
+    let words = data.as_chunks::<4>().0.iter().map(|word| u64::from(u32::from_ne_bytes(*word)));
+    fold(words.sum::<u64>() + u64::from(seed))
+}
+
+/// Adds the carries above 32 bits back in.
+fn fold(sum: u64) -> u32 {
+    let folded = (sum & 0xffff_ffff) + (sum >> 32);
+    (folded + (folded >> 32)) as u32
 }

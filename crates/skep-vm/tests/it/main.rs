@@ -6,6 +6,7 @@ mod build;
 mod helpers;
 mod interp;
 mod kernel;
+mod kernel_helpers;
 mod maps;
 mod print;
 mod programs;
