@@ -26,7 +26,6 @@ pub(crate) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitC
     let target = host::target(&object);
     let runtime = crate::runtime::open(choice, target.btf.clone())?;
     let loaded = skep::load(&runtime, &object, object.link(&target)?)?;
-    let streams = streams(&loaded, &specs)?;
     let links = loaded.attach()?;
     if links.is_empty() {
         return Err(Error::usage(
@@ -34,9 +33,12 @@ pub(crate) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitC
             "sections such as `tracepoint/syscalls/sys_enter_openat` do",
         ));
     }
-    // From here on two processes: everything that could go wrong before has gone right.
+    // From here on two processes: everything that could go wrong before has gone right. Buffers are mapped after that,
+    // because the kernel's do not come along.
     let front = front::split().map_err(|e| Error::file("fork".as_ref(), e))?;
-    let status = observe(&runtime, scope, &loaded, streams, &front, args).unwrap_or_else(|error| {
+    let streams = streams(&loaded, &specs);
+    let status = streams.and_then(|streams| observe(&runtime, scope, &loaded, streams, &front, args));
+    let status = status.unwrap_or_else(|error| {
         term::error(&error);
         1
     });

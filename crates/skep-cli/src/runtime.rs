@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use skep::Result;
 use skep::btf::Btf;
 use skep::runtime::SharedRuntime;
-use skep::{Error, Result};
 
 use crate::args::RuntimeChoice;
 use crate::term;
@@ -12,10 +12,8 @@ use crate::term;
 /// Opens the runtime that was asked for, or else the one that can serve; the choice is said on stderr.
 pub(crate) fn open(choice: Option<RuntimeChoice>, btf: Option<Arc<Btf>>) -> Result<SharedRuntime> {
     match choice {
-        Some(RuntimeChoice::Kernel) => Err(Error::usage(
-            "the kernel runtime is not part of this version",
-            "`--runtime user` runs the object in user space, without privileges",
-        )),
+        // Like the user runtime, it shows what the command does, not the machine.
+        Some(RuntimeChoice::Kernel) => Ok(Arc::new(skep_kernel::KernelRuntime::scoped())),
         Some(RuntimeChoice::User) => open_user(btf),
         None => {
             term::note(format_args!("user runtime"));

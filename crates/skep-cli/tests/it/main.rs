@@ -1,6 +1,7 @@
 //! The binary as a person uses it.
 
 mod bad_input;
+mod both;
 mod endings;
 mod harness;
 mod run;
