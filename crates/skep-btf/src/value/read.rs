@@ -1,14 +1,19 @@
 //! Type and bytes → a tree of values.
 
-use crate::types::{Composite, Int};
-use crate::{Btf, Member, Result, Shape, TypeId};
+use std::cell::Cell;
 
-/// Types nest no deeper than this before the rest is shown as missing; corrupt BTF may refer to itself.
-const DEPTH: usize = 32;
+use crate::types::{Array, Composite, Datasec, Enum, Int};
+use crate::{Btf, ByteOrder, Member, Result, Shape, TypeId};
+
+/// Values nest no deeper than this before the rest is missing; corrupt BTF may refer to itself.
+const MAX_DEPTH: usize = 32;
+
+/// A tree has no more values than this, plus one for each byte; types of size 0 could repeat each other without end.
+const MAX_VALUES: usize = 1 << 16;
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Node {
+pub(super) enum Node {
     Signed {
         value: i64,
         bits: u32,
@@ -17,133 +22,228 @@ pub(crate) enum Node {
         value: u64,
         bits: u32,
     },
+    /// More than 64 bits, the most significant byte first.
     Wide(Vec<u8>),
     Bool(bool),
-    Char(u8),
+    Char {
+        value: i64,
+    },
     Float(f64),
     Pointer(u64),
+    /// A value of an enumeration, with its name if it has one, and the length of the longest name.
     Named {
-        name: String,
+        name: Option<String>,
         value: i128,
+        longest: usize,
     },
-    Text(Vec<u8>),
-    List(Vec<Self>),
-    Fields(Vec<(String, Self)>),
-    /// The bytes end before it.
-    Missing,
+    /// Characters before the first NUL, and how many there could be.
+    Text {
+        bytes: Vec<u8>,
+        capacity: usize,
+    },
+    List(Vec<Node>),
+    Fields(Vec<(String, Node)>),
+    /// The bytes end before it; what it would be like.
+    Missing(Box<Node>),
+    /// Nothing that has a value.
+    Nothing,
 }
 
 /// Reads a value of type `id` from the beginning of `bytes`.
-pub(crate) fn read(btf: &Btf, id: TypeId, bytes: &[u8]) -> Result<Node> {
-    Reader { btf }.value(id, bytes, 0)
+pub(super) fn read(btf: &Btf, id: TypeId, bytes: &[u8]) -> Result<Node> {
+    let left = Cell::new(MAX_VALUES.saturating_add(bytes.len()));
+    Reader { btf, order: btf.byte_order(), left }.value(id, bytes, 0)
 }
 
 struct Reader<'a> {
     btf: &'a Btf,
+    order: ByteOrder,
+    /// How many values may still be read.
+    left: Cell<usize>,
 }
 
 impl Reader<'_> {
     fn value(&self, id: TypeId, bytes: &[u8], depth: usize) -> Result<Node> {
-        let ty = self.btf.resolve(id)?;
-        if depth > DEPTH {
-            return Ok(Node::Missing);
+        let left = self.left.get();
+        if depth > MAX_DEPTH || left == 0 {
+            return Ok(Node::Nothing);
         }
-        match ty.shape {
-            Shape::Int(int) => Ok(read_int(int, bytes)),
-            Shape::Ptr(_) => {
-                Ok(number(bytes, self.btf.pointer_bytes() as usize).map_or(Node::Missing, Node::Pointer))
+        self.left.set(left - 1);
+        let ty = self.btf.resolve(id)?;
+        Ok(match ty.shape {
+            Shape::Int(int) => self.int(int, ty.name == "char", bytes),
+            Shape::Ptr(_) => self.scalar(bytes, self.btf.pointer_bytes(), Node::Pointer),
+            Shape::Float { bytes: 4 } => {
+                self.scalar(bytes, 4, |raw| Node::Float(f32::from_bits(raw as u32).into()))
             }
-            Shape::Float { bytes: width } => Ok(read_float(width, bytes)),
-            Shape::Enum(en) | Shape::Enum64(en) => {
-                let Some(raw) = number(bytes, en.bytes as usize) else { return Ok(Node::Missing) };
-                let value =
-                    if en.signed { i128::from(sign_extend(raw, en.bytes * 8)) } else { i128::from(raw) };
-                let name = en.values.iter().filter_map(Result::ok).find(|named| named.value == value);
-                Ok(match name {
-                    Some(named) => Node::Named { name: named.name.to_owned(), value },
-                    None if en.signed => Node::Signed { value: value as i64, bits: en.bytes * 8 },
-                    None => Node::Unsigned { value: value as u64, bits: en.bytes * 8 },
+            Shape::Float { bytes: 8 } => self.scalar(bytes, 8, |raw| Node::Float(f64::from_bits(raw))),
+            Shape::Float { bytes: width } => self.wide(bytes, width),
+            Shape::Enum(enumeration) | Shape::Enum64(enumeration) => {
+                self.scalar(bytes, enumeration.bytes, |raw| {
+                    named(enumeration, raw, enumeration.bytes.saturating_mul(8))
                 })
             }
-            Shape::Array(array) => self.array(array.elem, array.len as usize, bytes, depth),
-            Shape::Struct(composite) | Shape::Union(composite) => {
-                let mut fields = Vec::new();
-                self.fields(composite, bytes, depth, &mut fields)?;
-                Ok(Node::Fields(fields))
-            }
-            Shape::Var { ty, .. } => self.value(ty, bytes, depth + 1),
-            _ => Ok(Node::Missing),
-        }
+            Shape::Array(array) => self.array(array, bytes, depth)?,
+            Shape::Struct(composite) | Shape::Union(composite) => self.composite(composite, bytes, depth)?,
+            Shape::Var { ty, .. } => self.value(ty, bytes, depth + 1)?,
+            Shape::Datasec(section) => self.section(section, bytes, depth)?,
+            _ => Node::Nothing,
+        })
     }
 
-    /// Members, those of anonymous ones among them.
-    fn fields(
-        &self,
-        composite: Composite<'_>,
-        bytes: &[u8],
-        depth: usize,
-        out: &mut Vec<(String, Node)>,
-    ) -> Result<()> {
+    /// Members by name; those of anonymous ones are among them.
+    fn composite(&self, composite: Composite<'_>, bytes: &[u8], depth: usize) -> Result<Node> {
+        let mut fields = Vec::new();
         for member in composite.members.iter() {
             let member = member?;
-            let node = self.member(&member, bytes, depth)?;
-            match node {
-                Node::Fields(inner) if member.name.is_empty() => out.extend(inner),
-                node => out.push((member.name.to_owned(), node)),
+            match self.member(composite, &member, bytes, depth)? {
+                Node::Fields(inner) if member.name.is_empty() => fields.extend(inner),
+                node => fields.push((member.name.to_owned(), node)),
             }
         }
-        Ok(())
+        Ok(Node::Fields(fields))
     }
 
-    fn member(&self, member: &Member<'_>, bytes: &[u8], depth: usize) -> Result<Node> {
+    fn member(
+        &self,
+        composite: Composite<'_>,
+        member: &Member<'_>,
+        bytes: &[u8],
+        depth: usize,
+    ) -> Result<Node> {
         if member.bitfield_bits > 0 {
             return self.bit_field(member, bytes);
         }
-        let rest = bytes.get((member.bit_offset / 8) as usize..).unwrap_or_default();
-        self.value(member.ty, rest, depth + 1)
+        let first = (member.bit_offset / 8) as usize;
+        let size = usize::try_from(self.btf.size_of(member.ty)?).unwrap_or(usize::MAX);
+        let end = first.saturating_add(size);
+        // What follows the last member belongs to it if it is, or ends in, an array without a length.
+        let end = if end >= composite.bytes as usize { bytes.len() } else { end.min(bytes.len()) };
+        self.value(member.ty, bytes.get(first..end).unwrap_or_default(), depth + 1)
     }
 
     fn bit_field(&self, member: &Member<'_>, bytes: &[u8]) -> Result<Node> {
         let (first, bits) = (member.bit_offset as usize, u32::from(member.bitfield_bits));
         let covering = bytes.get(first / 8..(first + bits as usize).div_ceil(8));
-        let Some(covering) = covering.filter(|covering| covering.len() <= 16) else {
-            return Ok(Node::Missing);
+        let raw = covering.filter(|covering| covering.len() <= 16 && bits <= 64).map(|covering| {
+            let mut wide = [0; 16];
+            let raw = match self.order {
+                ByteOrder::Little => {
+                    wide[..covering.len()].copy_from_slice(covering);
+                    u128::from_le_bytes(wide) >> (first % 8)
+                }
+                ByteOrder::Big => {
+                    wide[16 - covering.len()..].copy_from_slice(covering);
+                    u128::from_be_bytes(wide) >> (covering.len() * 8 - first % 8 - bits as usize)
+                }
+            };
+            low_bits(raw as u64, bits)
+        });
+        let node = |raw: u64| -> Result<Node> {
+            Ok(match self.btf.resolve(member.ty)?.shape {
+                Shape::Int(int) if int.encoding.bool => Node::Bool(raw != 0),
+                Shape::Int(int) if int.encoding.signed => {
+                    Node::Signed { value: sign_extend(raw, bits), bits }
+                }
+                Shape::Enum(enumeration) | Shape::Enum64(enumeration) => named(enumeration, raw, bits),
+                _ => Node::Unsigned { value: raw, bits },
+            })
         };
-        let mut wide = [0; 16];
-        wide[..covering.len()].copy_from_slice(covering);
-        let raw = (u128::from_le_bytes(wide) >> (first % 8)) as u64;
-        let raw = if bits < 64 { raw & ((1 << bits) - 1) } else { raw };
-        Ok(match self.btf.resolve(member.ty)?.shape {
-            Shape::Int(int) if int.encoding.bool => Node::Bool(raw != 0),
-            Shape::Int(int) if int.encoding.signed => Node::Signed { value: sign_extend(raw, bits), bits },
-            Shape::Enum(en) | Shape::Enum64(en) => {
-                let named =
-                    en.values.iter().filter_map(Result::ok).find(|named| named.value == i128::from(raw));
-                named.map_or(Node::Unsigned { value: raw, bits }, |named| Node::Named {
-                    name: named.name.to_owned(),
-                    value: named.value,
-                })
-            }
-            _ => Node::Unsigned { value: raw, bits },
-        })
+        match raw {
+            Some(raw) => node(raw),
+            None => node(0).map(|like| Node::Missing(like.into())),
+        }
     }
 
     /// An array; one without a length takes what is left.
-    fn array(&self, elem: TypeId, len: usize, bytes: &[u8], depth: usize) -> Result<Node> {
-        let elem_bytes = usize::try_from(self.btf.size_of(elem)?).unwrap_or(usize::MAX).max(1);
-        let len = if len == 0 { bytes.len() / elem_bytes } else { len };
-        if self.is_character(elem)? {
-            return Ok(Node::Text(if bytes.len() < len { texts(bytes) } else { text(&bytes[..len]) }));
+    fn array(&self, array: Array, bytes: &[u8], depth: usize) -> Result<Node> {
+        let elem_bytes = usize::try_from(self.btf.size_of(array.elem)?).unwrap_or(usize::MAX);
+        let there = bytes.len() / elem_bytes.max(1);
+        let len = if array.len == 0 { there } else { array.len as usize };
+        if self.is_character(array.elem)? {
+            let text = if bytes.len() < len { texts(bytes) } else { text(&bytes[..len]) };
+            let node = Node::Text { bytes: text, capacity: len };
+            return Ok(if bytes.is_empty() && len > 0 { Node::Missing(node.into()) } else { node });
         }
-        let there = len.min(bytes.len().div_ceil(elem_bytes));
-        let items = (0..there).map(|n| self.value(elem, &bytes[n * elem_bytes..], depth + 1));
-        items.collect::<Result<_>>().map(Node::List)
+        if elem_bytes == 0 {
+            return Ok(Node::List(Vec::new()));
+        }
+        let items = bytes.chunks_exact(elem_bytes).take(len);
+        let items: Vec<Node> =
+            items.map(|item| self.value(array.elem, item, depth + 1)).collect::<Result<_>>()?;
+        let missing = items.is_empty() && len > 0;
+        Ok(if missing { Node::Missing(Node::List(items).into()) } else { Node::List(items) })
     }
 
-    /// `char` and its typedefs: BTF of clang marks `char` signed, so the name decides.
+    /// The variables of a section, such as those in the one element of the map `.bss`.
+    fn section(&self, section: Datasec<'_>, bytes: &[u8], depth: usize) -> Result<Node> {
+        let mut fields = Vec::new();
+        for var in section.vars.iter() {
+            let var = var?;
+            let first = var.offset as usize;
+            let end = first.saturating_add(var.bytes as usize).min(bytes.len());
+            let node = self.value(var.ty, bytes.get(first..end).unwrap_or_default(), depth + 1)?;
+            fields.push((self.btf.name(var.ty)?.to_owned(), node));
+        }
+        Ok(Node::Fields(fields))
+    }
+
+    /// `char` and its typedefs: not every compiler marks characters as such, so the name decides, too.
     fn is_character(&self, elem: TypeId) -> Result<bool> {
         let ty = self.btf.resolve(elem)?;
         Ok(matches!(ty.shape, Shape::Int(int) if int.bytes == 1 && (int.encoding.char || ty.name == "char")))
+    }
+
+    fn int(&self, int: Int, is_char: bool, bytes: &[u8]) -> Node {
+        if int.bytes > 8 {
+            return self.wide(bytes, int.bytes);
+        }
+        self.scalar(bytes, int.bytes, |raw| {
+            let bits = u32::from(int.bits);
+            let raw = low_bits(raw >> int.bit_offset.min(63), bits);
+            match int.encoding {
+                encoding if encoding.bool => Node::Bool(raw != 0),
+                encoding if encoding.char || is_char => Node::Char {
+                    value: if encoding.signed { sign_extend(raw, bits) } else { raw.cast_signed() },
+                },
+                encoding if encoding.signed => Node::Signed { value: sign_extend(raw, bits), bits },
+                _ => Node::Unsigned { value: raw, bits },
+            }
+        })
+    }
+
+    fn scalar(&self, bytes: &[u8], width: u32, node: impl Fn(u64) -> Node) -> Node {
+        match self.number(bytes, width as usize) {
+            Some(raw) => node(raw),
+            None => Node::Missing(node(0).into()),
+        }
+    }
+
+    fn wide(&self, bytes: &[u8], width: u32) -> Node {
+        let Some(there) = bytes.get(..width as usize) else {
+            return Node::Missing(Node::Wide(vec![0; 16]).into());
+        };
+        let mut wide = there.to_vec();
+        if self.order == ByteOrder::Little {
+            wide.reverse();
+        }
+        Node::Wide(wide)
+    }
+
+    /// A number of up to eight bytes.
+    fn number(&self, bytes: &[u8], width: usize) -> Option<u64> {
+        let there = bytes.get(..width).filter(|there| there.len() <= 8)?;
+        let mut wide = [0; 8];
+        Some(match self.order {
+            ByteOrder::Little => {
+                wide[..width].copy_from_slice(there);
+                u64::from_le_bytes(wide)
+            }
+            ByteOrder::Big => {
+                wide[8 - width..].copy_from_slice(there);
+                u64::from_be_bytes(wide)
+            }
+        })
     }
 }
 
@@ -161,37 +261,22 @@ fn texts(bytes: &[u8]) -> Vec<u8> {
     bytes[..end].iter().map(|&byte| if byte == 0 { b' ' } else { byte }).collect()
 }
 
-fn read_int(int: Int, bytes: &[u8]) -> Node {
-    let width = int.bytes as usize;
-    if width > 8 {
-        return bytes.get(..width).map_or(Node::Missing, |wide| Node::Wide(wide.to_vec()));
+/// A value of an enumeration.
+fn named(enumeration: Enum<'_>, raw: u64, bits: u32) -> Node {
+    let (signed, unsigned) = (i128::from(sign_extend(raw, bits)), i128::from(raw));
+    let value = if enumeration.signed { signed } else { unsigned };
+    let (mut name, mut longest) = (None, 0);
+    for known in enumeration.values.iter().filter_map(Result::ok) {
+        longest = longest.max(known.name.len());
+        if name.is_none() && known.value == value {
+            name = Some(known.name.to_owned());
+        }
     }
-    let Some(raw) = number(bytes, width) else { return Node::Missing };
-    let bits = u32::from(int.bits);
-    let raw = raw >> int.bit_offset.min(63);
-    let raw = if bits < 64 { raw & ((1 << bits) - 1) } else { raw };
-    match int.encoding {
-        encoding if encoding.bool => Node::Bool(raw != 0),
-        encoding if encoding.char => Node::Char(raw as u8),
-        encoding if encoding.signed => Node::Signed { value: sign_extend(raw, bits), bits },
-        _ => Node::Unsigned { value: raw, bits },
-    }
+    Node::Named { name, value, longest }
 }
 
-fn read_float(width: u32, bytes: &[u8]) -> Node {
-    match (width, number(bytes, width as usize)) {
-        (4, Some(raw)) => Node::Float(f64::from(f32::from_bits(raw as u32))),
-        (8, Some(raw)) => Node::Float(f64::from_bits(raw)),
-        _ => Node::Missing,
-    }
-}
-
-/// A little-endian number of up to eight bytes.
-fn number(bytes: &[u8], width: usize) -> Option<u64> {
-    let there = bytes.get(..width).filter(|there| there.len() <= 8)?;
-    let mut wide = [0; 8];
-    wide[..width].copy_from_slice(there);
-    Some(u64::from_le_bytes(wide))
+fn low_bits(raw: u64, bits: u32) -> u64 {
+    if bits < 64 { raw & ((1 << bits) - 1) } else { raw }
 }
 
 fn sign_extend(raw: u64, bits: u32) -> i64 {

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use skep_btf::{
-    Btf, Builder, Def, EnumValue, IntEncoding, Linkage, Member, Param, Type, TypeId, cdecl, cdump,
-};
+use skep_btf::{Btf, Builder, EnumValue, IntEncoding, Linkage, Member, Param, Type, TypeId, cdecl, cdump};
 
 use crate::random::Random;
 
@@ -243,38 +241,9 @@ fn no_text_grows_without_end() {
 fn no_types_make_it_panic() {
     let mut random = Random::new(7);
     for _ in 0..2_000 {
-        let mut builder = Builder::new();
-        let count = 1 + random.below(12);
-        for _ in 0..count {
-            let mut some = || TypeId(random.below(count + 2) as u32);
-            let (a, b) = (some(), some());
-            let (bits, width, kind) = (random.below(200) as u32, random.below(40) as u8, random.below(12));
-            let members = [
-                Member { name: "x", ty: a, bit_offset: bits, bitfield_bits: width },
-                Member { name: "", ty: b, bit_offset: bits / 8 * 8, bitfield_bits: 0 },
-            ];
-            let name = *random.pick(&["", "s", "t", "a b"]);
-            let (params, values) = ([Param { name, ty: b }], [EnumValue { name, value: 3 }]);
-            builder.add(match kind {
-                0 => Def::Ptr(a),
-                1 => Def::Array(skep_btf::Array { elem: a, index: b, len: bits }),
-                2 | 3 => Def::Struct { name, bytes: bits, members: &members },
-                4 => Def::Union { name, bytes: bits, members: &members[..1] },
-                5 => Def::Typedef { name, ty: a },
-                6 => Def::Const(a),
-                7 => Def::FuncProto { ret: a, params: &params },
-                8 => Def::Enum { name, bytes: bits % 9, signed: false, values: &values },
-                9 => Def::Fwd { name, union: true },
-                10 => Def::TypeTag { name, ty: a, attribute: false },
-                _ => Def::Int {
-                    name,
-                    int: skep_btf::Int { bytes: bits % 20, bits: width, bit_offset: 0, encoding: INT },
-                },
-            });
-        }
-        let btf = builder.finish_btf(None).unwrap();
+        let btf = random.types();
         drop(cdump::header(&btf, &cdump::Options::default()));
-        for id in 0..=count as u32 {
+        for id in 0..btf.len() as u32 {
             drop(cdump::declaration(&btf, TypeId(id), "x"));
         }
     }

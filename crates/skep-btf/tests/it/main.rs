@@ -10,4 +10,5 @@ mod ext;
 mod golden;
 mod random;
 mod relos;
+mod value;
 mod vmlinux;
