@@ -314,7 +314,7 @@ impl Kind {
             MapType::RINGBUF => Self::Ring(RingBuf::new(spec)?),
             MapType::USER_RINGBUF => Self::UserRing(UserRingBuf::new(spec)?),
             MapType::QUEUE | MapType::STACK => Self::Queue(Queue::new(spec)),
-            MapType::BLOOM_FILTER => Self::Bloom(Bloom::new(spec)),
+            MapType::BLOOM_FILTER => Self::Bloom(Bloom::new(spec)?),
             MapType::LPM_TRIE => Self::Lpm(LpmTrie::new(spec)?),
             MapType::STACK_TRACE => Self::StackTrace(StackTraces::new(spec)?),
             MapType::PROG_ARRAY => Self::Programs(ProgArray::new(spec)),

@@ -1,13 +1,17 @@
 //! Bloom filters (`kernel/bpf/bloom_filter.c`): values that were pushed are always found, others hardly ever.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Elements, MapSpec};
 use crate::Errno;
+use crate::memory::Arena;
 
 pub(super) struct Bloom {
-    bits: Box<[AtomicU64]>,
+    /// Costs memory where values have been pushed.
+    bits: Arena,
+    /// The number of bits, a power of two, less one.
+    mask: u64,
     hashes: u64,
     seed: RandomState,
 }
@@ -16,21 +20,21 @@ pub(super) struct Bloom {
 const DEFAULT_HASHES: u64 = 5;
 
 impl Bloom {
-    pub(super) fn new(spec: &MapSpec) -> Self {
+    pub(super) fn new(spec: &MapSpec) -> Result<Self, Errno> {
         let hashes = if spec.map_extra == 0 { DEFAULT_HASHES } else { spec.map_extra };
         // 7 bits for 5 hashes keep false answers below one in two hundred; more than 2^32 bits serve nobody.
         let wanted = u64::from(spec.max_entries) * hashes / 5 * 7;
         let bits = wanted.clamp(64, 1 << 32).next_power_of_two();
-        Self { bits: (0..bits / 64).map(|_| AtomicU64::new(0)).collect(), hashes, seed: RandomState::new() }
+        Ok(Self { bits: Arena::new(bits as usize / 8)?, mask: bits - 1, hashes, seed: RandomState::new() })
     }
 
     /// Word and bit of each hash of a value: two hashes, mixed by counting, do for all.
-    fn places(&self, value: &[u8]) -> impl Iterator<Item = (&AtomicU64, u64)> + '_ {
+    fn places(&self, value: &[u8]) -> impl Iterator<Item = (&AtomicU32, u32)> + '_ {
         let first = self.seed.hash_one(value);
         let second = self.seed.hash_one(first) | 1;
         (0..self.hashes).map(move |n| {
-            let bit = first.wrapping_add(n.wrapping_mul(second)) & (self.bits.len() as u64 * 64 - 1);
-            (&self.bits[(bit / 64) as usize], 1 << (bit % 64))
+            let bit = first.wrapping_add(n.wrapping_mul(second)) & self.mask;
+            (self.bits.u32((bit / 32) as usize * 4), 1 << (bit % 32))
         })
     }
 }

@@ -182,6 +182,7 @@ impl MapSpec {
         if both(flags::RDONLY, flags::WRONLY) || both(flags::RDONLY_PROG, flags::WRONLY_PROG) {
             return Err(Errno::EINVAL);
         }
+        require(self.cpus != 0)?;
         if self.map_extra != 0 && self.map_type != MapType::BLOOM_FILTER {
             return Err(Errno::EINVAL);
         }
