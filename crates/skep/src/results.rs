@@ -1,11 +1,14 @@
 //! What maps hold: their elements as bytes, and which of them a person wants to see at the end.
 
+use std::sync::Arc;
+
+use skep_btf::Btf;
 use skep_isa::uapi::MapType;
 use skep_obj::map::{MapDef, MapKind};
 use skep_runtime::Map;
 
 use crate::Result;
-use crate::load::LoadedMap;
+use crate::load::{Loaded, LoadedMap};
 
 /// One element: key and value as bpf(2) passes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +55,15 @@ fn lists_elements(map_type: MapType) -> bool {
 /// Does this kind of map have a slot for each processor in a value?
 pub fn is_per_cpu(map_type: MapType) -> bool {
     matches!(map_type, MapType::PERCPU_HASH | MapType::PERCPU_ARRAY | MapType::LRU_PERCPU_HASH)
+}
+
+/// Is it where programs put records together? An array of one structure beside buffers of records is; the kernel gives
+/// programs too little stack for more than small records.
+pub fn is_scratch(loaded: &Loaded, map: &LoadedMap) -> bool {
+    let single =
+        matches!(map.def.map_type, MapType::ARRAY | MapType::PERCPU_ARRAY) && map.def.max_entries == 1;
+    let structure = |btf: &Arc<Btf>| btf.resolve(map.def.value_type).is_ok_and(|ty| ty.composite().is_some());
+    single && loaded.maps().any(LoadedMap::is_event_buffer) && loaded.btf.as_ref().is_some_and(structure)
 }
 
 /// All elements of a map that holds results, in the map's order. Array elements that are zero throughout hold none.

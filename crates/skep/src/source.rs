@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use skep_btf::cdump;
 use skep_cc::{Options, Vmlinux};
 use skep_obj::Object;
 
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 /// What opening a file gave.
 #[derive(Debug)]
@@ -32,7 +33,10 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 /// Compiles against this machine's kernel types, or the bundled ones where it shows none.
 fn compile(path: &Path) -> Result<(Vec<u8>, String)> {
     fs::metadata(path).map_err(|e| Error::file(path, e))?;
-    let vmlinux = Vmlinux::Bundled;
+    let vmlinux = match host::kernel_btf() {
+        Some(btf) => Vmlinux::Text(cdump::header(&btf, &cdump::Options::default())?),
+        None => Vmlinux::Bundled,
+    };
     let compiled = skep_cc::compile(path, &Options { vmlinux, ..Options::default() })?;
     Ok((compiled.object, compiled.warnings))
 }

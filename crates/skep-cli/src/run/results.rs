@@ -17,7 +17,9 @@ use crate::table::{Align, Column};
 /// Prints every map that holds results, and every variable that programs have changed.
 pub(crate) fn print(loaded: &Loaded, printer: &mut Printer) -> Result<()> {
     let written = |e: io::Error| Error::file("stdout".as_ref(), e);
-    for map in loaded.maps().filter(|map| results::holds(&map.def) == Holds::Elements) {
+    let lists =
+        |map: &&LoadedMap| results::holds(&map.def) == Holds::Elements && !results::is_scratch(loaded, map);
+    for map in loaded.maps().filter(lists) {
         let elements = results::elements(map)?;
         if !elements.is_empty() {
             print_map(loaded, map, &elements, printer).map_err(written)?;

@@ -36,7 +36,7 @@ fn check(tool: &str, command: &[&str]) {
     match records("kernel", tool, command) {
         Ok(kernel) => assert_eq!(kernel, user, "{tool}"),
         Err(reason) if reason.contains("CAP_") || reason.contains("tracefs") => {
-            eprintln!("skipped: {reason}")
+            eprintln!("skipped: {reason}");
         }
         Err(reason) => panic!("{reason}"),
     }
