@@ -1,4 +1,5 @@
-//! Where a program wants to run, as its section name says it; runtimes read this and nothing else of the section.
+//! Where a program wants to run, as its section name says it; runtimes read this and nothing else of the
+//! section.
 
 use skep_isa::uapi::AttachType;
 
@@ -6,8 +7,8 @@ use crate::section::{Hook, SectionDef};
 
 /// A place programs are attached to.
 ///
-/// Names come from the section (`tracepoint/syscalls/sys_enter_openat`); a part the section leaves open is `None`, and
-/// the caller fills it in before attaching.
+/// Names come from the section (`tracepoint/syscalls/sys_enter_openat`); a part the section leaves open is
+/// `None`, and the caller fills it in before attaching.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttachPoint {
@@ -90,14 +91,16 @@ pub enum AttachPoint {
     },
     /// `perf_event`: sampled events and timers, chosen by the caller.
     PerfEvent,
-    /// `fentry/`, `fexit/`, `fmod_ret/`, `lsm/`, `lsm_cgroup/`, `iter/`, `freplace/`: a BTF id named by the section.
+    /// `fentry/`, `fexit/`, `fmod_ret/`, `lsm/`, `lsm_cgroup/`, `iter/`, `freplace/`: a BTF id named by the
+    /// section.
     Btf {
         /// Which of them; `freplace` has none.
         attach_type: Option<AttachType>,
         /// Function, hook or iterator.
         name: Option<String>,
     },
-    /// Everything that is attached to a device, a cgroup, a socket, a map or a network namespace by its attach type.
+    /// Everything that is attached to a device, a cgroup, a socket, a map or a network namespace by its
+    /// attach type.
     Target {
         /// Which hook.
         attach_type: AttachType,

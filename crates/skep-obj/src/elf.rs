@@ -1,7 +1,8 @@
 //! ELF, as far as eBPF objects use it: sections, symbols and relocations as plain tables.
 //!
-//! Takes the bytes of a file; gives tables whose cross references (section of a symbol, symbol of a relocation, range of a
-//! section) have been checked, or says why the file is not one of ours. Contents are not looked at here.
+//! Takes the bytes of a file; gives tables whose cross references (section of a symbol, symbol of a
+//! relocation, range of a section) have been checked, or says why the file is not one of ours. Contents are
+//! not looked at here.
 
 use std::borrow::Cow;
 
@@ -174,7 +175,7 @@ fn check_ident(bytes: &[u8]) -> Result<()> {
 /// What a file that is not ELF probably is, and what to do with it.
 fn foreign_format(bytes: &[u8]) -> &'static str {
     if bytes.starts_with(b"BC\xc0\xde") {
-        "this is LLVM bitcode: compile without `-emit-llvm`, or turn it into an object with `llc -march=bpf -filetype=obj`"
+        "this is LLVM bitcode: compile without `-emit-llvm`, or use `llc -march=bpf -filetype=obj`"
     } else if bytes.starts_with(&[0x9f, 0xeb]) || bytes.starts_with(&[0xeb, 0x9f]) {
         "this is raw BTF: it holds types and no programs"
     } else if bytes.starts_with(b"!<arch>") {
@@ -200,7 +201,7 @@ fn check_machine(header: &elf::FileHeader64<LE>) -> Result<()> {
             ErrorKind::NotAnObject,
             format!("compiled for {name} (ELF machine {}), not for eBPF", machine.0),
         )
-        .hint("compile with `clang -target bpf -c`; a program that embeds an eBPF object must have it cut out first"));
+        .hint("compile with `clang -target bpf -c`; an object embedded in a program must be cut out first"));
     }
     if header.e_type(LE) != elf::ET_REL {
         return Err(Error::new(ErrorKind::NotAnObject, "a linked ELF file, not a relocatable object")

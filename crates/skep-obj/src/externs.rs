@@ -1,7 +1,7 @@
 //! Externs: what the object expects the machine to have.
 //!
-//! Values of the kernel's configuration (`__kconfig`) get a place in the `.kconfig` map here; kernel symbols and
-//! functions (`__ksym`) are looked up when the object is linked.
+//! Values of the kernel's configuration (`__kconfig`) get a place in the `.kconfig` map here; kernel symbols
+//! and functions (`__ksym`) are looked up when the object is linked.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,8 @@
 //! Functions: the pieces of code that programs are made of.
 //!
-//! Every function symbol of a code section becomes one [`Function`]. Which of them are programs, by themselves attachable,
-//! is said by [`Function::is_entry`]; the others are subprograms, linked into every program that calls them.
+//! Every function symbol of a code section becomes one [`Function`]. Which of them are programs, by
+//! themselves attachable, is said by [`Function::is_entry`]; the others are subprograms, linked into every
+//! program that calls them.
 
 use skep_isa::Insn;
 
@@ -64,7 +65,8 @@ pub(crate) fn starting_at(functions: &[Function], section: usize, slot: usize) -
     functions.binary_search_by_key(&(section, slot), |f| (f.section, f.start)).ok()
 }
 
-/// The function of a section to which a slot belongs. Code of no function is what a linker left of an overridden one.
+/// The function of a section to which a slot belongs. Code of no function is what a linker left of an
+/// overridden one.
 pub(crate) fn containing(functions: &[Function], section: usize, slot: usize) -> Option<usize> {
     let after = functions.partition_point(|f| (f.section, f.start) <= (section, slot));
     let index = after.checked_sub(1)?;
@@ -90,7 +92,8 @@ fn in_section(elf: &Elf<'_>, index: usize, section: &Section<'_>) -> Result<Vec<
         .collect()
 }
 
-/// Function symbols of a section. Compilers before LLVM 8 gave programs no type; there, every global symbol is one.
+/// Function symbols of a section. Compilers before LLVM 8 gave programs no type; there, every global symbol
+/// is one.
 fn function_symbols<'e, 'd>(elf: &'e Elf<'d>, section: usize) -> Vec<&'e Symbol<'d>> {
     let here = || elf.symbols.iter().filter(|s| s.is_in(section));
     let functions: Vec<_> = here().filter(|s| s.kind == SymbolKind::Function).collect();

@@ -1,10 +1,12 @@
 //! What an eBPF object says, and what it becomes on a given machine.
 //!
-//! [`Object::read`] takes the bytes of a file that clang wrote and gives programs, maps, variables and externs. It depends
-//! on the bytes alone. [`Object::link`] takes a [`Target`], which says what a machine has, and gives [`Linked`]:
-//! instructions, maps and types ready to be loaded. Map references are numbers until a runtime puts its descriptors there.
+//! [`Object::read`] takes the bytes of a file that clang wrote and gives programs, maps, variables and
+//! externs. It depends on the bytes alone. [`Object::link`] takes a [`Target`], which says what a machine
+//! has, and gives [`Linked`]: instructions, maps and types ready to be loaded. Map references are numbers
+//! until a runtime puts its descriptors there.
 //!
-//! The meaning of objects is libbpf's (1.8). Nothing here does I/O or knows the host, and no input makes it panic.
+//! The meaning of objects is libbpf's (1.8). Nothing here does I/O or knows the host, and no input makes it
+//! panic.
 #![forbid(unsafe_code)]
 
 pub mod attach;

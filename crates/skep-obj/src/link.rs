@@ -1,9 +1,10 @@
 //! Linking: what an object becomes on a given machine.
 //!
-//! Takes an [`Object`] and a [`Target`]; gives [`Linked`]: instructions that run as they are once the runtime has put its
-//! descriptors where map numbers stand. The stages, in order: maps get the sizes and values that depend on the machine;
-//! externs are looked up; CO-RE relocations change instructions function by function; every program gets the code of the
-//! functions it calls, and its references filled in; `struct_ops` structures take the kernel's shape.
+//! Takes an [`Object`] and a [`Target`]; gives [`Linked`]: instructions that run as they are once the runtime
+//! has put its descriptors where map numbers stand. The stages, in order: maps get the sizes and values that
+//! depend on the machine; externs are looked up; CO-RE relocations change instructions function by function;
+//! every program gets the code of the functions it calls, and its references filled in; `struct_ops`
+//! structures take the kernel's shape.
 //!
 //! What one program lacks fails that program alone; see [`LinkedProgram::result`].
 
@@ -112,7 +113,8 @@ pub struct ModuleRef {
     pub module: usize,
 }
 
-/// An instruction that the target cannot give a meaning; in its place stands a call of a helper that does not exist.
+/// An instruction that the target cannot give a meaning; in its place stands a call of a helper that does not
+/// exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Poison {
     /// The instruction.
@@ -129,12 +131,14 @@ impl LinkedProgram {
         line.source(self.strings.as_deref()?)
     }
 
-    /// Functions' types as bpf(2) takes them, in records of [`FuncInfo::SIZE`] bytes; empty when some function has none.
+    /// Functions' types as bpf(2) takes them, in records of [`FuncInfo::SIZE`] bytes; empty when some
+    /// function has none.
     pub fn func_info_bytes(&self) -> Vec<u8> {
         self.func_info.iter().flat_map(|info| info.to_bytes()).collect()
     }
 
-    /// Source lines as bpf(2) takes them, in records of [`LineInfo::SIZE`] bytes; empty when some function has none.
+    /// Source lines as bpf(2) takes them, in records of [`LineInfo::SIZE`] bytes; empty when some function
+    /// has none.
     pub fn line_info_bytes(&self) -> Vec<u8> {
         let begins =
             |info: &FuncInfo| self.line_info.binary_search_by_key(&info.insn, |line| line.insn).is_ok();

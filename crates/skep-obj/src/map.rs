@@ -1,7 +1,7 @@
 //! Maps: what an object defines, and the maps that hold its global variables.
 //!
-//! Three ways to define a map are read: by types in `.maps`, by structures in the older `maps`, and as the sections of
-//! global variables, each of which is the single value of an array map.
+//! Three ways to define a map are read: by types in `.maps`, by structures in the older `maps`, and as the
+//! sections of global variables, each of which is the single value of an array map.
 
 mod btf_defined;
 mod legacy;
@@ -25,12 +25,12 @@ pub const F_LINK: u32 = 1 << 13;
 
 /// One map.
 ///
-/// In an [`Object`](crate::Object) it says what the bytes say; in a [`Linked`](crate::Linked) object what depends on the
-/// target has been filled in, too.
+/// In an [`Object`](crate::Object) it says what the bytes say; in a [`Linked`](crate::Linked) object what
+/// depends on the target has been filled in, too.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MapDef {
-    /// Name; maps of global variables are called after object and section, as libbpf calls them. The kernel keeps 15
-    /// bytes of it.
+    /// Name; maps of global variables are called after object and section, as libbpf calls them. The kernel
+    /// keeps 15 bytes of it.
     pub name: String,
     /// Where it comes from.
     pub kind: MapKind,
@@ -60,9 +60,9 @@ pub struct MapDef {
     pub inner: Option<Box<MapDef>>,
     /// Initial references to maps and programs.
     pub slots: Vec<Slot>,
-    /// Initial values of the elements, one behind the other: of maps of global variables (one element), `struct_ops`,
-    /// jump tables, and of an arena's memory. Before linking, zeroes at the end may be missing; afterwards there are as
-    /// many bytes as elements take, or none where all are zero.
+    /// Initial values of the elements, one behind the other: of maps of global variables (one element),
+    /// `struct_ops`, jump tables, and of an arena's memory. Before linking, zeroes at the end may be missing;
+    /// afterwards there are as many bytes as elements take, or none where all are zero.
     pub data: Vec<u8>,
     /// Is the map created by default? A section with `?` says no.
     pub autocreate: bool,
@@ -233,7 +233,8 @@ fn data_map(
     object_name: &str,
 ) -> MapDef {
     let mut data = section.data.to_vec();
-    // A section of zeroes takes no bytes of the file, so its size proves nothing; memory is taken when it is linked.
+    // A section of zeroes takes no bytes of the file, so its size proves nothing; memory is taken when it is
+    // linked.
     if kind != MapKind::Bss {
         data.resize(section.size as usize, 0);
     }
@@ -266,8 +267,8 @@ pub(crate) fn variables_map(
     }
 }
 
-/// The name libbpf gives the map of a section: as much of the object's name as leaves room for the section's, which gets
-/// seven bytes at least; a section with a second dot stands alone, in full.
+/// The name libbpf gives the map of a section: as much of the object's name as leaves room for the section's,
+/// which gets seven bytes at least; a section with a second dot stands alone, in full.
 fn variables_name(object: &str, section: &str) -> String {
     const NAME_BYTES: usize = 15;
     if section.get(1..).is_some_and(|rest| rest.contains('.')) {

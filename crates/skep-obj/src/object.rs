@@ -18,10 +18,12 @@ use crate::variable::{self, Variable};
 
 /// An eBPF object. It depends on the bytes it was read from alone.
 ///
-/// Programs and maps may be changed before [`link`](Self::link): types, attach points, sizes, what is loaded and created.
+/// Programs and maps may be changed before [`link`](Self::link): types, attach points, sizes, what is loaded
+/// and created.
 #[derive(Clone, Debug)]
 pub struct Object {
-    /// The file's name without directory and from the first dot on; at most 15 bytes. Data maps are named after it.
+    /// The file's name without directory and from the first dot on; at most 15 bytes. Data maps are named
+    /// after it.
     pub name: String,
     /// The licence, which opens GPL-only helpers; empty when the object has none.
     pub license: String,
@@ -56,9 +58,11 @@ impl Object {
             let names: Vec<_> = self.functions.iter().map(|f| format!("`{}`", f.name)).take(3).collect();
             let error = Error::invalid("no section holds programs").file(&self.file);
             return Err(match names.is_empty() {
-                true => error.hint("give functions a section, such as `SEC(\"tracepoint/syscalls/sys_enter_openat\")`"),
+                true => {
+                    error.hint("give functions a section, such as `SEC(\"tp/syscalls/sys_enter_openat\")`")
+                }
                 false => error.hint(format!(
-                    "{} are without a section; put `SEC(\"…\")` in front of programs, and do not make them `static`",
+                    "{} have no section: put `SEC(\"…\")` in front, and do not make them `static`",
                     names.join(", ")
                 )),
             });
@@ -107,7 +111,8 @@ impl Object {
         self.externs.iter().filter(|e| e.kind == ExternKind::Ksym).map(|e| e.name.as_str())
     }
 
-    /// Values of the kernel's configuration that linking wants in [`Target::kconfig`](crate::Target::kconfig).
+    /// Values of the kernel's configuration that linking wants in
+    /// [`Target::kconfig`](crate::Target::kconfig).
     pub fn wanted_kconfig(&self) -> impl Iterator<Item = &str> {
         let wanted =
             |e: &&Extern| matches!(e.kind, ExternKind::Kconfig { .. }) && e.name.starts_with("CONFIG_");

@@ -14,7 +14,8 @@ pub const F_XDP_HAS_FRAGS: u32 = 1 << 5;
 
 /// One program, as its section's name and the caller describe it.
 ///
-/// What the section says can be changed before linking, as with libbpf's `bpf_program__set_type` and its like.
+/// What the section says can be changed before linking, as with libbpf's `bpf_program__set_type` and its
+/// like.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// Name of its function.
@@ -27,8 +28,8 @@ pub struct Program {
     pub expected_attach_type: Option<AttachType>,
     /// Where it is to be attached.
     pub attach: AttachPoint,
-    /// What is wrong with the section's name: unknown, so that the type is, too; or the part that says where to attach,
-    /// and then the program can be loaded all the same.
+    /// What is wrong with the section's name: unknown, so that the type is, too; or the part that says where
+    /// to attach, and then the program can be loaded all the same.
     pub section_error: Option<Error>,
     /// Flags for loading: [`F_SLEEPABLE`], [`F_XDP_HAS_FRAGS`].
     pub flags: u32,

@@ -1,7 +1,8 @@
 //! What instructions refer to: maps, variables, functions, externs.
 //!
-//! The compiler leaves a relocation (a symbol for an instruction) or, for calls within a section, a distance. Both become
-//! a [`Reloc`] here, whose target is a number in one of the object's own tables. Nothing is patched yet.
+//! The compiler leaves a relocation (a symbol for an instruction) or, for calls within a section, a distance.
+//! Both become a [`Reloc`] here, whose target is a number in one of the object's own tables. Nothing is
+//! patched yet.
 
 use std::collections::HashMap;
 

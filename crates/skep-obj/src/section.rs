@@ -1,6 +1,7 @@
 //! What a section's name says: one table of names, and how the rest of a name is read.
 //!
-//! Source of the rows: libbpf 1.8, `section_defs` in `src/libbpf.c`. Everything about names is derived from [`SECTIONS`].
+//! Source of the rows: libbpf 1.8, `section_defs` in `src/libbpf.c`. Everything about names is derived from
+//! [`SECTIONS`].
 
 use skep_isa::uapi::{AttachType as A, ProgType as P};
 
@@ -224,8 +225,8 @@ impl SectionDef {
 
     /// Reads where to attach from the name of a section that this row fits.
     ///
-    /// A name that leaves the place open (`SEC("kprobe")`) gives an attach point with `None` in it; a malformed rest is an
-    /// error that says the expected form.
+    /// A name that leaves the place open (`SEC("kprobe")`) gives an attach point with `None` in it; a
+    /// malformed rest is an error that says the expected form.
     pub fn attach_point(&self, section: &str) -> Result<AttachPoint> {
         let rest = section.get(self.prefix().len() + 1..).filter(|rest| !rest.is_empty());
         attach::parse(self, rest).map_err(|message| Error::invalid(message).section(section))

@@ -1,4 +1,5 @@
-//! What `.BTF.ext` says about instructions: their function's type, their source line, their CO-RE relocations.
+//! What `.BTF.ext` says about instructions: their function's type, their source line, their CO-RE
+//! relocations.
 
 use std::collections::HashMap;
 use std::fmt;

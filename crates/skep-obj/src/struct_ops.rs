@@ -1,7 +1,7 @@
 //! `struct_ops`: structures of functions that a kernel subsystem calls, as maps.
 //!
-//! An object holds a structure as its compiler knew it; [`collect`] describes it. A kernel may have added, moved or removed
-//! members, so [`fit`] writes the structure anew as the target has it.
+//! An object holds a structure as its compiler knew it; [`collect`] describes it. A kernel may have added,
+//! moved or removed members, so [`fit`] writes the structure anew as the target has it.
 
 use skep_btf::{Btf, Composite, Kind, Member, Seq, Shape, Type, TypeId};
 use skep_isa::uapi::{AttachType, MapType, ProgType};

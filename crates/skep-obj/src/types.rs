@@ -121,8 +121,9 @@ pub(crate) fn variables_of(btf: &Btf, datasec: TypeId) -> Result<Vec<TypedVariab
     Ok(variables)
 }
 
-/// Fills in a section's size and its variables' offsets, which the compiler does not know, and marks hidden variables as
-/// static, as the kernel and the map's flags want them. A static linker has filled in sizes already.
+/// Fills in a section's size and its variables' offsets, which the compiler does not know, and marks hidden
+/// variables as static, as the kernel and the map's flags want them. A static linker has filled in sizes
+/// already.
 fn lay_out(elf: &Elf<'_>, btf: &Btf, datasec: TypeId, builder: &mut Builder) -> Result<()> {
     let Type { name: section_name, shape: Shape::Datasec(section), .. } = btf.type_by_id(datasec)? else {
         return Ok(());

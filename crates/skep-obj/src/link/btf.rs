@@ -12,9 +12,9 @@ use crate::types::{TypedVariable, variables_of};
 /// A name for what has none but needs one.
 const DUMMY: &str = "dummy_ksym";
 
-/// The types to load. The kernel knows nothing external: variables become defined ones, and so do functions, each of which
-/// is replaced in its section by a variable that stands for all of them. Hidden functions become static, so that they are
-/// verified with their callers instead of on their own.
+/// The types to load. The kernel knows nothing external: variables become defined ones, and so do functions,
+/// each of which is replaced in its section by a variable that stands for all of them. Hidden functions
+/// become static, so that they are verified with their callers instead of on their own.
 pub(super) fn to_load(object: &Object) -> Result<Option<Arc<Btf>>> {
     let Some(btf) = &object.btf else {
         return Ok(None);
@@ -113,7 +113,8 @@ fn four_byte_int(btf: &Btf) -> Option<TypeId> {
     btf.types().flatten().find(|ty| is_int(ty.shape)).map(|ty| ty.id)
 }
 
-/// The function that a program wants to run when it throws, by the declaration tag that `__exception_cb` leaves.
+/// The function that a program wants to run when it throws, by the declaration tag that `__exception_cb`
+/// leaves.
 pub(super) fn exception_callback(btf: &Btf, program: &str) -> Result<Option<String>> {
     let mut found = None;
     for ty in btf.types() {

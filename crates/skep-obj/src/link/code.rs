@@ -19,8 +19,8 @@ use crate::section;
 /// More instructions than any kernel takes (`BPF_COMPLEXITY_LIMIT_INSNS`).
 const MAX_INSNS: usize = 1_000_000;
 
-/// Helpers that do not exist, by which tools recognise a map that is not created and a kernel function that is missing.
-/// The number of the map or extern is added. Numbers as in libbpf.
+/// Helpers that do not exist, by which tools recognise a map that is not created and a kernel function that
+/// is missing. The number of the map or extern is added. Numbers as in libbpf.
 const POISON_MAP: i32 = 2_001_000_000;
 const POISON_KFUNC: i32 = 2_002_000_000;
 

@@ -1,8 +1,8 @@
 //! CO-RE: puts what the target's types say into instructions.
 //!
-//! What [`skep_btf::core`] answers goes into the immediate value of an arithmetic instruction, the offset of a load or
-//! store, or the 64 bits of `LD_IMM64`. Where there is no answer the instruction becomes a call of a helper that does not
-//! exist, as with libbpf: a program that never gets there is still good.
+//! What [`skep_btf::core`] answers goes into the immediate value of an arithmetic instruction, the offset of
+//! a load or store, or the 64 bits of `LD_IMM64`. Where there is no answer the instruction becomes a call of
+//! a helper that does not exist, as with libbpf: a program that never gets there is still good.
 
 use std::sync::Arc;
 
@@ -178,7 +178,8 @@ fn patch_imm64(insn: &mut Insn, second: Option<&mut Insn>, old: Option<u64>, new
     Ok(())
 }
 
-/// The compiler has put the answer for its own types into the instruction; anything else is not the instruction meant.
+/// The compiler has put the answer for its own types into the instruction; anything else is not the
+/// instruction meant.
 fn expect(same: Option<bool>, found: i32) -> Result<()> {
     match same {
         Some(false) => Err(Error::corrupt(format!(

@@ -5,7 +5,7 @@ use skep_isa::uapi::MapType;
 
 use super::code::Layout;
 use crate::error::{Error, Result};
-use crate::map::{F_RDONLY_PROG, MapDef, MapKind};
+use crate::map::{MapDef, MapKind};
 use crate::object::Object;
 
 /// `BPF_MAP_TYPE_INSN_ARRAY` of Linux 6.19.
@@ -46,7 +46,6 @@ pub(super) fn build(object: &Object, layout: &Layout, insn: usize, offset: u64, 
 
 /// The number of a map, which is added unless there is one like it.
 pub(super) fn add(maps: &mut Vec<MapDef>, table: MapDef) -> usize {
-    debug_assert_eq!(table.map_flags & F_RDONLY_PROG, 0);
     maps.iter().position(|map| *map == table).unwrap_or_else(|| {
         maps.push(table);
         maps.len() - 1

@@ -12,8 +12,8 @@ pub struct Target {
     pub btf: Option<Arc<Btf>>,
     /// Types of its modules, split from the kernel's.
     pub modules: Vec<Module>,
-    /// The kernel's configuration: names with `CONFIG_`, values as in the file (`y`, `m`, `"text"`, `250`). Options that
-    /// are not set are not here. `None`: not known.
+    /// The kernel's configuration: names with `CONFIG_`, values as in the file (`y`, `m`, `"text"`, `250`).
+    /// Options that are not set are not here. `None`: not known.
     pub kconfig: Option<HashMap<String, String>>,
     /// Addresses of kernel symbols; those of [`Object::wanted_ksyms`](crate::Object::wanted_ksyms) suffice.
     pub ksyms: HashMap<String, u64>,

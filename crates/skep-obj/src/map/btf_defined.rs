@@ -1,7 +1,8 @@
 //! Maps defined by types in section `.maps`.
 //!
-//! A map is a variable of a structure type. What a property is called is a member's name; its value is in the member's
-//! type: a number as the length of an array pointed to, a type as the type pointed to, a 64-bit number as an enumerator.
+//! A map is a variable of a structure type. What a property is called is a member's name; its value is in the
+//! member's type: a number as the length of an array pointed to, a type as the type pointed to, a 64-bit
+//! number as an enumerator.
 
 use skep_btf::{Btf, Composite, Member, Shape, Type, TypeId};
 use skep_isa::uapi::MapType;

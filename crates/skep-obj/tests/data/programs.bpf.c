@@ -22,10 +22,15 @@ __noinline int leaf(int x)
 	return x * 3 + shadow;
 }
 
+__hidden __noinline int covert(int x)
+{
+	return x ^ (int)calls;
+}
+
 static __noinline int middle(int x)
 {
 	hidden_count += x;
-	return leaf(x) + leaf(x + 1);
+	return leaf(x) + covert(x + 1);
 }
 
 static int each(u32 i, void *ctx)

@@ -36,7 +36,7 @@ const SAME: &str =
 #[test]
 fn offsets_and_sizes_follow_the_target() {
     assert_eq!(loads(&program("load", SAME)), [(4, 4), (8, 8)]);
-    let moved = "struct record { char pad[24]; unsigned short narrow; unsigned long long a; unsigned long long moved; };";
+    let moved = "struct record { char pad[24]; unsigned short narrow; long a; unsigned long long moved; };";
     assert_eq!(loads(&program("load", moved)), [(2, 24), (8, 40)]);
 }
 

@@ -1,4 +1,5 @@
-//! What a kernel supplies: configuration values, symbols, variables, functions; and what happens where it does not.
+//! What a kernel supplies: configuration values, symbols, variables, functions; and what happens where it
+//! does not.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ fn param(ty: TypeId) -> Param<'static> {
     Param { name: "p", ty }
 }
 
-/// A kernel with the function and the variable that the object wants, and, in a module, the optional function.
+/// A kernel with the function and the variable that the object wants, and, in a module, the optional
+/// function.
 fn kernel() -> Target {
     let mut types = Builder::new();
     let int = types.add_int("int", 4, IntEncoding { signed: true, ..IntEncoding::default() });

@@ -33,8 +33,9 @@ pub(crate) fn names() -> Vec<String> {
     names
 }
 
-/// Compiles every source anew into a directory of its own; with `SKEP_BLESS` set, the objects beside the sources are
-/// replaced. Compilers differ in detail, so what is compared is what we read: programs, maps and variables.
+/// Compiles every source anew into a directory of its own; with `SKEP_BLESS` set, the objects beside the
+/// sources are replaced. Compilers differ in detail, so what is compared is what we read: programs, maps and
+/// variables.
 #[test]
 fn objects_are_current() {
     let Some(clang) = ["clang-19", "clang", "clang-14"].into_iter().find(|name| runs(name)) else {

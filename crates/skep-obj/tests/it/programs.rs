@@ -1,5 +1,6 @@
 //! Programs, subprograms, variables: what an object says, and what linking makes of it.
 
+use skep_btf::{Kind, Linkage, Shape};
 use skep_isa::uapi::{MapType, ProgType};
 use skep_obj::{AttachPoint, ErrorKind, LinkedProgram, MapKind, Target};
 
@@ -91,7 +92,7 @@ fn programs_bring_the_functions_they_call() {
     let object = object("programs");
     let linked = link(&object, &Target::default());
     let program = |name: &str| linked.programs.iter().find(|p| p.name == name).expect(name);
-    for (name, functions) in [("on_open", 3), ("on_exit", 4), ("off", 1)] {
+    for (name, functions) in [("on_open", 4), ("on_exit", 5), ("off", 1)] {
         let program = program(name);
         assert_eq!(program.result, Ok(()), "{name}");
         let starts: Vec<_> = program.func_info.iter().map(|info| info.insn as usize).collect();
@@ -133,7 +134,22 @@ fn references_name_maps_and_offsets() {
         .collect();
     named.sort_unstable();
     named.dedup();
-    assert_eq!(named, ["counts", "greeting", "hidden_count", "limit", "shadow", "total"]);
+    assert_eq!(named, ["calls", "counts", "greeting", "hidden_count", "limit", "shadow", "total"]);
+}
+
+#[test]
+fn hidden_functions_are_verified_with_their_callers() {
+    let linked = link(&object("programs"), &Target::default());
+    let btf = linked.btf.expect("types");
+    let linkage = |name: &str| {
+        let id = btf.find(name, Kind::Func).expect(name);
+        match btf.type_by_id(id).expect(name).shape {
+            Shape::Func { linkage, .. } => linkage,
+            other => panic!("{name}: {other:?}"),
+        }
+    };
+    assert_eq!(linkage("covert"), Linkage::Static);
+    assert_eq!(linkage("leaf"), Linkage::Global);
 }
 
 #[test]

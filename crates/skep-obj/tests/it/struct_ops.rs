@@ -11,7 +11,9 @@ use crate::fixture::{link, object};
 
 /// A kernel that has moved members, added one, and does not know `unknown`.
 const KERNEL: &str = "
-    struct my_ops { int (*release)(int); char name[8]; int (*added)(void); int (*init)(void); unsigned flags; };
+    struct my_ops {
+        int (*release)(int); char name[8]; int (*added)(void); int (*init)(void); unsigned flags;
+    };
     struct bpf_struct_ops_my_ops { int refcnt; int state; struct my_ops data; };";
 
 fn linked(types: &str) -> Linked {
