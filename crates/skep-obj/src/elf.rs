@@ -30,7 +30,7 @@ pub(crate) struct Section<'d> {
     pub(crate) data: &'d [u8],
     /// Bytes in memory; differs from `data.len()` for `.bss`.
     pub(crate) size: u64,
-    /// Relocations of this section, in the file's order.
+    /// Relocations of this section, by offset.
     pub(crate) relocs: Vec<RawReloc>,
 }
 
@@ -307,6 +307,7 @@ fn attach_relocs(
         }
         section.relocs.push(RawReloc { offset, symbol });
     }
+    section.relocs.sort_by_key(|reloc| reloc.offset);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use skep_isa::{Insn, Reg};
 
-use crate::elf::{Elf, Symbol, SymbolKind, SymbolPlace};
+use crate::elf::{Elf, RawReloc, SectionKind, Symbol, SymbolKind, SymbolPlace};
 use crate::error::{Error, Result};
 use crate::function::{self, Function};
 use crate::map::{MapDef, MapKind};
@@ -76,11 +76,11 @@ pub(crate) fn resolve(functions: &mut [Function], tables: &Tables<'_>) -> Result
 fn of_function(functions: &[Function], index: usize, tables: &Tables<'_>) -> Result<Vec<Reloc>> {
     let function = &functions[index];
     let mut relocs = Vec::new();
-    for raw in &tables.elf.sections[function.section].relocs {
-        let slot = (raw.offset / Insn::SIZE as u64) as usize;
-        if !function.range().contains(&slot) {
-            continue;
-        }
+    let slot = |raw: &RawReloc| (raw.offset / Insn::SIZE as u64) as usize;
+    let all = &tables.elf.sections[function.section].relocs;
+    let first = all.partition_point(|raw| slot(raw) < function.start);
+    for raw in all[first..].iter().take_while(|raw| function.range().contains(&slot(raw))) {
+        let slot = slot(raw);
         let insn = slot - function.start;
         let target = if !raw.offset.is_multiple_of(Insn::SIZE as u64) {
             Err(Error::corrupt(format!("a relocation at byte {}, within an instruction", raw.offset)))
@@ -93,12 +93,17 @@ fn of_function(functions: &[Function], index: usize, tables: &Tables<'_>) -> Res
     }
     relocs.sort_by_key(|reloc| reloc.insn);
     relocs.dedup_by_key(|reloc| reloc.insn);
-    add_near_calls(functions, function, &mut relocs)?;
+    add_near_calls(functions, function, tables.lines, &mut relocs)?;
     Ok(relocs)
 }
 
 /// Calls within one section need no relocation; the distance in the instruction says it all.
-fn add_near_calls(functions: &[Function], function: &Function, relocs: &mut Vec<Reloc>) -> Result<()> {
+fn add_near_calls(
+    functions: &[Function],
+    function: &Function,
+    lines: &Lines,
+    relocs: &mut Vec<Reloc>,
+) -> Result<()> {
     let mut found = Vec::new();
     let mut insn = 0;
     while let Some(slot) = function.insns.get(insn) {
@@ -109,8 +114,8 @@ fn add_near_calls(functions: &[Function], function: &Function, relocs: &mut Vec<
                 .ok()
                 .and_then(|to| function::starting_at(functions, function.section, to))
                 .ok_or_else(|| {
-                    function
-                        .at(Error::corrupt(format!("a call of slot {to}, where no function begins")), insn)
+                    let error = Error::corrupt(format!("a call of slot {to}, where no function begins"));
+                    function.at(error, insn).source(lines.at(function.section, function.start + insn))
                 })?;
             found.push(Reloc { insn, target: Target::Function(target) });
         }
@@ -174,7 +179,7 @@ fn undefined(symbol: &Symbol<'_>) -> Error {
 }
 
 fn is_code(elf: &Elf<'_>, section: usize) -> bool {
-    elf.sections[section].kind == crate::elf::SectionKind::Code
+    elf.sections[section].kind == SectionKind::Code
 }
 
 /// A call counts in slots from the next instruction, an address in bytes; both add to the symbol's place.

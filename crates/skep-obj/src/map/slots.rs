@@ -21,9 +21,13 @@ pub(crate) fn fill(
     let (Some((index, section)), Some(types)) = (elf.section(".maps"), types) else {
         return Ok(());
     };
+    if section.relocs.is_empty() {
+        return Ok(());
+    }
+    let definitions = types.variables(".maps")?;
     for raw in &section.relocs {
         let symbol = &elf.symbols[raw.symbol];
-        let definition = types.variables(".maps")?.into_iter().find(|v| {
+        let definition = definitions.iter().find(|v| {
             u64::from(v.offset) <= raw.offset
                 && raw.offset + POINTER_BYTES <= u64::from(v.offset) + u64::from(v.size)
         });

@@ -98,5 +98,6 @@ fn a_call_to_nowhere_names_the_instruction() {
     let call = calls.next_back().expect("a call in .text");
     bytes[call + 4..call + 8].copy_from_slice(&10_000i32.to_le_bytes());
     let text = refused(&bytes).to_string();
-    assert!(text.contains("section `.text`") && text.contains("where no function begins"), "{text}");
+    assert!(text.contains("section `.text`: `") && text.contains("programs.bpf.c:"), "{text}");
+    assert!(text.contains("where no function begins"), "{text}");
 }
