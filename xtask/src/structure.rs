@@ -88,9 +88,9 @@ impl File {
             .take_while(|(_, line)| *line != "mod tests {")
     }
 
-    /// Whether the file is a test, benchmark or fuzz target as a whole.
+    /// Whether the file is a test, benchmark, example or fuzz target as a whole.
     fn is_test(&self) -> bool {
-        ["/tests/", "/benches/", "/fuzz/"].iter().any(|part| self.path.contains(part))
+        ["/tests/", "/benches/", "/examples/", "/fuzz/"].iter().any(|part| self.path.contains(part))
             || self.path.ends_with("/tests.rs")
     }
 }
