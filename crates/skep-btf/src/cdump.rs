@@ -79,7 +79,10 @@ pub fn header(btf: &Btf, options: &Options) -> Result<String> {
     for kfunc in &kfuncs {
         plan.prototype(*kfunc)?;
     }
-    let mut writer = Writer::new(&table, HEAD);
+    // C takes about half the bytes of BTF.
+    let mut out = String::with_capacity(HEAD.len() + btf.bytes().len() / 2);
+    out.push_str(HEAD);
+    let mut writer = Writer::new(&table, out);
     writer.steps(&plan.finish())?;
     writer.kfuncs(&kfuncs)?;
     Ok(writer.finish() + TAIL)
@@ -92,7 +95,7 @@ pub fn types(btf: &Btf, ids: &[TypeId]) -> Result<String> {
     for id in ids {
         plan.root(*id)?;
     }
-    let mut writer = Writer::new(&table, "");
+    let mut writer = Writer::new(&table, String::new());
     writer.steps(&plan.finish())?;
     Ok(writer.finish())
 }
@@ -106,7 +109,7 @@ pub fn declaration(btf: &Btf, id: TypeId, name: &str) -> Result<String> {
         Shape::Var { ty, .. } => ty,
         _ => id,
     };
-    let mut writer = Writer::new(&table, "");
+    let mut writer = Writer::new(&table, String::new());
     writer.declare(id, name, 0)?;
     Ok(writer.finish())
 }

@@ -42,9 +42,12 @@ impl<'a> Field<'a> {
 
 impl<'a> Table<'a> {
     pub(super) fn new(btf: &'a Btf) -> Result<Self> {
-        let mut types = vec![Type::VOID];
-        let mut fields = Vec::new();
-        let mut first_field = vec![0];
+        let count = btf.len();
+        let mut types = Vec::with_capacity(count);
+        let mut first_field = Vec::with_capacity(count + 1);
+        let mut fields = Vec::with_capacity(count);
+        types.push(Type::VOID);
+        first_field.push(0);
         for ty in btf.types() {
             let ty = ty?;
             first_field.push(fields.len() as u32);

@@ -21,8 +21,9 @@ pub(super) struct Writer<'t, 'a> {
 }
 
 impl<'t, 'a> Writer<'t, 'a> {
-    pub(super) fn new(table: &'t Table<'a>, head: &str) -> Self {
-        Self { table, names: Names::default(), out: head.to_owned(), depth: 0 }
+    /// A writer that adds to `out`.
+    pub(super) fn new(table: &'t Table<'a>, out: String) -> Self {
+        Self { table, names: Names::default(), out, depth: 0 }
     }
 
     pub(super) fn finish(self) -> String {
