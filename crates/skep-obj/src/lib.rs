@@ -5,6 +5,19 @@
 //! has, and gives [`Linked`]: instructions, maps and types ready to be loaded. Map references are numbers
 //! until a runtime puts its descriptors there.
 //!
+//! ```
+//! use skep_obj::{Object, Target};
+//!
+//! let bytes = include_bytes!("../tests/data/programs.bpf.o");
+//! let mut object = Object::read(bytes, "programs.bpf.o")?;
+//! object.set_variable_bytes("limit", &9u32.to_le_bytes())?;
+//! let linked = object.link(&Target::default())?;
+//! for program in linked.programs.iter().filter(|program| program.result.is_ok()) {
+//!     println!("{}: {} instructions", program.name, program.insns.len());
+//! }
+//! # Ok::<(), skep_obj::Error>(())
+//! ```
+//!
 //! The meaning of objects is libbpf's (1.8). Nothing here does I/O or knows the host, and no input makes it
 //! panic.
 #![forbid(unsafe_code)]
