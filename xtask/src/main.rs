@@ -5,6 +5,7 @@ mod conformance;
 mod corpus;
 mod objects;
 mod structure;
+mod vm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ const TASKS: &[Task] = &[
     ("corpus", "load and attach the objects of a directory on this kernel, beside libbpf", corpus::corpus),
     ("objects", "compile tools/*.bpf.c and bench/*.bpf.c to the objects beside them", objects::objects),
     ("structure", "check the rules of the architecture that the compiler does not", structure::structure),
+    ("vm", "run the kernel tests on Debian's kernels in qemu", vm::vm),
 ];
 
 fn main() -> ExitCode {

@@ -64,7 +64,7 @@ pub(crate) fn attach(prog: Fd, point: &AttachPoint, options: &AttachOptions) -> 
             uprobe::attach(prog, path, symbol.as_deref(), *offset, *ret, options)
         }
         AttachPoint::UprobeMulti { path: Some(path), pattern: Some(pattern), ret, session } => {
-            uprobe::attach_many(prog, path, pattern, *ret, *session, options)
+            return uprobe::attach_many(prog, path, pattern, *ret, *session, options);
         }
         AttachPoint::Usdt { path: Some(path), provider: Some(provider), name: Some(name) } => {
             return usdt::attach(prog, path, provider, name, options);

@@ -11,7 +11,7 @@ use skep_runtime::{AttachOptions, Error, Fd, Result};
 
 use super::binary::Binary;
 use super::event::{self, WHOLE_MACHINE};
-use super::{library, link};
+use super::{Attachment, library, link};
 use crate::sys::perf;
 
 /// `BPF_F_UPROBE_MULTI_RETURN`.
@@ -37,7 +37,7 @@ pub(super) fn attach(
     event::attach(prog, open(&path, place, ret, options.process)?, options.cookie)
 }
 
-/// Attaches to every function of a file that matches, by one link (Linux 6.6).
+/// Attaches to every function of a file that matches: by one link, or, before Linux 6.6, by a probe for each.
 pub(super) fn attach_many(
     prog: Fd,
     path: &str,
@@ -45,7 +45,7 @@ pub(super) fn attach_many(
     ret: bool,
     session: bool,
     options: &AttachOptions,
-) -> Result<OwnedFd> {
+) -> Result<Attachment> {
     let path = library::find(path)?;
     let offsets = Binary::read(&path)?.functions(pattern)?;
     let cookies = if options.cookie == 0 { Vec::new() } else { vec![options.cookie; offsets.len()] };
@@ -58,7 +58,16 @@ pub(super) fn attach_many(
         pid: options.process.unwrap_or(0),
     };
     let attach_type = if session { AttachType::TRACE_UPROBE_SESSION } else { AttachType::TRACE_UPROBE_MULTI };
-    link(prog, Fd(0), attach_type, 0, data)
+    match link(prog, Fd(0), attach_type, 0, data) {
+        Err(e) if e.errno() == libc::EINVAL && !session => {
+            let probe = |offset: &u64| {
+                let place = Place { offset: *offset, semaphore: 0 };
+                event::attach(prog, open(&path, place, ret, options.process)?, options.cookie)
+            };
+            Attachment::of(offsets.iter().map(probe).collect::<Result<_>>()?, || e)
+        }
+        result => result.map(Attachment::from),
+    }
 }
 
 /// A place in a file, and the counter that says to the program that somebody is looking.

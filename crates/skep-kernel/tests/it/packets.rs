@@ -9,7 +9,7 @@ use std::time::Duration;
 use skep_isa::uapi::{AttachType, ProgType};
 use skep_obj::AttachPoint;
 use skep_runtime::command::ProgLoad;
-use skep_runtime::{AttachOptions, AttachTarget, Link, Map, Program, SharedRuntime};
+use skep_runtime::{AttachOptions, AttachTarget, Error, Link, Map, Program, SharedRuntime};
 
 use crate::asm::slots;
 use crate::hooks::{count_and_answer, counted, counter};
@@ -74,16 +74,20 @@ fn attached(
         expected_attach_type: Some(attach_type),
         ..ProgLoad::new(prog_type, "verdict", &code, "GPL")
     };
-    let program = unless_refused(Program::load(kernel, &spec))?;
-    let link = match program.attach(&AttachPoint::Target { attach_type }, &options) {
-        // Hooks that are younger than the kernel.
+    let program = unless_younger(attach_type, Program::load(kernel, &spec))?;
+    let link = program.attach(&AttachPoint::Target { attach_type }, &options);
+    Some((map, unless_younger(attach_type, link)?))
+}
+
+/// A result that must be good, unless the hook is younger than the kernel.
+fn unless_younger<T>(attach_type: AttachType, result: Result<T, Error>) -> Option<T> {
+    match result {
         Err(e) if e.errno() == libc::EINVAL => {
             eprintln!("skipped: {attach_type}: {e}");
-            return None;
+            None
         }
-        link => unless_refused(link)?,
-    };
-    Some((map, link))
+        result => unless_refused(result),
+    }
 }
 
 fn to(target: AttachTarget, flags: u32) -> AttachOptions {
