@@ -25,8 +25,10 @@ pub(crate) enum Event {
     Exec,
     /// `sched_process_exit`.
     Exit,
+    /// `signal_generate`, shown when the signal reaches its thread.
+    SignalGenerate,
     /// `signal_deliver`.
-    Signal,
+    SignalDeliver,
 }
 
 /// In which form a program sees an event.
@@ -54,12 +56,16 @@ impl Hook {
                 Ok(Self { event, form: Form::Record })
             }
             AttachPoint::RawTracepoint { name, .. } | AttachPoint::BtfTracepoint { name } => {
-                let event =
-                    of_raw_tracepoint(name).ok_or_else(|| not_served(&format!("tracepoint `{name}`")))?;
-                Ok(Self { event, form: Form::Arguments })
+                Self::of_raw_tracepoint(name)
             }
             other => Err(not_served(&describe(other))),
         }
+    }
+
+    /// The hook of a raw tracepoint.
+    pub(crate) fn of_raw_tracepoint(name: &str) -> Result<Self> {
+        let event = of_raw_tracepoint(name).ok_or_else(|| not_served(&format!("tracepoint `{name}`")))?;
+        Ok(Self { event, form: Form::Arguments })
     }
 }
 
@@ -101,7 +107,8 @@ fn of_raw_tracepoint(name: &str) -> Option<Event> {
         "task_newtask" => Event::NewTask,
         "sched_process_exec" => Event::Exec,
         "sched_process_exit" => Event::Exit,
-        "signal_deliver" => Event::Signal,
+        "signal_generate" => Event::SignalGenerate,
+        "signal_deliver" => Event::SignalDeliver,
         _ => return None,
     })
 }
@@ -109,7 +116,8 @@ fn of_raw_tracepoint(name: &str) -> Option<Event> {
 fn not_served(what: &str) -> Error {
     Error::unsupported(format!("the user runtime has no hook for {what}")).hint(
         "it sees what a traced command does: system calls (`tracepoint/syscalls/*`, `raw_syscalls/*`), and the \
-         tracepoints sched_process_fork, sched_process_exec, sched_process_exit, task_newtask and signal_deliver; \
+         tracepoints sched_process_fork, sched_process_exec, sched_process_exit, task_newtask, signal_generate and \
+         signal_deliver; \
          anything else needs the kernel runtime, or leave the program out with `--without PROGRAM`",
     )
 }

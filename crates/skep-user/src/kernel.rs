@@ -80,6 +80,19 @@ impl KernelMemory {
         Ok(())
     }
 
+    /// Copies a string up to its terminator or the end of `buf`; answers the bytes copied.
+    pub(crate) fn read_str(&mut self, addr: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+        let (object, offset) = Object::at(addr).ok_or(Errno::EFAULT)?;
+        let bytes = self.image(object).and_then(|bytes| bytes.get(offset..)).ok_or(Errno::EFAULT)?;
+        let end = bytes.iter().position(|&byte| byte == 0).map(|nul| nul + 1);
+        let length = end.unwrap_or(bytes.len()).min(buf.len());
+        if end.is_none() && length < buf.len() {
+            return Err(Errno::EFAULT);
+        }
+        buf[..length].copy_from_slice(&bytes[..length]);
+        Ok(length)
+    }
+
     fn image(&mut self, object: Object) -> Option<&[u8]> {
         if !self.images.contains_key(&object) {
             let image = self.make_image(object);

@@ -17,4 +17,5 @@ mod syscalls;
 mod task;
 mod tracer;
 
+pub use kernel::types::bundled as bundled_types;
 pub use runtime::{Config, Diagnostic, Diagnostics, UserRuntime};

@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
+use skep_isa::uapi::ProgType;
+use skep_isa::{CallTarget, Insn, Op, decode};
 use skep_runtime::command::ObjectKind;
 use skep_runtime::{Error, Fd, Result};
 use skep_vm::Map;
@@ -18,24 +20,66 @@ use crate::hook::Hook;
 pub(crate) struct Prog {
     pub(crate) id: u32,
     pub(crate) code: Arc<skep_vm::Program>,
+    /// For messages and information.
+    pub(crate) spec: ProgSpec,
     /// Has a fault of it been told?
     pub(crate) faulted: AtomicBool,
+}
+
+/// What was said of a program when it was loaded.
+#[derive(Debug)]
+pub(crate) struct ProgSpec {
+    pub(crate) name: String,
+    pub(crate) prog_type: ProgType,
+    pub(crate) insns: Vec<Insn>,
+    pub(crate) gpl_compatible: bool,
+    /// What it attaches to, where its type says that by the kernel's BTF.
+    pub(crate) attach_btf_id: u32,
+    /// Nanoseconds of the boot-time clock.
+    pub(crate) load_time: u64,
+}
+
+impl ProgSpec {
+    /// Does the program call one of these helpers?
+    pub(crate) fn calls(&self, helpers: &[u32]) -> bool {
+        (0..self.insns.len()).any(|pc| match decode(&self.insns, pc) {
+            Ok(Op::Call(CallTarget::Helper(id))) => helpers.contains(&id),
+            _ => false,
+        })
+    }
 }
 
 /// A program tied to a hook.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) id: u32,
-    pub(crate) prog: Arc<Prog>,
+    prog: RwLock<Arc<Prog>>,
     pub(crate) hook: Hook,
     pub(crate) cookie: u64,
-    /// Cleared when it is detached or closed; the tracer looks at each event.
-    pub(crate) attached: AtomicBool,
+    detached: AtomicBool,
 }
 
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.attached.store(false, Ordering::Relaxed);
+impl Link {
+    pub(crate) fn new(id: u32, prog: Arc<Prog>, hook: Hook, cookie: u64) -> Self {
+        Self { id, prog: RwLock::new(prog), hook, cookie, detached: AtomicBool::new(false) }
+    }
+
+    /// The program that runs now.
+    pub(crate) fn prog(&self) -> Arc<Prog> {
+        Arc::clone(&self.prog.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another program in its place.
+    pub(crate) fn replace(&self, prog: Arc<Prog>) {
+        *self.prog.write().unwrap_or_else(PoisonError::into_inner) = prog;
+    }
+
+    pub(crate) fn detach(&self) {
+        self.detached.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_attached(&self) -> bool {
+        !self.detached.load(Ordering::Relaxed)
     }
 }
 
@@ -43,6 +87,7 @@ impl Drop for Link {
 #[derive(Debug)]
 pub(crate) struct Types {
     pub(crate) id: u32,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// What a descriptor leads to.
@@ -152,6 +197,10 @@ impl Objects {
         object.ok_or_else(|| Error::os(libc::EBADF, format!("there is no descriptor `{}`", fd.0)))
     }
 
+    pub(crate) fn any(&self, fd: Fd) -> Result<Object> {
+        self.get(fd)
+    }
+
     pub(crate) fn map(&self, fd: Fd) -> Result<Arc<Map>> {
         match self.get(fd)? {
             Object::Map(map) => Ok(map),
@@ -196,7 +245,7 @@ impl Objects {
         let links = tables.ids[ObjectKind::Link as usize].values().filter_map(Known::object);
         links
             .filter_map(|object| match object {
-                Object::Link(link) if link.attached.load(Ordering::Relaxed) => Some(link),
+                Object::Link(link) if link.is_attached() => Some(link),
                 _ => None,
             })
             .collect()

@@ -12,8 +12,9 @@ use skep_vm::map::PerfEvent;
 
 use crate::sys::Tid;
 
-/// Bytes of records that one processor's perf buffer holds; what libbpf's tools use: 64 pages.
-const PERF_BYTES_PER_CPU: usize = 64 << 12;
+/// Bytes of records that one processor's perf buffer holds: far more than the 64 pages of libbpf's tools, because here it
+/// costs nothing until it is filled.
+const PERF_BYTES_PER_CPU: usize = 8 << 20;
 
 /// Reads a ring buffer.
 pub(crate) struct RingSource(pub(crate) Arc<Map>);

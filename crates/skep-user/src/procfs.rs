@@ -235,6 +235,12 @@ pub(crate) fn executable(tid: Tid) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{tid}/exe")).ok()
 }
 
+/// Whose rights the executed file gives, if it is set-user-id.
+pub(crate) fn set_id_owner(tid: Tid) -> Option<u32> {
+    let metadata = fs::metadata(format!("/proc/{tid}/exe")).ok()?;
+    (metadata.mode() & libc::S_ISUID != 0).then(|| metadata.uid())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

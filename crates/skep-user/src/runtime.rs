@@ -1,13 +1,19 @@
 //! [`UserRuntime`]: bpf(2) objects over the virtual machine, attached to hooks in user space.
+//!
+//! Links are in [`links`], what `BPF_OBJ_GET_INFO_BY_FD` tells in [`info`].
+
+mod info;
+mod links;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock, mpsc};
 
 use skep_btf::Btf;
 use skep_isa::uapi::{AttachType, MapType, ProgType};
+use skep_isa::{CallTarget, Op, decode, helper};
 use skep_obj::AttachPoint;
-use skep_runtime::command::{BatchOp, MapCreate, ObjectKind, ProgLoad};
+use skep_runtime::command::{BatchOp, LinkData, MapCreate, ObjectKind, ProgLoad};
 use skep_runtime::{
     AttachOptions, Command, Error, EventSource, Fd, Reply, Result, Runtime, RuntimeKind, Scope, Session,
     SharedRuntime,
@@ -16,9 +22,10 @@ use skep_vm::{Errno, Map, MapRef, MapSpec, Program, ProgramInfo};
 
 use crate::hook::Hook;
 use crate::hook::dispatch::{self, Dispatcher};
-use crate::objects::{Link, Object, Objects, Prog, Types};
+use crate::objects::{Object, Objects, Prog, ProgSpec, Types};
 use crate::output::{PerfSource, Printk, PrintkSource, RingSource};
 use crate::session::{Progress, UserSession, spawn_tracer};
+use crate::sys::time::clock_ns;
 use crate::tracer::{CommandLine, Interest, Observer, Ready, Tracer};
 
 /// Something a person should know that is not the failure of any command.
@@ -74,13 +81,19 @@ pub struct UserRuntime {
     config: Config,
     objects: Objects,
     printk: Arc<Printk>,
+    types: OnceLock<Arc<Btf>>,
 }
 
 impl UserRuntime {
     /// A runtime without any objects.
     #[expect(clippy::new_ret_no_self, reason = "everything above holds runtimes as trait objects")]
     pub fn new(config: Config) -> Result<SharedRuntime> {
-        Ok(Arc::new(Self { config, objects: Objects::default(), printk: Arc::new(Printk::new()?) }))
+        Ok(Arc::new(Self {
+            config,
+            objects: Objects::default(),
+            printk: Arc::new(Printk::new()?),
+            types: OnceLock::new(),
+        }))
     }
 }
 
@@ -93,7 +106,7 @@ impl Runtime for UserRuntime {
         match command {
             Command::MapCreate(spec) => self.create_map(spec).map(Reply::Fd),
             Command::ProgLoad(spec) => self.load(spec).map(Reply::Fd),
-            Command::BtfLoad { .. } => Ok(Reply::Fd(self.load_types())),
+            Command::BtfLoad { data } => self.load_types(data).map(Reply::Fd),
             Command::MapLookup { map, key, value, flags } => {
                 self.on_map(map, |map| map.lookup(key, value, flags))
             }
@@ -105,15 +118,20 @@ impl Runtime for UserRuntime {
             Command::MapGetNextKey { map, key, next } => self.on_map(map, |map| map.next_key(key, next)),
             Command::MapFreeze { map } => self.on_map(map, Map::freeze),
             Command::MapBatch { map, op } => batch(&*self.objects.map(map)?, op),
-            Command::RawTracepointOpen { prog, name: Some(name), cookie } => {
-                let point = AttachPoint::RawTracepoint { name: name.to_owned(), writable: false };
-                self.attach(prog, &point, &AttachOptions { cookie, ..AttachOptions::default() })
-                    .map(Reply::Fd)
+            Command::RawTracepointOpen { prog, name, cookie } => self.raw_tracepoint_open(prog, name, cookie),
+            Command::LinkCreate { prog, attach_type, data, .. } => {
+                let cookie = match data {
+                    LinkData::PerfEvent { cookie } | LinkData::Tracing { cookie, .. } => cookie,
+                    _ => 0,
+                };
+                self.link_create(prog, attach_type, cookie)
             }
+            Command::LinkUpdate { link, new_prog, old_prog } => self.link_update(link, new_prog, old_prog),
             Command::LinkDetach { link } => {
-                self.objects.link(link)?.attached.store(false, Ordering::Relaxed);
+                self.objects.link(link)?.detach();
                 Ok(Reply::Done)
             }
+            Command::ObjGetInfo { fd, info } => self.obj_get_info(fd, info),
             Command::GetNextId { kind, id } => self.objects.next_id(kind, id).map(Reply::Id),
             Command::GetFdById { kind, id } => self.objects.open_by_id(kind, id).map(Reply::Fd),
             other => Err(Error::unsupported_command(other.cmd(), RuntimeKind::User)),
@@ -125,16 +143,7 @@ impl Runtime for UserRuntime {
     }
 
     fn attach(&self, prog: Fd, point: &AttachPoint, options: &AttachOptions) -> Result<Fd> {
-        let prog = self.objects.prog(prog)?;
-        let hook = Hook::of(point)?;
-        let link = Link {
-            id: self.objects.new_id(ObjectKind::Link),
-            prog,
-            hook,
-            cookie: options.cookie,
-            attached: AtomicBool::new(true),
-        };
-        Ok(self.objects.open(Object::Link(Arc::new(link))))
+        self.attach_to(prog, Hook::of(point)?, options.cookie)
     }
 
     fn events(&self, map: Fd) -> Result<Box<dyn EventSource>> {
@@ -153,16 +162,18 @@ impl Runtime for UserRuntime {
     fn start(&self, scope: Scope) -> Result<Box<dyn Session>> {
         let links = self.objects.attached();
         let interest = dispatch::interest(&links);
-        let btf = match &self.config.btf {
-            Some(btf) => Arc::clone(btf),
-            None => crate::kernel::types::bundled(),
-        };
+        let btf = Arc::clone(self.types());
         let (printk, diagnostics) = (Arc::clone(&self.printk), self.config.diagnostics.clone());
-        observe(scope, interest, Box::new(Dispatcher::new(links, btf, printk, diagnostics)))
+        observe(scope, interest, Box::new(Dispatcher::new(&links, btf, printk, diagnostics)))
     }
 }
 
 impl UserRuntime {
+    /// The kernel's types as programs know them.
+    fn types(&self) -> &Arc<Btf> {
+        self.types.get_or_init(|| self.config.btf.clone().unwrap_or_else(crate::bundled_types))
+    }
+
     fn create_map(&self, spec: &MapCreate<'_>) -> Result<Fd> {
         let inner = spec.inner_map.map(|fd| self.objects.map(fd)).transpose()?;
         let spec = MapSpec {
@@ -179,6 +190,7 @@ impl UserRuntime {
     /// Loads a program. Here verification has its place; until then every access is checked when it happens.
     fn load(&self, spec: &ProgLoad<'_>) -> Result<Fd> {
         check_prog_type(spec.prog_type, spec.expected_attach_type)?;
+        check_licence(spec)?;
         let id = self.objects.new_id(ObjectKind::Prog);
         let info = ProgramInfo { id, ..ProgramInfo::new(spec.name, spec.prog_type) };
         let resolve = |reference: MapRef| {
@@ -190,14 +202,24 @@ impl UserRuntime {
         };
         let code = Program::prepare(spec.insns, &resolve, info)
             .map_err(|e| Error::os(e.errno().0, e.to_string()))?;
-        let prog = Prog { id, code: Arc::new(code), faulted: AtomicBool::new(false) };
+        let said = ProgSpec {
+            name: spec.name.to_owned(),
+            prog_type: spec.prog_type,
+            insns: spec.insns.to_vec(),
+            gpl_compatible: GPL_COMPATIBLE.contains(&spec.license),
+            attach_btf_id: spec.attach_btf_id,
+            load_time: clock_ns(libc::CLOCK_BOOTTIME),
+        };
+        let prog = Prog { id, code: Arc::new(code), spec: said, faulted: AtomicBool::new(false) };
         Ok(self.objects.open(Object::Prog(Arc::new(prog))))
     }
 
-    /// Types need not be kept: nothing here asks for them by id.
-    fn load_types(&self) -> Fd {
-        let types = Types { id: self.objects.new_id(ObjectKind::Btf) };
-        self.objects.open(Object::Btf(Arc::new(types)))
+    /// Types are kept for those who ask for them by id.
+    fn load_types(&self, data: &[u8]) -> Result<Fd> {
+        let bytes = data.to_vec();
+        Btf::parse(Arc::new(bytes.clone())).map_err(|e| Error::os(libc::EINVAL, e.to_string()))?;
+        let types = Types { id: self.objects.new_id(ObjectKind::Btf), bytes };
+        Ok(self.objects.open(Object::Btf(Arc::new(types))))
     }
 
     fn on_map(&self, map: Fd, command: impl FnOnce(&Map) -> Result<(), Errno>) -> Result<Reply> {
@@ -248,6 +270,27 @@ fn batch(map: &Map, op: BatchOp<'_>) -> Result<Reply> {
     };
     done.map_err(of_errno)?;
     Ok(Reply::Batch { count, end: false })
+}
+
+/// Licences that open GPL-only helpers (`license_is_gpl_compatible`, `include/linux/license.h`).
+const GPL_COMPATIBLE: [&str; 6] =
+    ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"];
+
+/// Helpers under the GPL are for programs under the GPL.
+fn check_licence(spec: &ProgLoad<'_>) -> Result<()> {
+    let mut pc = 0;
+    while let Ok(op) = decode(spec.insns, pc) {
+        if let Op::Call(CallTarget::Helper(id)) = op
+            && !GPL_COMPATIBLE.contains(&spec.license)
+            && let Some(called) = helper::by_id(id).filter(|called| called.gpl_only)
+        {
+            let message = format!("instruction {pc}: `{}` is for programs under the GPL only", called.name);
+            return Err(Error::rejected(libc::EINVAL, message)
+                .hint(format!("the program's licence is `{}`", spec.license)));
+        }
+        pc += op.slots();
+    }
+    Ok(())
 }
 
 /// Program types for which this runtime has a hook; others are refused when they are loaded, as their hook would be.

@@ -20,13 +20,6 @@ const CREDENTIAL_CALLS: &[i64] = &[
     libc::SYS_setregid,
     libc::SYS_setresuid,
     libc::SYS_setresgid,
-    libc::SYS_setfsuid,
-    libc::SYS_setfsgid,
-    libc::SYS_setgroups,
-    libc::SYS_capset,
-    libc::SYS_prctl,
-    libc::SYS_setns,
-    libc::SYS_unshare,
 ];
 
 /// Comm files that may be open at a time; beyond that they are opened for each look.
@@ -76,9 +69,12 @@ impl Task {
         calls
     }
 
-    /// The thread is in another stop than before.
-    pub(crate) fn refresh(&mut self) {
+    /// The thread is in another stop than before; `watched` says that the calls which change credentials were seen.
+    pub(crate) fn refresh(&mut self, watched: bool) {
         self.stat = None;
+        if !watched {
+            self.status = None;
+        }
     }
 
     /// The thread is going to execute a system call.

@@ -207,8 +207,9 @@ impl Tracer {
 
     /// Runs `see` on a tracee and the observer, unless programs run no more or the tracee is not to be observed.
     fn observe(&mut self, tid: Tid, see: impl FnOnce(&mut dyn Observer, &mut Tracee)) {
+        let watched = !self.interest.watch.is_empty();
         if let (Some(observer), Some(tracee)) = (self.observer.as_deref_mut(), self.tracees.get_mut(&tid)) {
-            tracee.task.refresh();
+            tracee.task.refresh(watched);
             if !tracee.quiet {
                 see(observer, tracee);
             }
@@ -274,11 +275,12 @@ impl Tracer {
             self.tracees
                 .insert(child, Tracee::new(Task::child(child, self.tracees.get(&parent).map(|p| &p.task))));
         }
+        let watched = !self.interest.watch.is_empty();
         if let (Some(observer), Some([Some(parent), Some(child)])) =
             (self.observer.as_deref_mut(), Some(self.tracees.get_disjoint_mut([&parent, &child])))
         {
-            parent.task.refresh();
-            child.task.refresh();
+            parent.task.refresh(watched);
+            child.task.refresh(watched);
             observer.forked(&mut parent.task, &mut child.task);
         }
         if waiting {

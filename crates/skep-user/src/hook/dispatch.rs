@@ -1,10 +1,10 @@
 //! Events → programs: which links are attached where, and running them while the thread is stopped.
 //!
 //! Tables are made once, when a session starts: an array over system call numbers for entries and returns, a short list
-//! for everything else. A link that is detached later is passed over.
+//! for everything else. A link that is detached or closed later is passed over.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use skep_btf::Btf;
 
@@ -27,17 +27,20 @@ use crate::tracer::{Call, CallSet, Interest, Observer};
 /// Programs by what they look at.
 struct Tables {
     /// By system call number.
-    enter: Vec<Vec<Arc<Link>>>,
+    enter: Vec<Vec<Weak<Link>>>,
     /// By system call number.
-    ret: Vec<Vec<Arc<Link>>>,
+    ret: Vec<Vec<Weak<Link>>>,
     /// Those that see every call, foreign ones too.
-    any_enter: Vec<Arc<Link>>,
-    any_ret: Vec<Arc<Link>>,
-    others: Vec<Arc<Link>>,
+    any_enter: Vec<Weak<Link>>,
+    any_ret: Vec<Weak<Link>>,
+    others: Vec<(Event, Weak<Link>)>,
 }
 
+/// Helpers that tell credentials: `bpf_get_current_uid_gid`, `bpf_get_ns_current_pid_tgid`.
+const CREDENTIAL_HELPERS: [u32; 2] = [15, 120];
+
 impl Tables {
-    fn new(links: Vec<Arc<Link>>) -> Self {
+    fn new(links: &[Arc<Link>]) -> Self {
         let calls = || (0..CallSet::LIMIT).map(|_| Vec::new()).collect();
         let mut tables = Self {
             enter: calls(),
@@ -47,18 +50,20 @@ impl Tables {
             others: Vec::new(),
         };
         for link in links {
-            match link.hook.event {
+            let event = link.hook.event;
+            let link = Arc::downgrade(link);
+            match event {
                 Event::Enter(Some(nr)) => tables.enter[nr as usize].push(link),
                 Event::Return(Some(nr)) => tables.ret[nr as usize].push(link),
                 Event::Enter(None) => tables.any_enter.push(link),
                 Event::Return(None) => tables.any_ret.push(link),
-                _ => tables.others.push(link),
+                event => tables.others.push((event, link)),
             }
         }
         tables
     }
 
-    fn of_call<'a>(table: &'a [Vec<Arc<Link>>], call: &Call) -> &'a [Arc<Link>] {
+    fn of_call<'a>(table: &'a [Vec<Weak<Link>>], call: &Call) -> &'a [Weak<Link>] {
         let nr = usize::try_from(call.nr).ok().filter(|_| !call.foreign);
         nr.and_then(|nr| table.get(nr)).map_or(&[], Vec::as_slice)
     }
@@ -66,7 +71,7 @@ impl Tables {
 
 /// What the tracer has to stop for, so that these links see what they are attached to.
 pub(crate) fn interest(links: &[Arc<Link>]) -> Interest {
-    let mut interest = Interest { watch: Task::watched(), ..Interest::default() };
+    let mut interest = Interest::default();
     for link in links {
         match link.hook.event {
             Event::Enter(Some(nr)) => interest.enter.insert(nr),
@@ -74,9 +79,13 @@ pub(crate) fn interest(links: &[Arc<Link>]) -> Interest {
             Event::Enter(None) => (interest.enter, interest.foreign) = (CallSet::ALL, true),
             Event::Return(None) => (interest.exit, interest.foreign) = (CallSet::ALL, true),
             Event::Exit => interest.exits = true,
-            Event::Signal => interest.signals = true,
+            Event::SignalGenerate | Event::SignalDeliver => interest.signals = true,
             Event::Fork | Event::NewTask | Event::Exec => {}
         }
+    }
+    // Without a filter there is nothing to watch by: then credentials are read again at each stop.
+    if !interest.calls().is_empty() && links.iter().any(|link| link.prog().spec.calls(&CREDENTIAL_HELPERS)) {
+        interest.watch = Task::watched();
     }
     interest
 }
@@ -93,7 +102,14 @@ struct Layouts(Vec<(Record, Layout)>);
 
 impl Layouts {
     fn new(btf: Option<&Btf>) -> Self {
-        let all = [Record::Fork, Record::NewTask, Record::Exec, Record::Exit, Record::Signal];
+        let all = [
+            Record::Fork,
+            Record::NewTask,
+            Record::Exec,
+            Record::Exit,
+            Record::SignalGenerate,
+            Record::SignalDeliver,
+        ];
         Self(all.into_iter().map(|record| (record, record.layout(btf))).collect())
     }
 
@@ -114,7 +130,7 @@ struct Runner {
 impl Dispatcher {
     /// Runs these links' programs; `btf` lays out what they read of the kernel.
     pub(crate) fn new(
-        links: Vec<Arc<Link>>,
+        links: &[Arc<Link>],
         btf: Arc<Btf>,
         printk: Arc<Printk>,
         diagnostics: Option<Diagnostics>,
@@ -134,29 +150,35 @@ impl Dispatcher {
         arguments: &[u64],
     ) {
         self.runner.memory.refresh();
-        for link in self.tables.others.iter().filter(|link| link.hook.event == event) {
+        let wanted = self.tables.others.iter().filter(|(known, _)| *known == event);
+        for link in wanted.filter_map(|(_, link)| link.upgrade()) {
             match link.hook.form {
                 Form::Record => record(&mut self.runner.context, &self.layouts, task),
                 Form::Arguments => self.runner.context.arguments(arguments),
             }
-            self.runner.run(link, task);
+            self.runner.run(&link, task);
         }
+    }
+
+    fn wants(&self, event: Event) -> bool {
+        self.tables.others.iter().any(|(known, _)| *known == event)
     }
 }
 
 impl Runner {
     /// Runs a link's program on the context. A fault ends the run, not the traced command, and is told once.
     fn run(&mut self, link: &Link, task: &mut Task) {
-        if !link.attached.load(Ordering::Relaxed) {
+        if !link.is_attached() {
             return;
         }
+        let prog = link.prog();
         let mut world = World { task, memory: &mut self.memory, printk: &self.printk, cookie: link.cookie };
-        let result = link.prog.code.run(self.context.bytes(), &mut world);
+        let result = prog.code.run(self.context.bytes(), &mut world);
         if let Err(fault) = result
-            && !link.prog.faulted.swap(true, Ordering::Relaxed)
+            && !prog.faulted.swap(true, Ordering::Relaxed)
             && let Some(tell) = &self.diagnostics
         {
-            tell(Diagnostic::Fault { prog_id: link.prog.id, insn: fault.insn, message: fault.to_string() });
+            tell(Diagnostic::Fault { prog_id: prog.id, insn: fault.insn, message: fault.to_string() });
         }
     }
 }
@@ -169,7 +191,7 @@ impl Observer for Dispatcher {
     fn entered(&mut self, task: &mut Task, call: &Call) {
         self.runner.memory.refresh();
         let wanted = Tables::of_call(&self.tables.enter, call).iter().chain(&self.tables.any_enter);
-        for link in wanted {
+        for link in wanted.filter_map(Weak::upgrade) {
             match link.hook.form {
                 Form::Record => self.runner.context.enter(task.tid, call),
                 Form::Arguments => {
@@ -177,14 +199,14 @@ impl Observer for Dispatcher {
                     self.runner.context.arguments(&[regs, call.nr.cast_unsigned()]);
                 }
             }
-            self.runner.run(link, task);
+            self.runner.run(&link, task);
         }
     }
 
     fn returned(&mut self, task: &mut Task, call: &Call, ret: i64) {
         self.runner.memory.refresh();
         let wanted = Tables::of_call(&self.tables.ret, call).iter().chain(&self.tables.any_ret);
-        for link in wanted {
+        for link in wanted.filter_map(Weak::upgrade) {
             match link.hook.form {
                 Form::Record => self.runner.context.ret(task.tid, call, ret),
                 Form::Arguments => {
@@ -192,7 +214,7 @@ impl Observer for Dispatcher {
                     self.runner.context.arguments(&[regs, ret.cast_unsigned()]);
                 }
             }
-            self.runner.run(link, task);
+            self.runner.run(&link, task);
         }
     }
 
@@ -225,7 +247,8 @@ impl Observer for Dispatcher {
     }
 
     fn executed(&mut self, task: &mut Task, old_tid: Tid) {
-        if self.tables.others.is_empty() {
+        self.warn_of_set_id(task);
+        if !self.wants(Event::Exec) {
             return;
         }
         let name = crate::procfs::auxiliary(task.tid, libc::AT_EXECFN).map(|at| exec_name(task.tid, at));
@@ -262,19 +285,71 @@ impl Observer for Dispatcher {
     }
 
     fn signalled(&mut self, task: &mut Task, signal: &SignalInfo) {
-        let arguments = [signal.signal as u64, address(ObjectKind::SigInfo, task.tid), 0];
+        if self.wants(Event::SignalGenerate) {
+            self.generated(task, signal);
+        }
+        let arguments = [signed(signal.signal.into()), address(ObjectKind::SigInfo, task.tid), 0];
         let record = |context: &mut Context, layouts: &Layouts, task: &mut Task| {
             context
-                .record(layouts.get(Record::Signal), task.tid)
+                .record(layouts.get(Record::SignalDeliver), task.tid)
                 .number("sig", signal.signal.into())
                 .number("errno", signal.errno.into())
                 .number("code", signal.code.into());
         };
-        self.other(Event::Signal, task, record, &arguments);
+        self.other(Event::SignalDeliver, task, record, &arguments);
     }
 
     fn gone(&mut self, tid: Tid) {
         self.runner.memory.forget(tid);
+    }
+}
+
+/// `si_code` of signals that `si_pid` sent with kill(2), sigqueue(3) and tgkill(2).
+const SENT: [i32; 3] = [0, -1, SI_TKILL];
+const SI_TKILL: i32 = -6;
+
+fn signed(value: i64) -> u64 {
+    value.cast_unsigned()
+}
+
+impl Dispatcher {
+    /// A signal was sent, a while ago: the kernel runs programs in its sender then. ptrace shows no SIGKILL, and a blocked
+    /// signal only when it is unblocked.
+    fn generated(&mut self, task: &mut Task, signal: &SignalInfo) {
+        let sent = signal.pid > 0 && (SENT.contains(&signal.code) || signal.signal == libc::SIGCHLD);
+        let (receiver, comm, group) = (task.tid, task.comm(), signal.code != SI_TKILL);
+        let info = address(ObjectKind::SigInfo, receiver);
+        let arguments =
+            [signed(signal.signal.into()), info, address(ObjectKind::Task, receiver), u64::from(group), 0];
+        let record = |context: &mut Context, layouts: &Layouts, sender: &mut Task| {
+            context
+                .record(layouts.get(Record::SignalGenerate), sender.tid)
+                .number("sig", signal.signal.into())
+                .number("errno", signal.errno.into())
+                .number("code", signal.code.into())
+                .text("comm", "__data_loc_comm", &comm)
+                .number("pid", receiver.into())
+                .number("group", group.into());
+        };
+        if sent && signal.pid != receiver {
+            self.other(Event::SignalGenerate, &mut Task::new(signal.pid), record, &arguments);
+        } else {
+            self.other(Event::SignalGenerate, task, record, &arguments);
+        }
+    }
+
+    /// Says so when a program would have gained rights without us.
+    fn warn_of_set_id(&self, task: &mut Task) {
+        let Some(tell) = &self.runner.diagnostics else { return };
+        if let Some(owner) = crate::procfs::set_id_owner(task.tid)
+            && task.status().uids[1] != owner
+            && let Some(path) = crate::procfs::executable(task.tid)
+        {
+            tell(Diagnostic::SetIdIgnored {
+                pid: task.tgid.cast_unsigned(),
+                path: path.display().to_string(),
+            });
+        }
     }
 }
 

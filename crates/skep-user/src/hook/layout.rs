@@ -33,7 +33,8 @@ pub(crate) enum Record {
     NewTask,
     Exec,
     Exit,
-    Signal,
+    SignalGenerate,
+    SignalDeliver,
 }
 
 impl Record {
@@ -72,7 +73,20 @@ impl Record {
                     ("group_dead", 32, 1),
                 ],
             },
-            Self::Signal => Known {
+            Self::SignalGenerate => Known {
+                structs: &["trace_event_raw_signal_generate"],
+                bytes: 48,
+                fields: &[
+                    ("sig", 8, 4),
+                    ("errno", 12, 4),
+                    ("code", 16, 4),
+                    ("comm", 20, 16),
+                    ("pid", 36, 4),
+                    ("group", 40, 4),
+                    ("result", 44, 4),
+                ],
+            },
+            Self::SignalDeliver => Known {
                 structs: &["trace_event_raw_signal_deliver"],
                 bytes: 40,
                 fields: &[

@@ -1,11 +1,14 @@
 //! The world as programs see it while a traced thread is stopped.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
 use skep_vm::{Env, Errno};
 
 use crate::kernel::{KernelMemory, Object, ObjectKind};
 use crate::output::Printk;
 use crate::procfs;
-use crate::sys::{memory, process};
+use crate::sys::{Tid, memory, process};
 use crate::task::Task;
 
 /// What helpers ask for, answered for one stopped thread.
@@ -18,6 +21,19 @@ pub(crate) struct World<'a> {
 
 /// Addresses of the kernel's half; the upper half of the address space.
 const KERNEL_HALF: u64 = 1 << 63;
+const PAGE: u64 = 4096;
+
+/// Reads memory of a traced process; all or nothing. Where a container forbids the direct way, /proc is the other one.
+fn read_process(tid: Tid, addr: u64, buf: &mut [u8]) -> Result<(), Errno> {
+    match memory::read(tid, addr, buf) {
+        Ok(bytes) if bytes == buf.len() => Ok(()),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
+            let file = File::open(format!("/proc/{tid}/mem")).map_err(|_| Errno::EFAULT)?;
+            file.read_exact_at(buf, addr).map_err(|_| Errno::EFAULT)
+        }
+        _ => Err(Errno::EFAULT),
+    }
+}
 
 impl Env for World<'_> {
     fn pid_tgid(&mut self) -> u64 {
@@ -69,10 +85,23 @@ impl Env for World<'_> {
         if addr >= KERNEL_HALF {
             return Err(Errno::EFAULT);
         }
-        match memory::read(self.task.tid, addr, buf) {
-            Ok(bytes) if bytes == buf.len() => Ok(()),
-            _ => Err(Errno::EFAULT),
+        read_process(self.task.tid, addr, buf)
+    }
+
+    fn read_user_str(&mut self, addr: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+        let mut done = 0;
+        while done < buf.len() {
+            let at = addr.wrapping_add(done as u64);
+            // Up to the end of a page: the next one may be missing.
+            let piece = (PAGE - at % PAGE).min((buf.len() - done) as u64) as usize;
+            let part = &mut buf[done..done + piece];
+            self.read_user(at, part)?;
+            if let Some(nul) = part.iter().position(|&byte| byte == 0) {
+                return Ok(done + nul + 1);
+            }
+            done += piece;
         }
+        Ok(done)
     }
 
     fn write_user(&mut self, addr: u64, data: &[u8]) -> Result<(), Errno> {
@@ -87,16 +116,17 @@ impl Env for World<'_> {
 
     fn read_task_user(&mut self, task: u64, addr: u64, buf: &mut [u8]) -> Result<(), Errno> {
         match Object::at(task) {
-            Some((Object { kind: ObjectKind::Task, tid }, 0)) => match memory::read(tid, addr, buf) {
-                Ok(bytes) if bytes == buf.len() => Ok(()),
-                _ => Err(Errno::EFAULT),
-            },
+            Some((Object { kind: ObjectKind::Task, tid }, 0)) => read_process(tid, addr, buf),
             _ => Err(Errno::EFAULT),
         }
     }
 
     fn read_kernel(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), Errno> {
         self.memory.read(addr, buf)
+    }
+
+    fn read_kernel_str(&mut self, addr: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+        self.memory.read_str(addr, buf)
     }
 
     fn trace_printk(&mut self, line: &[u8]) {

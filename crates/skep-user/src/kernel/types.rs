@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use skep_btf::{Btf, Kind, Shape, TypeId};
+use skep_btf::{Btf, Kind, Shape, TypeId, cdecl};
 
 /// Where a member lies in its structure, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +80,36 @@ fn member(btf: &Btf, id: TypeId, name: &str) -> Option<(TypeId, usize)> {
     })
 }
 
-/// Types for kernels that show none: only what every program may ask, which is nothing of the kernel's own.
-pub(crate) fn bundled() -> Arc<Btf> {
-    let empty = skep_btf::Builder::new().finish_btf(None);
-    Arc::new(empty.expect("invariant: BTF without types is well-formed"))
+/// The structures that tracing programs need most, as C.
+const BUNDLED: &str = include_str!("minimal.h");
+
+/// Types that stand for those of a kernel that shows none. Synthetic kernel memory is laid out by them, so objects have to
+/// be linked against them as well.
+pub fn bundled() -> Arc<Btf> {
+    let declarations = cdecl::parse(BUNDLED).expect("invariant: the bundled declarations can be read");
+    Arc::new(declarations.btf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bundled_types_have_what_programs_ask_for() {
+        let mut types = Types::new(bundled());
+        for (name, path) in [
+            ("task_struct", "real_parent"),
+            ("task_struct", "comm"),
+            ("task_struct", "start_time"),
+            ("nsproxy", "mnt_ns"),
+            ("mnt_namespace", "ns.inum"),
+            ("cred", "uid.val"),
+            ("pt_regs", "orig_ax"),
+            ("trace_event_raw_sched_process_exit", "group_dead"),
+        ] {
+            assert!(types.place(name, path).is_some(), "`{name}.{path}`");
+        }
+        assert_eq!(types.size("pt_regs"), Some(21 * 8));
+        assert_eq!(types.place("task_struct", "no_such_member"), None);
+    }
 }

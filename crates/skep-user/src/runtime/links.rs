@@ -1,0 +1,84 @@
+//! Attaching programs to hooks, and changing what is attached.
+
+use std::sync::Arc;
+
+use skep_btf::TypeId;
+use skep_isa::uapi::{AttachType, ProgType};
+use skep_runtime::command::ObjectKind;
+use skep_runtime::{Error, Fd, Reply, Result};
+
+use super::UserRuntime;
+use crate::hook::{Form, Hook};
+use crate::objects::{Link, Object, Prog};
+
+impl UserRuntime {
+    /// Attaches a program; closing the last descriptor of the link detaches it.
+    pub(super) fn attach_to(&self, prog: Fd, hook: Hook, cookie: u64) -> Result<Fd> {
+        let prog = self.objects.prog(prog)?;
+        check_form(&prog, hook)?;
+        let link = Link::new(self.objects.new_id(ObjectKind::Link), prog, hook, cookie);
+        Ok(self.objects.open(Object::Link(Arc::new(link))))
+    }
+
+    pub(super) fn raw_tracepoint_open(&self, prog: Fd, name: Option<&str>, cookie: u64) -> Result<Reply> {
+        let hook = match name {
+            Some(name) => Hook::of_raw_tracepoint(name)?,
+            None => self.hook_by_type(prog)?,
+        };
+        self.attach_to(prog, hook, cookie).map(Reply::Fd)
+    }
+
+    pub(super) fn link_create(&self, prog: Fd, attach_type: AttachType, cookie: u64) -> Result<Reply> {
+        if attach_type != AttachType::TRACE_RAW_TP {
+            return Err(Error::unsupported(format!("the user runtime has no hook of type `{attach_type}`"))
+                .hint("the kernel runtime may have it: `--runtime kernel`, as root"));
+        }
+        let hook = self.hook_by_type(prog)?;
+        self.attach_to(prog, hook, cookie).map(Reply::Fd)
+    }
+
+    /// The hook of a `tp_btf` program: the kernel's type `btf_trace_NAME` that it was loaded for.
+    fn hook_by_type(&self, prog: Fd) -> Result<Hook> {
+        let prog = self.objects.prog(prog)?;
+        let types = self.types();
+        let name = types.name(TypeId(prog.spec.attach_btf_id)).unwrap_or_default();
+        let Some(name) = name.strip_prefix("btf_trace_") else {
+            let message = format!("program `{}`: kernel type `{name}` is no tracepoint", prog.spec.name);
+            return Err(Error::os(libc::EINVAL, message));
+        };
+        Hook::of_raw_tracepoint(name)
+    }
+
+    pub(super) fn link_update(&self, link: Fd, new_prog: Fd, old_prog: Option<Fd>) -> Result<Reply> {
+        let (link, new) = (self.objects.link(link)?, self.objects.prog(new_prog)?);
+        if let Some(old) = old_prog
+            && !Arc::ptr_eq(&self.objects.prog(old)?, &link.prog())
+        {
+            return Err(Error::os(libc::EPERM, "the link runs another program than the one to replace"));
+        }
+        check_form(&new, link.hook)?;
+        link.replace(new);
+        Ok(Reply::Done)
+    }
+}
+
+/// A program is given a context of the form that its type knows.
+fn check_form(prog: &Prog, hook: Hook) -> Result<()> {
+    let prog_type = prog.spec.prog_type;
+    let fits = match hook.form {
+        Form::Record => prog_type == ProgType::TRACEPOINT,
+        Form::Arguments => [ProgType::RAW_TRACEPOINT, ProgType::TRACING].contains(&prog_type),
+    };
+    if fits {
+        return Ok(());
+    }
+    let form = match hook.form {
+        Form::Record => "a tracepoint",
+        Form::Arguments => "a raw tracepoint",
+    };
+    let name = &prog.spec.name;
+    Err(Error::os(
+        libc::EINVAL,
+        format!("program `{name}` of type `{prog_type}` cannot be attached to {form}"),
+    ))
+}
