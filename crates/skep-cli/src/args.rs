@@ -36,6 +36,8 @@ pub(crate) enum RuntimeChoice {
 pub(crate) enum Command {
     /// Run an object: load it, attach everything in it, print its records until it ends
     Run(RunArgs),
+    /// Say whether the kernel would accept an object's programs, without loading them
+    Verify(VerifyArgs),
     /// Print a script that completes `skep` in a shell
     Completion {
         /// The shell
@@ -86,6 +88,27 @@ pub(crate) struct RunArgs {
     /// The command to start and observe, with its children
     #[arg(last = true, value_name = "CMD")]
     pub(crate) argv: Vec<OsString>,
+}
+
+/// `skep verify`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The verdict is Linux 6.18's, for a caller with all privileges and the kernel types of this machine: accept, reject, or
+unsupported where the verifier has not been built that far. Exit status: 0 when nothing is rejected, 1 when something is,
+2 for bad use."
+)]
+pub(crate) struct VerifyArgs {
+    /// Compiled objects, or C sources
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Only this program
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) program: Option<String>,
+
+    /// Print a JSON array, one object a program
+    #[arg(short, long)]
+    pub(crate) json: bool,
 }
 
 /// How records are printed.

@@ -8,6 +8,7 @@ mod run;
 mod runtime;
 mod table;
 mod term;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Run(args) => run::run(cli.runtime, &args),
+        Command::Verify(args) => verify::verify(&args),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "skep", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -5,3 +5,4 @@ mod both;
 mod endings;
 mod harness;
 mod run;
+mod verify;
