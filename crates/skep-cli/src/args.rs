@@ -14,7 +14,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     after_help = "Data goes to stdout, everything else to stderr. `NO_COLOR` turns colours off."
 )]
 pub(crate) struct Cli {
-    /// Who runs programs: Linux's own BPF subsystem, or Skep's in user space
+    /// Who runs programs: Linux's own BPF subsystem, or Skep's in user space; by default the kernel where the caller may
+    /// use it
     #[arg(long, global = true, value_enum, env = "SKEP_RUNTIME", value_name = "RUNTIME")]
     pub(crate) runtime: Option<RuntimeChoice>,
 
@@ -52,6 +53,7 @@ pub(crate) enum Command {
   skep run opensnoop.bpf.c --set targ_failed=true -p 4711
   skep run stripped.bpf.o --event 'struct event { int pid; char comm[16]; }' -- make
   skep run syscount.bpf.o -o json -- ls | jq .
+  skep run -a execsnoop.bpf.o                          what does anybody execute, until Ctrl-C?
 
 The exit status is the command's own (128 + N when signal N killed it); 1 when an object cannot be run, 2 for bad use,
 126 and 127 when the command cannot be started.")]
@@ -76,6 +78,10 @@ pub(crate) struct RunArgs {
     /// Observe this running process, its threads and the children it makes from now on
     #[arg(short, long, value_name = "PID", conflicts_with = "argv")]
     pub(crate) pid: Option<u32>,
+
+    /// Show the whole machine, not only the process tree of CMD or PID (kernel runtime); without either, until interrupted
+    #[arg(short, long)]
+    pub(crate) all: bool,
 
     /// Leave a program of the object out; may be repeated
     #[arg(long, value_name = "PROGRAM")]

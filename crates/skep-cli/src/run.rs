@@ -14,17 +14,18 @@ use skep::{Error, Loaded, Result, host, variables};
 use skep_user::front::{self, Front};
 
 use crate::args::{RunArgs, RuntimeChoice};
+use crate::runtime::Sight;
 use crate::term;
 use print::{Printer, Stream};
 use watch::{Ending, Watch};
 
-/// Runs an object on a command or a process, and answers with the command's status.
+/// Runs an object on a command, a process or the machine, and answers with the command's status.
 pub(crate) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitCode> {
     let scope = scope(args)?;
     let specs = args.event.iter().map(|text| EventSpec::parse(text)).collect::<Result<Vec<_>>>()?;
     let object = open(args)?;
     let target = host::target(&object);
-    let runtime = crate::runtime::open(choice, target.btf.clone())?;
+    let runtime = crate::runtime::open(choice, sight(args), target.btf.clone())?;
     let loaded = skep::load(&runtime, &object, object.link(&target)?)?;
     let links = loaded.attach()?;
     if links.is_empty() {
@@ -50,12 +51,19 @@ pub(crate) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitC
 fn scope(args: &RunArgs) -> Result<Scope> {
     match (args.pid, args.argv.as_slice()) {
         (Some(pid), _) => Ok(Scope::Process(pid)),
+        (None, []) if args.all => Ok(Scope::Machine),
         (None, []) => Err(Error::usage(
             "nothing to observe",
-            "give a command after `--`, as in `skep run FILE -- cat /etc/os-release`, or a process with `-p PID`",
+            "give a command after `--`, as in `skep run FILE -- cat /etc/os-release`, a process with `-p PID`, or `-a` \
+             for the whole machine",
         )),
         (None, argv) => Ok(Scope::Command(argv.to_vec())),
     }
+}
+
+/// Whom the programs are to see.
+fn sight(args: &RunArgs) -> Sight {
+    if args.all { Sight::Machine } else { Sight::Tree }
 }
 
 /// Reads or compiles the object, sets its variables, and leaves out the programs that are not wanted.

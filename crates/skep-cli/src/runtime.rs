@@ -2,21 +2,54 @@
 
 use std::sync::Arc;
 
-use skep::Result;
 use skep::btf::Btf;
 use skep::runtime::SharedRuntime;
+use skep::{Error, Result};
+use skep_kernel::KernelRuntime;
 
 use crate::args::RuntimeChoice;
 use crate::term;
 
-/// Opens the runtime that was asked for, or else the one that can serve; the choice is said on stderr.
-pub(crate) fn open(choice: Option<RuntimeChoice>, btf: Option<Arc<Btf>>) -> Result<SharedRuntime> {
-    match choice {
-        // Like the user runtime, it shows what the command does, not the machine.
-        Some(RuntimeChoice::Kernel) => Ok(Arc::new(skep_kernel::KernelRuntime::scoped())),
-        Some(RuntimeChoice::User) => open_user(btf),
-        None => {
-            term::note(format_args!("user runtime"));
+/// Whom programs are to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// One process tree.
+    Tree,
+    /// The whole machine.
+    Machine,
+}
+
+/// Opens the runtime that was asked for, or else the kernel where this process may use it; the choice is said on stderr.
+pub(crate) fn open(
+    choice: Option<RuntimeChoice>,
+    sight: Sight,
+    btf: Option<Arc<Btf>>,
+) -> Result<SharedRuntime> {
+    let kernel = || match sight {
+        Sight::Tree => KernelRuntime::scoped(),
+        Sight::Machine => KernelRuntime::new(),
+    };
+    match (choice, sight) {
+        (Some(RuntimeChoice::Kernel), _) => Ok(Arc::new(kernel())),
+        (None, _) => choose(kernel(), sight, btf),
+        (Some(RuntimeChoice::User), Sight::Tree) => open_user(btf),
+        (Some(RuntimeChoice::User), Sight::Machine) => Err(Error::usage(
+            "the user runtime sees the processes that it traces, not the whole machine",
+            "leave `-a` out, or use `--runtime kernel`",
+        )),
+    }
+}
+
+/// The kernel's own, unless something is in its way; the whole machine is nobody else's to show.
+fn choose(kernel: KernelRuntime, sight: Sight, btf: Option<Arc<Btf>>) -> Result<SharedRuntime> {
+    match kernel.probe() {
+        Ok(()) => {
+            term::note(format_args!("kernel runtime"));
+            Ok(Arc::new(kernel))
+        }
+        Err(reason) if sight == Sight::Machine => Err(reason.into()),
+        Err(reason) => {
+            term::note(format_args!("user runtime ({reason})"));
             open_user(btf)
         }
     }

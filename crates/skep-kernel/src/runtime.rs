@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::os::fd::{IntoRawFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use skep_isa::uapi::MapType;
+use skep_isa::uapi::{MapType, ProgType};
 use skep_obj::AttachPoint;
+use skep_runtime::command::ProgLoad;
 use skep_runtime::{
     AttachOptions, Command, Error, EventSource, Fd, Reply, Result, Runtime, RuntimeKind, Scope, Session,
 };
@@ -15,9 +16,9 @@ use crate::info::MapInfo;
 use crate::perf::PerfBuffers;
 use crate::printk::TracePipe;
 use crate::ring::RingBuffer;
-use crate::scope::Filter;
+use crate::scope::{Filter, Places};
 use crate::sys::{bpf, errno};
-use crate::{attach, explain, load, session};
+use crate::{attach, explain, load, scope, session};
 
 /// Linux's BPF subsystem. Descriptors are the process's own.
 #[derive(Debug, Default)]
@@ -41,6 +42,18 @@ impl KernelRuntime {
     /// cgroups and sockets, and iterators, are not restricted.
     pub fn scoped() -> Self {
         Self { filter: Some(OnceLock::new()), ..Self::default() }
+    }
+
+    /// May this process load and attach tracing programs, and keep them to a process tree if it is to? What is in the way
+    /// (privileges, seccomp, lockdown, an unmounted tracefs) is the error. Nothing stays behind.
+    pub fn probe(&self) -> Result<()> {
+        let code = scope::nothing();
+        let spec = ProgLoad::new(ProgType::TRACEPOINT, "skep_probe", &code, "GPL");
+        attach::owned(load::program(&spec)?)?;
+        if self.filter.is_some() {
+            Places::find()?;
+        }
+        TracePipe::open().map(drop)
     }
 
     fn companions(&self) -> MutexGuard<'_, HashMap<Fd, Vec<OwnedFd>>> {

@@ -18,6 +18,8 @@ use skep_isa::uapi::{AttachType, MapType, ProgType};
 use skep_runtime::command::{MapCreate, ProgLoad};
 use skep_runtime::{Command, Error, Fd, Result};
 
+pub(crate) use code::nothing;
+
 use crate::attach::owned;
 use crate::{attach, load};
 
@@ -53,14 +55,7 @@ impl Filter {
 
     /// Starts to follow forks. The programs it is for are attached by now, so ours see the same events after them.
     pub(crate) fn track(&self) -> Result<Tracking> {
-        if fs::read_link("/proc/self/ns/pid").is_ok_and(|own| own.as_os_str() != INITIAL_PID_NAMESPACE) {
-            return Err(Error::unsupported(
-                "programs know processes by other ids than this PID namespace, so they cannot be kept to a command",
-            )
-            .hint("`-a` traces the whole machine, and `--runtime user` the command alone"));
-        }
-        let child = attach::tracepoint_field("sched", "sched_process_fork", "child_pid")?;
-        let freed = attach::tracepoint_field("sched", "sched_process_free", "pid")?;
+        let Places { child, freed } = Places::find()?;
         Ok(Tracking {
             _fork: self.keep("sched_process_fork", &code::add_child(self.fd(), child))?,
             _free: self.keep("sched_process_free", &code::remove(self.fd(), freed))?,
@@ -106,6 +101,28 @@ impl Filter {
 
     fn fd(&self) -> Fd {
         attach::fd(&self.tasks)
+    }
+}
+
+/// Where the events that the map follows keep the ids of tasks.
+pub(crate) struct Places {
+    child: i16,
+    freed: i16,
+}
+
+impl Places {
+    /// Finds them, unless this process is where ids mean other tasks to programs than to us.
+    pub(crate) fn find() -> Result<Self> {
+        if fs::read_link("/proc/self/ns/pid").is_ok_and(|own| own.as_os_str() != INITIAL_PID_NAMESPACE) {
+            return Err(Error::unsupported(
+                "programs know processes by other ids than this PID namespace, so they cannot be kept to a command",
+            )
+            .hint("`-a` traces the whole machine, and `--runtime user` the command alone"));
+        }
+        Ok(Self {
+            child: attach::tracepoint_field("sched", "sched_process_fork", "child_pid")?,
+            freed: attach::tracepoint_field("sched", "sched_process_free", "pid")?,
+        })
     }
 }
 

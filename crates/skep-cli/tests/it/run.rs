@@ -80,9 +80,14 @@ fn nobody_may_run_it() {
     let object = scratch.copy(&tool("opensnoop.bpf.o"));
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&binary).arg("run").arg(&object);
-    command.args(["--", "cat", "/etc/passwd"]).current_dir("/").env("NO_COLOR", "1");
+    command
+        .args(["--", "cat", "/etc/passwd"])
+        .current_dir("/")
+        .env("NO_COLOR", "1")
+        .env_remove("SKEP_RUNTIME");
     let said = said(command.output().expect("setpriv starts"));
     assert_eq!(said.status, 0, "{}", said.stderr);
+    assert!(said.stderr.contains("user runtime") && said.stderr.contains("BPF_PROG_LOAD"), "{}", said.stderr);
     assert!(
         said.stdout.lines().any(|line| line.contains("cat") && line.contains("/etc/passwd")),
         "{}",
@@ -147,4 +152,48 @@ char LICENSE[] SEC("license") = "GPL";
     let count: u64 = row.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
     assert!(count >= 200 && count.is_multiple_of(100), "{row}");
     assert!(said.stdout.contains(&format!("total = {}", count / 100)), "{}", said.stdout);
+}
+
+#[test]
+fn the_kernel_serves_those_who_may_use_it() {
+    let object = tool("opensnoop.bpf.o");
+    let mut command = skep();
+    command.arg("run").arg(&object).args(["--", "cat", "/etc/passwd"]).env_remove("SKEP_RUNTIME");
+    let said = said(command.output().expect("skep starts"));
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    assert!(said.stdout.contains("/etc/passwd"), "{}", said.stdout);
+    let choice = said.stderr.lines().find(|line| line.starts_with("skep: ")).expect("the choice is said");
+    match choice {
+        "skep: kernel runtime" => {}
+        _ => {
+            assert!(choice.starts_with("skep: user runtime (") && choice.ends_with(')'), "{choice}");
+            skip(choice);
+        }
+    }
+}
+
+#[test]
+fn the_whole_machine_is_the_kernels_to_show() {
+    let object = tool("opensnoop.bpf.o");
+    let object = object.to_str().expect("a path");
+    let refused = run(["run", object, "-a", "--", "true"]);
+    assert_eq!(refused.status, 2);
+    assert!(refused.stderr.contains("--runtime kernel"), "{}", refused.stderr);
+
+    let scratch = Scratch::new("machine");
+    let other = scratch.write("opened-by-another-process", "");
+    let mut child = Command::new("sh")
+        .args(["-c", "while sleep 0.05; do cat \"$0\"; done"])
+        .arg(&other)
+        .spawn()
+        .expect("sh starts");
+    let mut command = skep();
+    command.args(["--runtime", "kernel", "run", "-a", object, "--", "sleep", "1"]);
+    let said = said(command.output().expect("skep starts"));
+    child.kill().and_then(|()| child.wait()).expect("it was running");
+    if said.stderr.contains("CAP_") || said.stderr.contains("tracefs") {
+        return skip(said.stderr.trim());
+    }
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    assert!(said.stdout.contains("opened-by-another-process"), "{}", said.stdout);
 }

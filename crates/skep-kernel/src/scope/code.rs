@@ -26,6 +26,11 @@ pub(super) fn prologue(tasks: Fd) -> Vec<Insn> {
     code
 }
 
+/// A program that does nothing: whether it may be loaded says whether others may.
+pub(crate) fn nothing() -> Vec<Insn> {
+    slots(&[mov(Reg::R0, 0), Op::Exit])
+}
+
 /// On `sched_process_fork`, in the parent: adds the child when the parent is in the map.
 pub(super) fn add_child(tasks: Fd, child_pid: i16) -> Vec<Insn> {
     let mut add = key_from_context(child_pid).to_vec();
