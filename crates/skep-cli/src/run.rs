@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use skep::object::Object;
 use skep::records::{self, EventSpec};
-use skep::runtime::{ErrorKind, Scope, SharedRuntime};
+use skep::runtime::{ErrorKind, EventSource, Scope, SharedRuntime};
 use skep::{Error, Loaded, Result, host, variables};
 use skep_user::front::{self, Front};
 
@@ -120,7 +120,7 @@ fn observe(
     args: &RunArgs,
 ) -> Result<u8> {
     let (mut printer, sources) = Printer::new(args.output, streams);
-    let printk = runtime.printk()?;
+    let printk = loaded.writes_lines().then(|| printk(runtime)).flatten();
     let session = match runtime.start(scope.clone()) {
         Ok(session) => session,
         Err(error) => {
@@ -135,6 +135,12 @@ fn observe(
         results::print(loaded, &mut printer)?;
     }
     Ok(ending.status())
+}
+
+/// The lines of `bpf_printk`; records are shown without them, too.
+fn printk(runtime: &SharedRuntime) -> Option<Box<dyn EventSource>> {
+    let opened = runtime.printk();
+    opened.map_err(|e| term::warning(format_args!("lines of `bpf_printk` are not shown: {e}"))).ok()
 }
 
 /// What a shell expects: 127 for a command that is not there, 126 for one that cannot be executed.

@@ -24,9 +24,18 @@ impl TracePipe {
         let open = |root: &str| {
             File::options().read(true).custom_flags(libc::O_NONBLOCK).open(format!("{root}/trace_pipe"))
         };
-        let pipe = open(TRACEFS[0]).or_else(|_| open(TRACEFS[1])).map_err(|e| {
-            Error::os(errno(&e), format!("cannot open `trace_pipe`: {}", describe(&e)))
-                .hint("is tracefs mounted? `mount -t tracefs nodev /sys/kernel/tracing`")
+        let pipe = match open(TRACEFS[0]) {
+            Err(e) if e.kind() == ErrorKind::NotFound => open(TRACEFS[1]),
+            result => result,
+        };
+        let pipe = pipe.map_err(|e| {
+            let error = Error::os(errno(&e), format!("cannot open `trace_pipe`: {}", describe(&e)));
+            match e.kind() {
+                ErrorKind::ResourceBusy => {
+                    error.hint("another process reads it, and it has one reader at a time")
+                }
+                _ => error.hint("is tracefs mounted? `mount -t tracefs nodev /sys/kernel/tracing`"),
+            }
         })?;
         Ok(Self { pipe, partial: Vec::new() })
     }

@@ -53,7 +53,7 @@ impl KernelRuntime {
         if self.filter.is_some() {
             Places::find()?;
         }
-        TracePipe::open().map(drop)
+        Ok(())
     }
 
     fn companions(&self) -> MutexGuard<'_, HashMap<Fd, Vec<OwnedFd>>> {

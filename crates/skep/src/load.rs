@@ -66,6 +66,14 @@ impl Loaded {
         self.programs.iter().flatten().filter_map(LoadedProgram::attach).collect()
     }
 
+    /// Does some program write lines with `bpf_trace_printk` or `bpf_trace_vprintk`?
+    pub fn writes_lines(&self) -> bool {
+        let mut insns = self.programs.iter().flatten().flat_map(|program| &program.linked.insns);
+        insns.any(|insn| {
+            insn.code == CALL && insn.src() == Reg(0) && matches!(insn.imm, TRACE_PRINTK | TRACE_VPRINTK)
+        })
+    }
+
     /// The maps there are.
     pub fn maps(&self) -> impl Iterator<Item = &LoadedMap> {
         self.maps.iter().flatten()
@@ -225,6 +233,11 @@ fn load_programs(
     };
     linked.programs.iter().map(load).collect()
 }
+
+/// Opcode of a call, of a helper where the source is 0 (RFC 9669 section 4.3.1), and numbers of helpers.
+const CALL: u8 = 0x85;
+const TRACE_PRINTK: i32 = 6;
+const TRACE_VPRINTK: i32 = 177;
 
 /// Pseudo sources of `LD_IMM64` (`include/uapi/linux/bpf.h`).
 const PSEUDO_MAP_FD: Reg = Reg(1);

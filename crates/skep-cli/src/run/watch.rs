@@ -56,8 +56,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) session: Box<dyn Session>,
     /// The buffers, in the order the sink numbers them.
     pub(crate) streams: Vec<Box<dyn EventSource>>,
-    /// The lines of `bpf_trace_printk`.
-    pub(crate) printk: Box<dyn EventSource>,
+    /// The lines of `bpf_trace_printk`, where some program may write any.
+    pub(crate) printk: Option<Box<dyn EventSource>>,
     /// Brings the signals that ask for an early end.
     pub(crate) front: &'a Front,
 }
@@ -94,7 +94,8 @@ impl Watch<'_> {
             .streams
             .iter()
             .map(|source| source.as_fd())
-            .chain([self.printk.as_fd(), self.session.as_fd(), self.front.as_fd()])
+            .chain(self.printk.iter().map(|printk| printk.as_fd()))
+            .chain([self.session.as_fd(), self.front.as_fd()])
             .map(|fd: BorrowedFd<'_>| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
         match poll(&mut fds, None) {
@@ -108,12 +109,14 @@ impl Watch<'_> {
         for (number, source) in self.streams.iter_mut().enumerate() {
             drain(source.as_mut(), &mut |event| sink.event(number, event))?;
         }
-        drain(self.printk.as_mut(), &mut |event| {
-            if let Event::Record { data, .. } = event {
-                sink.printk(data);
-            }
-            Ok(())
-        })?;
+        if let Some(printk) = &mut self.printk {
+            drain(printk.as_mut(), &mut |event| {
+                if let Event::Record { data, .. } = event {
+                    sink.printk(data);
+                }
+                Ok(())
+            })?;
+        }
         sink.idle()
     }
 }
