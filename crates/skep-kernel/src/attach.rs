@@ -5,7 +5,7 @@ mod event;
 mod kernel_functions;
 mod library;
 mod target;
-mod tracefs;
+pub(crate) mod tracefs;
 mod uprobe;
 mod usdt;
 
@@ -19,7 +19,7 @@ use skep_runtime::{AttachOptions, AttachTarget, Command, Error, Fd, Reply, Resul
 use crate::sys::{bpf, errno};
 use crate::{explain, load};
 
-pub(crate) use tracefs::{ROOTS as TRACEFS, field as tracepoint_field};
+pub(crate) use tracefs::field as tracepoint_field;
 
 /// What holds a program to its hook: a descriptor that stands for all of it, and what else has to stay.
 pub(crate) struct Attachment {

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
 
+use rustix::fs::OFlags;
 use skep_runtime::{Error, Event, EventSource, Result};
 
-use crate::attach::TRACEFS;
+use crate::attach::tracefs;
 use crate::explain::describe;
 use crate::sys::errno;
 
@@ -21,22 +21,11 @@ pub(crate) struct TracePipe {
 
 impl TracePipe {
     pub(crate) fn open() -> Result<Self> {
-        let open = |root: &str| {
-            File::options().read(true).custom_flags(libc::O_NONBLOCK).open(format!("{root}/trace_pipe"))
-        };
-        let pipe = match open(TRACEFS[0]) {
-            Err(e) if e.kind() == ErrorKind::NotFound => open(TRACEFS[1]),
-            result => result,
-        };
-        let pipe = pipe.map_err(|e| {
-            let error = Error::os(errno(&e), format!("cannot open `trace_pipe`: {}", describe(&e)));
-            match e.kind() {
-                ErrorKind::ResourceBusy => {
-                    error.hint("another process reads it, and it has one reader at a time")
-                }
-                _ => error.hint("is tracefs mounted? `mount -t tracefs nodev /sys/kernel/tracing`"),
-            }
-        })?;
+        let pipe =
+            tracefs::open("trace_pipe", OFlags::RDONLY | OFlags::NONBLOCK).map_err(|e| match e.errno() {
+                libc::EBUSY => e.hint("another process reads it, and it has one reader at a time"),
+                _ => e,
+            })?;
         Ok(Self { pipe, partial: Vec::new() })
     }
 }

@@ -30,10 +30,10 @@ pub(super) fn attach(prog: Fd, pattern: &str, ret: bool, session: bool, cookie: 
 
 /// The functions that ftrace can trace, one a line, with the module behind those of modules.
 fn traceable() -> Result<String> {
-    tracefs::read_file("available_filter_functions").map_err(|e| {
-        Error::os(errno(&e), format!("cannot list the kernel's functions: {}", describe(&e))).hint(
-            "it takes tracefs (`mount -t tracefs nodev /sys/kernel/tracing`) and `CONFIG_DYNAMIC_FTRACE`",
-        )
+    tracefs::read("available_filter_functions").map_err(|e| match e.errno() {
+        libc::ENOENT => Error::unsupported("the kernel has no list of functions that can be probed")
+            .hint("it takes `CONFIG_DYNAMIC_FTRACE`"),
+        _ => e.context("cannot list the kernel's functions"),
     })
 }
 
