@@ -1,9 +1,7 @@
 //! Hooks: what Linux wants for each, beside or instead of `BPF_LINK_CREATE`.
 
-mod binary;
 mod event;
 mod kernel_functions;
-mod library;
 mod target;
 pub(crate) mod tracefs;
 mod uprobe;

@@ -32,6 +32,7 @@ const CRATES: &[Rules] = &[
     Rules { name: "skep-obj", crates: &["skep-isa", "skep-btf"], external: &["object"], may: May::Compute },
     Rules { name: "skep-cc", crates: &["skep-isa"], external: &["tempfile"], may: May::Act(&[]) },
     Rules { name: "skep-runtime", crates: &["skep-isa", "skep-btf", "skep-obj"], external: &[], may: May::Compute },
+    Rules { name: "skep-binary", crates: &["skep-runtime"], external: &["libc", "object"], may: May::Act(&[]) },
     Rules { name: "skep-verifier", crates: &["skep-isa", "skep-btf", "skep-obj"], external: &[], may: May::Compute },
     Rules {
         name: "skep-vm",
@@ -41,14 +42,14 @@ const CRATES: &[Rules] = &[
     },
     Rules {
         name: "skep-user",
-        crates: &["skep-isa", "skep-btf", "skep-obj", "skep-runtime", "skep-verifier", "skep-vm"],
-        external: &["libc", "rustix"],
+        crates: &["skep-isa", "skep-btf", "skep-obj", "skep-runtime", "skep-binary", "skep-verifier", "skep-vm"],
+        external: &["iced-x86", "libc", "rustix"],
         may: May::Act(&["sys"]),
     },
     Rules {
         name: "skep-kernel",
-        crates: &["skep-isa", "skep-btf", "skep-obj", "skep-runtime"],
-        external: &["libc", "object", "rustix"],
+        crates: &["skep-isa", "skep-btf", "skep-obj", "skep-runtime", "skep-binary"],
+        external: &["libc", "rustix"],
         may: May::Act(&["sys"]),
     },
     Rules {

@@ -5,13 +5,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use skep_binary::Binary;
 use skep_isa::uapi::AttachType;
 use skep_runtime::command::LinkData;
 use skep_runtime::{AttachOptions, Error, Fd, Result};
 
-use super::binary::Binary;
 use super::event::{self, WHOLE_MACHINE};
-use super::{Attachment, library, link};
+use super::{Attachment, link};
 use crate::sys::perf;
 
 /// `BPF_F_UPROBE_MULTI_RETURN`.
@@ -28,7 +28,7 @@ pub(super) fn attach(
     ret: bool,
     options: &AttachOptions,
 ) -> Result<OwnedFd> {
-    let path = library::find(path)?;
+    let path = skep_binary::find(path)?;
     let start = match symbol {
         Some(symbol) => Binary::read(&path)?.function(symbol)?,
         None => 0,
@@ -46,7 +46,7 @@ pub(super) fn attach_many(
     session: bool,
     options: &AttachOptions,
 ) -> Result<Attachment> {
-    let path = library::find(path)?;
+    let path = skep_binary::find(path)?;
     let offsets = Binary::read(&path)?.functions(pattern)?;
     let cookies = if options.cookie == 0 { Vec::new() } else { vec![options.cookie; offsets.len()] };
     let data = LinkData::UprobeMulti {

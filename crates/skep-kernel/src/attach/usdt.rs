@@ -4,19 +4,17 @@
 //! gets as the attach cookie. We write a specification for every distinct argument string, and attach a uprobe to every
 //! place. The map is found among those that the program uses.
 
-mod arguments;
-
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
+use skep_binary::Binary;
+use skep_binary::usdt::{self, Layout};
 use skep_runtime::command::ObjectKind;
 use skep_runtime::{AttachOptions, Command, Error, Fd, Result};
 
-use self::arguments::Layout;
-use super::binary::Binary;
 use super::uprobe::{self, Place};
-use super::{Attachment, event, fd, library, owned};
+use super::{Attachment, event, fd, owned};
 use crate::info::{MapInfo, map_ids};
 use crate::load;
 
@@ -31,7 +29,7 @@ pub(super) fn attach(
     probe: &str,
     options: &AttachOptions,
 ) -> Result<Attachment> {
-    let path = library::find(path)?;
+    let path = skep_binary::find(path)?;
     let notes = Binary::read(&path)?.notes(provider, probe)?;
     let specs = Specs::of(prog)?;
     let mut numbers: HashMap<&str, u32> = HashMap::new();
@@ -82,7 +80,7 @@ impl Specs {
 
     /// Writes a specification; answers its number.
     fn add(&self, arguments: &str, cookie: u64) -> Result<u32> {
-        let value = arguments::specification(arguments, cookie, self.layout)
+        let value = usdt::specification(arguments, cookie, self.layout)
             .map_err(|e| Error::unsupported(format!("arguments `{arguments}`: {e}")))?;
         let number = self.reserve()?;
         let key = number.to_ne_bytes();

@@ -8,7 +8,7 @@ const MAX_ARGUMENTS: usize = 12;
 
 /// The layouts of `struct __bpf_usdt_spec` that there are, told apart by its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Layout {
+pub enum Layout {
     /// Up to libbpf 1.6: 16 bytes an argument.
     Short,
     /// From libbpf 1.7: 24, with a second register.
@@ -16,7 +16,8 @@ pub(super) enum Layout {
 }
 
 impl Layout {
-    pub(super) fn of(value_bytes: u32) -> Option<Self> {
+    /// The layout whose specifications have this size.
+    pub fn of(value_bytes: u32) -> Option<Self> {
         [Self::Short, Self::Indexed].into_iter().find(|layout| layout.value_bytes() == value_bytes as usize)
     }
 
@@ -49,8 +50,8 @@ enum Place {
     Indexed { base: u16, index: u16, scale: u8, offset: i64 },
 }
 
-/// The bytes of a `struct __bpf_usdt_spec`.
-pub(super) fn specification(arguments: &str, cookie: u64, layout: Layout) -> Result<Vec<u8>, String> {
+/// The bytes of a `struct __bpf_usdt_spec` for a note's arguments; the error says which argument is not known.
+pub fn specification(arguments: &str, cookie: u64, layout: Layout) -> Result<Vec<u8>, String> {
     let arguments = parse(arguments, std::env::consts::ARCH)?;
     let mut value = vec![0; layout.value_bytes()];
     for (argument, room) in arguments.iter().zip(value.chunks_exact_mut(layout.argument_bytes())) {

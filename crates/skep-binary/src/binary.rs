@@ -8,36 +8,36 @@ use object::read::elf::{ElfFile, FileHeader as _, ProgramHeader as _, SectionHea
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
 use skep_runtime::{Error, Result};
 
-use super::kernel_functions::glob;
-use crate::explain::describe;
-use crate::sys::errno;
+use crate::glob;
 
 type Elf<'a> = ElfFile<'a, FileHeader64<Endianness>>;
 
 /// An executable or library, in memory.
-pub(super) struct Binary {
+#[derive(Debug)]
+pub struct Binary {
     bytes: Vec<u8>,
     name: String,
 }
 
 /// A place of a USDT probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Note {
+pub struct Note {
     /// Where it is, in the file.
-    pub(super) offset: u64,
+    pub offset: u64,
     /// Its address as the file has it.
-    pub(super) address: u64,
+    pub address: u64,
     /// Counter of tracers that the program looks at, in the file; 0 for none.
-    pub(super) semaphore: u64,
+    pub semaphore: u64,
     /// Where its arguments are, for each `SIZE@PLACE`.
-    pub(super) arguments: String,
+    pub arguments: String,
 }
 
 impl Binary {
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    /// Reads a file; what it says is looked at later.
+    pub fn read(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let bytes =
-            fs::read(path).map_err(|e| Error::os(errno(&e), format!("`{name}`: {}", describe(&e))))?;
+        let bytes = fs::read(path)
+            .map_err(|e| Error::os(e.raw_os_error().unwrap_or(libc::EIO), describe(&name, &e)))?;
         Ok(Self { bytes, name })
     }
 
@@ -47,7 +47,7 @@ impl Binary {
     }
 
     /// The offset of a function.
-    pub(super) fn function(&self, name: &str) -> Result<u64> {
+    pub fn function(&self, name: &str) -> Result<u64> {
         let elf = self.elf()?;
         let found = functions(&elf).filter(|(symbol, ..)| is_named(symbol, name));
         // A global definition is the one that other files see.
@@ -59,7 +59,7 @@ impl Binary {
     }
 
     /// The offsets of the functions that match a pattern.
-    pub(super) fn functions(&self, pattern: &str) -> Result<Vec<u64>> {
+    pub fn functions(&self, pattern: &str) -> Result<Vec<u64>> {
         let elf = self.elf()?;
         let mut offsets: Vec<u64> = functions(&elf)
             .filter(|(name, ..)| glob(pattern.as_bytes(), base_name(name).as_bytes()))
@@ -74,7 +74,7 @@ impl Binary {
     }
 
     /// The places of a USDT probe.
-    pub(super) fn notes(&self, provider: &str, probe: &str) -> Result<Vec<Note>> {
+    pub fn notes(&self, provider: &str, probe: &str) -> Result<Vec<Note>> {
         let elf = self.elf()?;
         let section = elf.section_by_name(".note.stapsdt");
         let data = section.and_then(|section| section.data().ok()).unwrap_or_default();
@@ -101,6 +101,12 @@ impl Binary {
         }
         Ok(notes)
     }
+}
+
+/// An operating system error in lower case, without its number.
+fn describe(name: &str, error: &std::io::Error) -> String {
+    let text = error.to_string();
+    format!("`{name}`: {}", text.split(" (os error").next().unwrap_or(&text).to_lowercase())
 }
 
 /// Functions of both symbol tables: name, rank (global before weak before local), address.

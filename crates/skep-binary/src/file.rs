@@ -11,7 +11,7 @@ const LIBRARY_DIRS: [&str; 4] = ["/lib64", "/usr/lib64", "/lib", "/usr/lib"];
 const PROGRAM_DIRS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Finds the file; a path with a slash is one already.
-pub(super) fn find(name: &str) -> Result<PathBuf> {
+pub fn find(name: &str) -> Result<PathBuf> {
     let found = if name.contains('/') {
         Some(PathBuf::from(name)).filter(|path| path.exists())
     } else if name.contains(".so") {
