@@ -3,6 +3,7 @@
 mod bench;
 mod conformance;
 mod corpus;
+mod fuzz;
 mod objects;
 mod structure;
 mod vm;
@@ -21,6 +22,7 @@ const TASKS: &[Task] = &[
         conformance::conformance,
     ),
     ("corpus", "load and attach the objects of a directory on this kernel, beside libbpf", corpus::corpus),
+    ("fuzz", "run random and changed programs against what is claimed of all of them", fuzz::fuzz),
     ("objects", "compile tools/*.bpf.c and bench/*.bpf.c to the objects beside them", objects::objects),
     ("structure", "check the rules of the architecture that the compiler does not", structure::structure),
     ("vm", "run the kernel tests on Debian's kernels in qemu", vm::vm),

@@ -19,6 +19,13 @@ pub struct Subject<'a> {
     linked: &'a Linked,
     maps: Vec<MapInfo>,
     target: Target,
+    notes: Vec<Notes>,
+}
+
+/// What goes beside the instructions of a program, by their numbers.
+struct Notes {
+    func_info: Vec<(u32, u32)>,
+    module_vars: Vec<(u32, usize)>,
 }
 
 impl<'a> Subject<'a> {
@@ -29,25 +36,29 @@ impl<'a> Subject<'a> {
             linked,
             maps: linked.maps.iter().map(map_info).collect(),
             target: Target { btf: target.btf.clone(), modules, cpus: target.cpus },
+            notes: linked.programs.iter().map(Notes::of).collect(),
         }
     }
 
     /// Verifies the program of this number. What could not be linked is unsupported, in the linker's words.
     pub fn verify(&self, program: usize) -> Report {
-        let unsupported = |what: String| Report {
-            outcome: Outcome::Unsupported(Unsupported { insn: 0, what }),
-            stats: crate::Stats::default(),
-        };
-        let Some(program) = self.linked.programs.get(program) else {
-            return unsupported(format!("program number {program}, of which there is none"));
-        };
-        if let Err(e) = &program.result {
-            return unsupported(format!("what linking lacks: {e}"));
+        match self.input(program) {
+            Ok(input) => verify(&input),
+            Err(what) => Report {
+                outcome: Outcome::Unsupported(Unsupported { insn: 0, what }),
+                stats: crate::Stats::default(),
+            },
         }
-        let func_info: Vec<(u32, u32)> = program.func_info.iter().map(|f| (f.insn, f.type_id.0)).collect();
-        let module_vars: Vec<(u32, usize)> =
-            program.module_refs.iter().map(|r| (r.insn as u32, r.module)).collect();
-        verify(&Input {
+    }
+
+    /// The program of this number as the verifier takes it, or why it cannot be linked.
+    pub fn input(&self, program: usize) -> Result<Input<'_>, String> {
+        let (Some(program), Some(notes)) = (self.linked.programs.get(program), self.notes.get(program))
+        else {
+            return Err(format!("program number {program}, of which there is none"));
+        };
+        program.result.as_ref().map_err(|e| format!("what linking lacks: {e}"))?;
+        Ok(Input {
             name: &program.name,
             prog_type: program.prog_type,
             attach_type: program.expected_attach_type.unwrap_or(AttachType(0)),
@@ -58,9 +69,9 @@ impl<'a> Subject<'a> {
             insns: &program.insns,
             maps: &self.maps,
             btf: self.linked.btf.clone(),
-            func_info: &func_info,
+            func_info: &notes.func_info,
             kfunc_modules: &self.linked.kfunc_modules,
-            module_vars: &module_vars,
+            module_vars: &notes.module_vars,
             target: &self.target,
         })
     }
@@ -81,6 +92,15 @@ impl<'a> Subject<'a> {
             Some(ty) => Attach::Kernel { obj: ty.module.map_or(0, |m| m as u16 + 2), id: ty.id.0 },
             None if by_type => Attach::Missing(format!("{:?}", program.attach)),
             None => Attach::None,
+        }
+    }
+}
+
+impl Notes {
+    fn of(program: &LinkedProgram) -> Self {
+        Self {
+            func_info: program.func_info.iter().map(|f| (f.insn, f.type_id.0)).collect(),
+            module_vars: program.module_refs.iter().map(|r| (r.insn as u32, r.module)).collect(),
         }
     }
 }

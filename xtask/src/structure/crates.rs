@@ -71,6 +71,12 @@ const CRATES: &[Rules] = &[
         may: May::Act(&[]),
     },
     Rules {
+        name: "skep-fuzz",
+        crates: &["skep-isa", "skep-btf", "skep-obj", "skep-verifier", "skep-vm", "skep"],
+        external: &["rustix"],
+        may: May::Act(&[]),
+    },
+    Rules {
         name: "xtask",
         crates: &["skep-isa", "skep-btf", "skep-obj", "skep-cc", "skep-runtime", "skep-verifier", "skep-vm", "skep-kernel", "skep"],
         external: &["object", "serde_json"],

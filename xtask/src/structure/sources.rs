@@ -9,7 +9,7 @@ pub(super) const MAX_LINES: usize = 1000;
 const LONG: &[(&str, &str)] = &[];
 
 /// Crates that talk to people.
-const PRINTING: &[&str] = &["crates/skep-cli/", "xtask/"];
+const PRINTING: &[&str] = &["crates/skep-cli/", "fuzz/", "xtask/"];
 
 /// What ends up on a terminal, or ends the process.
 const TALK: &[&str] = &["println!(", "eprintln!(", "print!(", "eprint!(", "process::exit(", "dbg!("];

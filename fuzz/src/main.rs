@@ -1,0 +1,96 @@
+//! `skep-fuzz TARGET [-n CASES] [--seed S] [--case N] [-j THREADS] [--time SECONDS] [OBJECT|DIR…]`.
+//!
+//! `cargo xtask fuzz` builds this with overflow checks and runs it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use skep_fuzz::campaign::{self, Plan, Target};
+use skep_fuzz::corpus::Corpus;
+use skep_fuzz::target::VerifyAlwaysAnswers;
+
+/// What the command line asks for.
+struct Args {
+    plan: Plan,
+    places: Vec<PathBuf>,
+}
+
+/// A target: its name, what it claims, and what makes it.
+type Row = (&'static str, &'static str, fn(&Args) -> Result<Box<dyn Target>, String>);
+
+const TARGETS: &[Row] =
+    &[("verify_always_answers", "whatever the program, the verifier answers, and soon", |args| {
+        Ok(Box::new(VerifyAlwaysAnswers { corpus: args.corpus()? }))
+    })];
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let target = words.first().and_then(|name| TARGETS.iter().find(|(target, ..)| target == name));
+    let Some((name, _, make)) = target else {
+        eprintln!(
+            "usage: cargo xtask fuzz TARGET [-n CASES] [--seed S] [--case N] [-j THREADS] [--time SECONDS] [OBJECT|DIR…]\n\nTargets:"
+        );
+        for (name, about, _) in TARGETS {
+            eprintln!("    {name:<26} {about}");
+        }
+        return ExitCode::from(2);
+    };
+    let run = || {
+        let args = parse(name, &words[1..])?;
+        let target = make(&args)?;
+        Ok::<_, String>(campaign::run(&args.plan, &*target))
+    };
+    match run() {
+        Ok(summary) if summary.failures.is_empty() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn parse(target: &str, words: &[String]) -> Result<Args, String> {
+    let plan = Plan {
+        target: target.to_owned(),
+        seed: 1,
+        cases: 0..100_000,
+        threads: 1,
+        time: None,
+        progress_s: 10,
+    };
+    let mut args = Args { plan, places: Vec::new() };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let mut number = || {
+            let text = words.next().ok_or_else(|| format!("`{word}` takes a number"))?;
+            text.parse::<u64>().map_err(|_| format!("`{text}` is no number"))
+        };
+        match word.as_str() {
+            "-n" => args.plan.cases = 0..number()?,
+            "--seed" => args.plan.seed = number()?,
+            "--case" => {
+                let case = number()?;
+                args.plan.cases = case..case + 1;
+            }
+            "-j" => args.plan.threads = number()?.clamp(1, 64) as usize,
+            "--time" => {
+                args.plan.time = Some(Duration::from_secs(number()?));
+                args.plan.cases.end = u64::MAX;
+            }
+            option if option.starts_with('-') => return Err(format!("there is no option `{option}`")),
+            place => args.places.push(PathBuf::from(place)),
+        }
+    }
+    Ok(args)
+}
+
+impl Args {
+    /// The objects named, or those of this repository.
+    fn corpus(&self) -> Result<Corpus, String> {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+        let own = [root.join("tools"), root.join("bench")];
+        Corpus::find(if self.places.is_empty() { &own } else { &self.places })
+    }
+}
