@@ -5,7 +5,7 @@ use std::fmt;
 use skep_isa::uapi::MapType;
 use skep_obj::AttachPoint;
 
-use crate::command::{BatchOp, Command, MapCreate, ProgLoad, Reply};
+use crate::command::{BatchOp, Command, MapCreate, ProgLoad, Reply, TestRun};
 use crate::{AttachOptions, Error, ErrorKind, EventSource, Result, SharedRuntime};
 
 /// A descriptor number, as a runtime hands it out. Copying it does not copy the object.
@@ -160,6 +160,19 @@ pub fn value_stride(map_type: MapType, value_size: u32, cpus: usize) -> usize {
     }
 }
 
+/// What a test run gives beside filling buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TestRan {
+    /// What the program returned.
+    pub retval: u32,
+    /// Average time of one run.
+    pub duration_ns: u32,
+    /// Bytes of the packet afterwards.
+    pub data_size_out: u32,
+    /// Bytes of the context afterwards.
+    pub ctx_size_out: u32,
+}
+
 /// A loaded program.
 #[derive(Debug)]
 pub struct Program {
@@ -181,6 +194,16 @@ impl Program {
     /// Its name, as the object has it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Runs it on what the caller makes up (`BPF_PROG_TEST_RUN`).
+    pub fn test_run(&self, run: TestRun<'_>) -> Result<TestRan> {
+        match self.handle.runtime.bpf(Command::ProgTestRun { prog: self.fd(), run })? {
+            Reply::TestRun { retval, duration_ns, data_size_out, ctx_size_out } => {
+                Ok(TestRan { retval, duration_ns, data_size_out, ctx_size_out })
+            }
+            other => Err(Error::os(22, format!("expected the result of a run, got {other:?}"))),
+        }
     }
 
     /// Attaches it; dropping the link detaches.

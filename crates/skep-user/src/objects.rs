@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
-use skep_isa::uapi::ProgType;
+use skep_isa::uapi::{AttachType, ProgType};
 use skep_isa::{CallTarget, Insn, Op, decode};
 use skep_runtime::command::ObjectKind;
 use skep_runtime::{Error, Fd, Result};
@@ -31,6 +31,7 @@ pub(crate) struct Prog {
 pub(crate) struct ProgSpec {
     pub(crate) name: String,
     pub(crate) prog_type: ProgType,
+    pub(crate) attach_type: Option<AttachType>,
     pub(crate) insns: Vec<Insn>,
     pub(crate) gpl_compatible: bool,
     /// What it attaches to, where its type says that by the kernel's BTF.

@@ -1,9 +1,10 @@
 //! [`UserRuntime`]: bpf(2) objects over the virtual machine, attached to hooks in user space.
 //!
-//! Links are in [`links`], what `BPF_OBJ_GET_INFO_BY_FD` tells in [`info`].
+//! Links are in [`links`], what `BPF_OBJ_GET_INFO_BY_FD` tells in [`info`], `BPF_PROG_TEST_RUN` in [`test_run`].
 
 mod info;
 mod links;
+mod test_run;
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -118,6 +119,7 @@ impl Runtime for UserRuntime {
             Command::MapGetNextKey { map, key, next } => self.on_map(map, |map| map.next_key(key, next)),
             Command::MapFreeze { map } => self.on_map(map, Map::freeze),
             Command::MapBatch { map, op } => batch(&*self.objects.map(map)?, op),
+            Command::ProgTestRun { prog, run } => self.test_run(prog, run),
             Command::RawTracepointOpen { prog, name, cookie } => self.raw_tracepoint_open(prog, name, cookie),
             Command::LinkCreate { prog, attach_type, data, .. } => {
                 let cookie = match data {
@@ -205,6 +207,7 @@ impl UserRuntime {
         let said = ProgSpec {
             name: spec.name.to_owned(),
             prog_type: spec.prog_type,
+            attach_type: spec.expected_attach_type,
             insns: spec.insns.to_vec(),
             gpl_compatible: GPL_COMPATIBLE.contains(&spec.license),
             attach_btf_id: spec.attach_btf_id,
@@ -298,6 +301,18 @@ fn check_prog_type(prog_type: ProgType, attach_type: Option<AttachType>) -> Resu
     let served = match prog_type {
         ProgType::TRACEPOINT | ProgType::RAW_TRACEPOINT => true,
         ProgType::TRACING => matches!(attach_type, Some(AttachType::TRACE_RAW_TP) | None),
+        ProgType::XDP
+        | ProgType::SCHED_CLS
+        | ProgType::SCHED_ACT
+        | ProgType::SOCKET_FILTER
+        | ProgType::CGROUP_SKB
+        | ProgType::FLOW_DISSECTOR
+        | ProgType::LWT_IN
+        | ProgType::LWT_OUT
+        | ProgType::LWT_XMIT
+        | ProgType::LWT_SEG6LOCAL
+        | ProgType::SK_LOOKUP
+        | ProgType::SYSCALL => true,
         _ => false,
     };
     if served {
@@ -305,8 +320,8 @@ fn check_prog_type(prog_type: ProgType, attach_type: Option<AttachType>) -> Resu
     }
     let attach = attach_type.map_or(String::new(), |attach| format!(" for `{attach}`"));
     Err(Error::unsupported(format!("the user runtime does not run programs of type `{prog_type}`{attach}")).hint(
-        "it runs programs on system calls and process events of a traced command; others need the kernel runtime, or \
-         leave the program out with `--without PROGRAM`",
+        "it runs programs on system calls and process events of a traced command, and on packets; others need the kernel \
+         runtime, or leave the program out with `--without PROGRAM`",
     ))
 }
 

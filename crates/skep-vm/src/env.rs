@@ -209,6 +209,12 @@ pub trait Env {
         0
     }
 
+    /// Is there a network device of this number?
+    fn has_device(&mut self, ifindex: u32) -> bool {
+        let _ = ifindex;
+        false
+    }
+
     /// Copies packet bytes for `LD_ABS` and `LD_IND`. `EOPNOTSUPP` says that the hook has no packets; any other error that
     /// the packet is shorter, which ends the program with 0.
     fn load_packet(&mut self, off: i64, buf: &mut [u8]) -> Result<(), Errno> {

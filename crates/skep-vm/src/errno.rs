@@ -29,6 +29,7 @@ errnos! {
     ESRCH = 3, "no such process";
     EINTR = 4, "interrupted";
     EIO = 5, "input or output error";
+    ENXIO = 6, "no such device or address";
     E2BIG = 7, "too big";
     EBADF = 9, "bad descriptor";
     EAGAIN = 11, "try again";
@@ -41,10 +42,15 @@ errnos! {
     EINVAL = 22, "invalid argument";
     ENOSPC = 28, "no space left";
     ERANGE = 34, "out of range";
-    EOVERFLOW = 75, "value too large";
     EPROTO = 71, "protocol error";
+    EBADMSG = 74, "bad message";
+    EOVERFLOW = 75, "value too large";
+    EPROTONOSUPPORT = 93, "protocol not supported";
+    ESOCKTNOSUPPORT = 94, "socket type not supported";
     EOPNOTSUPP = 95, "operation not supported";
+    EAFNOSUPPORT = 97, "address family not supported";
     ETIMEDOUT = 110, "timed out";
+    EALREADY = 114, "already in progress";
     ENOTSUPP = 524, "operation not supported by the kernel";
 }
 

@@ -43,6 +43,7 @@ mod interp;
 mod machine;
 pub mod map;
 mod memory;
+pub mod packet;
 mod program;
 mod random;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::env::KERNEL_HALF;
 use crate::map::{Map, Reservation};
 use crate::memory::{Denied, Space, Stack, Window, Word};
+use crate::packet::Packet;
 use crate::program::{Input, Program};
 use crate::{Env, Errno, Fault, Reason};
 
@@ -22,6 +23,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) reservations: Vec<(u64, Arc<Map>, Reservation)>,
     /// Addresses of spin locks held.
     pub(crate) locks: Vec<u64>,
+    /// The packet that the program runs on.
+    pub(crate) packet: Option<&'a mut Packet>,
 }
 
 impl<'a> Machine<'a> {
@@ -40,9 +43,10 @@ impl<'a> Machine<'a> {
             inner_maps: Vec::new(),
             reservations: Vec::new(),
             locks: Vec::new(),
+            packet: input.packet,
         };
-        if let Some(packet) = input.packet {
-            machine.space.set_packet(packet);
+        if let Some(packet) = machine.packet.as_deref() {
+            machine.space.set_packet(&packet.view());
         }
         let [r2, r3, r4, r5] = input.args;
         let result = machine.execute(program, 0, [machine.space.context(), r2, r3, r4, r5]);
@@ -187,6 +191,10 @@ impl<'a> Machine<'a> {
     /// Packet bytes for `LD_ABS`, in the order of the network; `None` when the packet is too short.
     pub(crate) fn load_packet(&mut self, off: i64, size: usize) -> Result<Option<u64>, Reason> {
         let mut bytes = [0; 8];
+        if let Some(packet) = self.packet.as_deref() {
+            let loaded = packet.load(off, &mut bytes[8 - size..]);
+            return Ok(loaded.map(|()| u64::from_be_bytes(bytes)));
+        }
         match self.env.load_packet(off, &mut bytes[8 - size..]) {
             Ok(()) => Ok(Some(u64::from_be_bytes(bytes))),
             Err(Errno::EOPNOTSUPP) => {

@@ -11,6 +11,7 @@ use crate::helper;
 use crate::machine::Machine;
 use crate::map::Map;
 use crate::memory::{Stack, Windows};
+use crate::packet::Packet;
 use crate::{Env, Errno, Fault};
 
 /// What an instruction refers to a map by.
@@ -82,8 +83,8 @@ pub struct Program {
 pub struct Input<'a> {
     /// The context; `r1` is its address.
     pub ctx: &'a mut [u8],
-    /// A packet that the program may read and write by its address.
-    pub packet: Option<&'a mut [u8]>,
+    /// A packet, whose context takes the place of `ctx`.
+    pub packet: Option<&'a mut Packet>,
     /// `r2` to `r5`.
     pub args: [u64; 4],
 }
@@ -107,6 +108,11 @@ impl Program {
     pub fn run_with(&self, input: Input<'_>, env: &mut dyn Env) -> Result<u64, Fault> {
         let mut stack = Stack::new();
         Machine::run(self, input, &mut stack, env)
+    }
+
+    /// Runs it on a packet, which afterwards is as the program has left it.
+    pub fn run_packet(&self, packet: &mut Packet, env: &mut dyn Env) -> Result<u64, Fault> {
+        self.run_with(Input { packet: Some(packet), ..Input::default() }, env)
     }
 
     /// What was said about it.

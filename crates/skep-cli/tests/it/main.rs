@@ -4,5 +4,6 @@ mod bad_input;
 mod both;
 mod endings;
 mod harness;
+mod katran;
 mod run;
 mod verify;

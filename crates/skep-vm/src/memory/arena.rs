@@ -30,6 +30,25 @@ fn hint(len: usize) -> *mut c_void {
     ptr::without_provenance_mut(NEXT_HINT.fetch_add(step, Ordering::Relaxed))
 }
 
+/// Where low mappings begin: above what `vm.mmap_min_addr` and executables at fixed addresses take.
+const LOW_START: usize = 0x2000_0000;
+/// One byte behind the last that 32 bits address, with room for offsets beyond an end.
+const LOW_END: usize = 0xffff_0000;
+
+static NEXT_LOW: AtomicUsize = AtomicUsize::new(LOW_START);
+
+/// The next low place to try; after the last, the first again, because mappings go away.
+fn low_hint(len: usize) -> Result<*mut c_void, Errno> {
+    let step = len.checked_next_multiple_of(1 << 16).and_then(|len| len.checked_add(1 << 16));
+    let step = step.filter(|step| *step < LOW_END - LOW_START).ok_or(Errno::ENOMEM)?;
+    let mut at = NEXT_LOW.fetch_add(step, Ordering::Relaxed);
+    if at + step > LOW_END {
+        NEXT_LOW.store(LOW_START + step, Ordering::Relaxed);
+        at = LOW_START;
+    }
+    Ok(ptr::without_provenance_mut(at))
+}
+
 impl Arena {
     /// Bytes of a page here.
     pub(crate) fn page_bytes() -> usize {
@@ -44,6 +63,24 @@ impl Arena {
         // SAFETY: a new private mapping, placed by the kernel, aliases nothing.
         let base = unsafe { mmap_anonymous(hint(len), len, prot, flags) }?;
         Ok(Self { base: base.expose_provenance() as u64, len })
+    }
+
+    /// Maps `len` bytes of zeros below four gigabytes, where 32 bits address them.
+    pub(crate) fn low(len: usize) -> Result<Self, Errno> {
+        const TRIES: usize = 64;
+        let len = len.max(1).checked_next_multiple_of(Self::page_bytes()).ok_or(Errno::ENOMEM)?;
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        for _ in 0..TRIES {
+            let hint = low_hint(len)?;
+            // SAFETY: a new private mapping, placed by the kernel, aliases nothing.
+            let base = unsafe { mmap_anonymous(hint, len, prot, flags) }?;
+            let mapped = Self { base: base.expose_provenance() as u64, len };
+            if mapped.base + len as u64 <= LOW_END as u64 {
+                return Ok(mapped);
+            }
+        }
+        Err(Errno::ENOMEM)
     }
 
     /// Maps `len` bytes (a multiple of the page size) twice in a row, so that a record that wraps around the end of a ring

@@ -6,6 +6,7 @@
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::arena::Arena;
@@ -40,6 +41,21 @@ impl Stack {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Denied;
 
+/// What programs may reach of a packet: parts of its memory.
+#[derive(Clone, Debug)]
+pub(crate) struct PacketView<'m> {
+    pub(crate) memory: &'m Arc<Arena>,
+    pub(crate) context: Range<usize>,
+    /// Metadata and data.
+    pub(crate) data: Range<usize>,
+    /// May programs write the data?
+    pub(crate) writable: bool,
+    /// A `struct bpf_sock`, read-only.
+    pub(crate) socket: Range<usize>,
+    /// A `struct bpf_flow_keys`.
+    pub(crate) keys: Range<usize>,
+}
+
 /// Cells of equal shape, one after another.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cells {
@@ -58,6 +74,14 @@ impl Cells {
         let len = bytes.len() as u64;
         let start = if bytes.is_empty() { 0 } else { bytes.as_mut_ptr().expose_provenance() as u64 };
         Self { start, len, stride: len.max(1), bytes: len, writable: true }
+    }
+
+    /// One cell of an arena.
+    fn part(arena: &Arena, part: &Range<usize>, writable: bool) -> Self {
+        assert!(part.start <= part.end && part.end <= arena.len(), "invariant: inside the arena");
+        let len = part.len() as u64;
+        let start = if len == 0 { 0 } else { arena.base() + part.start as u64 };
+        Self { start, len, stride: len.max(1), bytes: len, writable }
     }
 
     /// The cell that holds this access entirely.
@@ -190,6 +214,10 @@ pub(crate) struct Space<'a> {
     tail_windows: Option<Arc<Windows>>,
     context: Cells,
     packet: Cells,
+    /// What a packet's context points to beside the data.
+    beside: [Cells; 2],
+    /// Keeps the packet's memory alive.
+    packet_memory: Option<Arc<Arena>>,
     /// The cells that helpers have written.
     scratch: Cells,
     lent: Vec<Window>,
@@ -208,6 +236,8 @@ impl<'a> Space<'a> {
             tail_windows: None,
             context: Cells::of(context),
             packet: Cells::default(),
+            beside: [Cells::default(); 2],
+            packet_memory: None,
             scratch: Cells::default(),
             lent: Vec::new(),
             _borrows: PhantomData,
@@ -219,9 +249,19 @@ impl<'a> Space<'a> {
         self.context.start
     }
 
-    /// Gives the program a packet, in place of any it had.
-    pub(crate) fn set_packet(&mut self, packet: &'a mut [u8]) {
-        self.packet = Cells::of(packet);
+    /// Gives the program a packet and its context, in place of any it had.
+    pub(crate) fn set_packet(&mut self, view: &PacketView<'_>) {
+        let arena = view.memory;
+        self.context = Cells::part(arena, &view.context, true);
+        self.packet = Cells::part(arena, &view.data, view.writable);
+        self.beside = [Cells::part(arena, &view.socket, false), Cells::part(arena, &view.keys, true)];
+        self.packet_memory = Some(Arc::clone(arena));
+        self.forget();
+    }
+
+    /// The packet's data has moved; its memory is the same.
+    pub(crate) fn move_packet(&mut self, view: &PacketView<'_>) {
+        self.packet = Cells::part(view.memory, &view.data, view.writable);
         self.forget();
     }
 
@@ -316,7 +356,7 @@ impl<'a> Space<'a> {
         let len = self.frames as u64 * FRAME_BYTES;
         let (stride, bytes) = (FRAME_BYTES, FRAME_BYTES);
         let stack = Cells { start: self.lowest_frame(), len, stride, bytes, writable: true };
-        let own = [stack, self.context, self.packet, self.scratch];
+        let own = [stack, self.context, self.packet, self.beside[0], self.beside[1], self.scratch];
         own.iter()
             .find_map(|cells| cells.find(addr, size, write))
             .or_else(|| self.tail_windows.as_deref().unwrap_or(self.windows).find(addr, size, write))

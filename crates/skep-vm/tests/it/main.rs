@@ -8,6 +8,7 @@ mod interp;
 mod kernel;
 mod kernel_helpers;
 mod maps;
+mod packets;
 mod print;
 mod programs;
 mod random;

@@ -1,0 +1,85 @@
+//! The world of a program that runs on what the caller gives it: this process is the current one, and the network is that
+//! of the host, as far as it may be looked at.
+
+use std::sync::Arc;
+
+use rustix::net::{AddressFamily, SocketType};
+use skep_vm::Env;
+
+use crate::output::Printk;
+use crate::procfs::Status;
+use crate::sys::Tid;
+
+/// What helpers ask.
+pub(crate) struct World {
+    printk: Arc<Printk>,
+    tid: Tid,
+    tgid: Tid,
+    cpu: Option<u32>,
+}
+
+impl World {
+    /// The number of the loopback device.
+    pub(crate) const LOOPBACK: u32 = 1;
+
+    pub(crate) fn new(printk: Arc<Printk>) -> Self {
+        let tid = rustix::thread::gettid().as_raw_nonzero().get();
+        let tgid = rustix::process::getpid().as_raw_nonzero().get();
+        Self { printk, tid, tgid, cpu: None }
+    }
+
+    /// Pretends to be on a processor; false when there is none of this number.
+    pub(super) fn run_on(&mut self, cpu: u32) -> bool {
+        let exists = std::fs::exists(format!("/sys/devices/system/cpu/cpu{cpu}")).unwrap_or(false);
+        self.cpu = Some(cpu).filter(|_| exists);
+        exists
+    }
+
+    /// Does the host have a network device of this number?
+    pub(super) fn knows_device(&mut self, ifindex: u32) -> bool {
+        self.has_device(ifindex)
+    }
+
+    fn own_comm(&self) -> Vec<u8> {
+        let mut comm = std::fs::read(format!("/proc/self/task/{}/comm", self.tid)).unwrap_or_default();
+        comm.truncate(comm.iter().position(|byte| *byte == b'\n').unwrap_or(comm.len()));
+        comm
+    }
+}
+
+impl Env for World {
+    fn pid_tgid(&mut self) -> u64 {
+        (self.tgid as u64) << 32 | self.tid as u64
+    }
+
+    fn uid_gid(&mut self) -> u64 {
+        let status = Status::read(self.tid).unwrap_or_default();
+        u64::from(status.gids[0]) << 32 | u64::from(status.uids[0])
+    }
+
+    fn comm(&mut self) -> [u8; 16] {
+        let mut name = [0; 16];
+        let comm = self.own_comm();
+        let len = comm.len().min(15);
+        name[..len].copy_from_slice(&comm[..len]);
+        name
+    }
+
+    fn cpu(&mut self) -> u32 {
+        self.cpu.unwrap_or_else(|| rustix::thread::sched_getcpu() as u32)
+    }
+
+    fn trace_printk(&mut self, line: &[u8]) {
+        self.printk.push(&self.own_comm(), self.tid, line);
+    }
+
+    fn has_device(&mut self, ifindex: u32) -> bool {
+        device_name(ifindex).is_some()
+    }
+}
+
+/// The name of a network device of the host.
+fn device_name(ifindex: u32) -> Option<String> {
+    let any = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None).ok()?;
+    rustix::net::netdevice::index_to_name(any, ifindex).ok()
+}

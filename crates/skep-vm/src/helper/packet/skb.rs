@@ -1,0 +1,176 @@
+//! Helpers on socket buffers.
+
+use super::super::{Call, HelperResult, argument, errno, status};
+use crate::Errno;
+use crate::packet::skb;
+
+/// Flags of `bpf_skb_store_bytes`.
+const RECOMPUTE_CSUM: u64 = 1;
+const INVALIDATE_HASH: u64 = 2;
+
+/// `bpf_skb_store_bytes(skb, offset, from, len, flags)`.
+pub(in crate::helper) fn store_bytes(call: &mut Call<'_, '_>) -> HelperResult {
+    let (off, len, flags) = (call.u32(1), call.u32(3) as usize, call.args[4]);
+    if flags & !(RECOMPUTE_CSUM | INVALIDATE_HASH) != 0 {
+        return errno(Errno::EINVAL);
+    }
+    let bytes = call.bytes(2, len)?;
+    let packet = call.skb()?;
+    let mut old = vec![0; len];
+    if off > i32::MAX as u32 || packet.read(off as usize, &mut old).is_none() {
+        return errno(Errno::EFAULT);
+    }
+    let _ = packet.write(off as usize, &bytes);
+    if flags & RECOMPUTE_CSUM != 0 {
+        packet.change_sum(off as usize, &old, &bytes);
+    }
+    if flags & INVALIDATE_HASH != 0 {
+        packet.clear_hash();
+    }
+    call.moved(Ok(()))
+}
+
+/// Stores what was read, or zeros and `EFAULT`.
+fn loaded(call: &mut Call<'_, '_>, to: usize, len: usize, bytes: Option<Vec<u8>>) -> HelperResult {
+    let failed = bytes.is_none();
+    call.store(to, &bytes.unwrap_or_else(|| vec![0; len]))?;
+    if failed { errno(Errno::EFAULT) } else { Ok(0) }
+}
+
+/// `bpf_skb_load_bytes(skb, offset, to, len)`.
+pub(in crate::helper) fn load_bytes(call: &mut Call<'_, '_>) -> HelperResult {
+    let (off, len) = (call.u32(1) as usize, call.u32(3) as usize);
+    call.machine.writable(call.args[2], len as u64)?;
+    let mut bytes = vec![0; len];
+    let read = call.skb()?.read(off, &mut bytes).map(|()| bytes);
+    loaded(call, 2, len, read)
+}
+
+/// `bpf_skb_load_bytes_relative(skb, offset, to, len, start_header)`.
+pub(in crate::helper) fn load_bytes_relative(call: &mut Call<'_, '_>) -> HelperResult {
+    let (off, len, start) = (call.u32(1) as usize, call.u32(3) as usize, call.u32(4));
+    call.machine.writable(call.args[2], len as u64)?;
+    let mut bytes = vec![0; len];
+    let read = match start {
+        0 | 1 if off <= 0xffff => call.skb()?.read_from_header(start == 1, off, &mut bytes),
+        _ => None,
+    };
+    loaded(call, 2, len, read.map(|()| bytes))
+}
+
+/// `bpf_skb_pull_data(skb, len)`: everything is in one piece here already.
+pub(in crate::helper) fn pull_data(call: &mut Call<'_, '_>) -> HelperResult {
+    let len = call.u32(1) as usize;
+    let long_enough = len <= call.skb()?.len();
+    call.moved(if long_enough { Ok(()) } else { Err(Errno::ENOMEM) })
+}
+
+pub(in crate::helper) fn vlan_push(call: &mut Call<'_, '_>) -> HelperResult {
+    let (proto, tci) = (call.u32(1), call.args[2] as u16);
+    let result = call.skb()?.vlan_push(proto, tci);
+    call.moved(result)
+}
+
+pub(in crate::helper) fn vlan_pop(call: &mut Call<'_, '_>) -> HelperResult {
+    let result = call.skb()?.vlan_pop();
+    call.moved(result)
+}
+
+pub(in crate::helper) fn change_proto(call: &mut Call<'_, '_>) -> HelperResult {
+    let (proto, flags) = (call.u32(1), call.args[2]);
+    let result = call.skb()?.change_proto(proto, flags);
+    call.moved(result)
+}
+
+pub(in crate::helper) fn change_type(call: &mut Call<'_, '_>) -> HelperResult {
+    let to = call.u32(1);
+    status(call.skb()?.change_type(to))
+}
+
+pub(in crate::helper) fn change_tail(call: &mut Call<'_, '_>) -> HelperResult {
+    let (len, flags) = (call.u32(1) as usize, call.args[2]);
+    let result = call.skb()?.change_tail(len, flags);
+    call.moved(result)
+}
+
+pub(in crate::helper) fn change_head(call: &mut Call<'_, '_>) -> HelperResult {
+    let (len, flags) = (call.u32(1) as usize, call.args[2]);
+    let result = call.skb()?.change_head(len, flags);
+    call.moved(result)
+}
+
+/// `bpf_skb_adjust_room(skb, len_diff, mode, flags)`.
+pub(in crate::helper) fn adjust_room(call: &mut Call<'_, '_>) -> HelperResult {
+    let (diff, mode, flags) = (call.u32(1) as i32, call.u32(2), call.args[3]);
+    let result = call.skb()?.adjust_room(diff, mode, flags);
+    call.moved(result)
+}
+
+/// `bpf_get_hash_recalc(skb)`: the hash that is there, or one of the flow.
+pub(in crate::helper) fn hash_recalc(call: &mut Call<'_, '_>) -> HelperResult {
+    let packet = call.skb()?;
+    if !packet.hash_is_set {
+        let hash = packet.flow().hash();
+        packet.set_field(skb::HASH, hash);
+        packet.hash_is_set = true;
+    }
+    Ok(packet.field(skb::HASH).into())
+}
+
+pub(in crate::helper) fn set_hash(call: &mut Call<'_, '_>) -> HelperResult {
+    let hash = call.u32(1);
+    let packet = call.skb()?;
+    packet.set_field(skb::HASH, hash);
+    packet.hash_is_set = true;
+    Ok(0)
+}
+
+pub(in crate::helper) fn set_hash_invalid(call: &mut Call<'_, '_>) -> HelperResult {
+    call.skb()?.clear_hash();
+    Ok(0)
+}
+
+/// What a packet without a control group, a route or a socket of its own answers.
+pub(in crate::helper) fn zero(call: &mut Call<'_, '_>) -> HelperResult {
+    call.skb().map(|_| 0)
+}
+
+/// `bpf_get_socket_uid(skb)`: nobody's, because no full socket belongs to the packet.
+pub(in crate::helper) fn socket_uid(call: &mut Call<'_, '_>) -> HelperResult {
+    const OVERFLOW_UID: u64 = 65534;
+    call.skb().map(|_| OVERFLOW_UID)
+}
+
+/// `bpf_skb_ecn_set_ce(skb)`: marks congestion in the IP header; 1 when it is marked now, 0 when it cannot be.
+pub(in crate::helper) fn ecn_set_ce(call: &mut Call<'_, '_>) -> HelperResult {
+    let marked = call.skb()?.mark_congestion();
+    call.moved(Ok(()))?;
+    Ok(marked.into())
+}
+
+/// `bpf_skb_set_tstamp(skb, tstamp, type)`.
+pub(in crate::helper) fn set_tstamp(call: &mut Call<'_, '_>) -> HelperResult {
+    const UNSPEC: u32 = 0;
+    const MONO: u32 = 1;
+    let (tstamp, kind) = (call.args[1], call.u32(2));
+    let packet = call.skb()?;
+    if ![skb::ETH_P_IP, skb::ETH_P_IPV6].contains(&packet.field(skb::PROTOCOL)) {
+        return errno(Errno::EOPNOTSUPP);
+    }
+    match (kind, tstamp) {
+        (MONO, 1..) | (UNSPEC, 0) => {
+            packet.set_context(skb::TSTAMP, &tstamp.to_ne_bytes());
+            packet.set_context(skb::TSTAMP_TYPE, &[kind as u8]);
+            Ok(0)
+        }
+        _ => errno(Errno::EINVAL),
+    }
+}
+
+/// `bpf_skb_cgroup_id` and `bpf_sk_cgroup_id` need a group that no packet has here.
+pub(in crate::helper) fn no_cgroup(call: &mut Call<'_, '_>) -> HelperResult {
+    if call.machine.packet.is_none() {
+        return Err(argument("the program has no packet"));
+    }
+    Ok(0)
+}

@@ -1,0 +1,256 @@
+//! Room at the head, the tail and in the middle of a socket buffer (`net/core/filter.c`).
+
+use super::skb::{ETH_P_IP, ETH_P_IPV6, PKT_TYPE, PROTOCOL};
+use super::{Checksum, Packet};
+use crate::Errno;
+
+/// Bytes that a socket buffer may grow to: those of a TSO frame, and room before and behind.
+pub(super) const SKB_ROOM: usize = 1 << 17;
+
+/// What `bpf_skb_change_tail`, `_head` and `bpf_skb_adjust_room` let packets grow to (`SKB_MAX_ALLOC` with its header taken off).
+const MAX_LEN: usize = 16_064;
+
+/// Bytes of IP headers without options.
+const IPV4_HLEN: usize = 20;
+const IPV6_HLEN: usize = 40;
+
+/// Flags of `bpf_skb_adjust_room` (`BPF_F_ADJ_ROOM_*`).
+mod room {
+    pub(super) const FIXED_GSO: u64 = 1 << 0;
+    pub(super) const ENCAP_L3_IPV4: u64 = 1 << 1;
+    pub(super) const ENCAP_L3_IPV6: u64 = 1 << 2;
+    pub(super) const ENCAP_L3: u64 = ENCAP_L3_IPV4 | ENCAP_L3_IPV6;
+    pub(super) const ENCAP_L4_GRE: u64 = 1 << 3;
+    pub(super) const ENCAP_L4_UDP: u64 = 1 << 4;
+    pub(super) const NO_CSUM_RESET: u64 = 1 << 5;
+    pub(super) const ENCAP_L2_ETH: u64 = 1 << 6;
+    pub(super) const DECAP_L3_IPV4: u64 = 1 << 7;
+    pub(super) const DECAP_L3_IPV6: u64 = 1 << 8;
+    pub(super) const DECAP_L3: u64 = DECAP_L3_IPV4 | DECAP_L3_IPV6;
+    pub(super) const ENCAP_L2_SHIFT: u32 = 56;
+    pub(super) const ALL: u64 = FIXED_GSO
+        | ENCAP_L3
+        | ENCAP_L4_GRE
+        | ENCAP_L4_UDP
+        | ENCAP_L2_ETH
+        | NO_CSUM_RESET
+        | DECAP_L3
+        | 0xff << ENCAP_L2_SHIFT;
+}
+
+impl Packet {
+    /// Moves everything up so that `len` bytes are free below the data.
+    pub(super) fn make_headroom(&mut self, len: usize) {
+        let by = (self.floor + len).saturating_sub(self.meta);
+        if by == 0 {
+            return;
+        }
+        let mut bytes = vec![0; self.end - self.floor];
+        self.memory.read(self.floor, &mut bytes);
+        self.memory.write(self.floor + by, &bytes);
+        for place in [&mut self.meta, &mut self.data, &mut self.end, &mut self.mac, &mut self.network] {
+            *place += by;
+        }
+    }
+
+    /// Lets data begin earlier by `len` bytes, of unknown content; metadata is given up, as there is none behind TC.
+    fn push(&mut self, len: usize) -> Result<(), Errno> {
+        if len > self.ceiling - self.end + (self.data - self.floor) {
+            return Err(Errno::ENOMEM);
+        }
+        self.make_headroom(len);
+        self.data -= len;
+        self.meta = self.data;
+        Ok(())
+    }
+
+    /// Makes `len` bytes of zeros behind the first `off` (`bpf_skb_generic_push`).
+    pub(super) fn push_at(&mut self, off: usize, len: usize) -> Result<(), Errno> {
+        self.push(len)?;
+        let mut head = vec![0; off.min(self.linear_len() - len)];
+        self.memory.read(self.data + len, &mut head);
+        self.memory.write(self.data, &head);
+        self.memory.zero(self.data + head.len(), len);
+        self.refresh();
+        Ok(())
+    }
+
+    /// Takes out `len` bytes behind the first `off` (`bpf_skb_generic_pop`).
+    pub(super) fn pop_at(&mut self, off: usize, len: usize) -> Result<(), Errno> {
+        if off + len > self.linear_len() {
+            return Err(Errno::ENOMEM);
+        }
+        let mut head = vec![0; off];
+        self.memory.read(self.data, &mut head);
+        self.data += len;
+        self.meta = self.data;
+        self.memory.write(self.data, &head);
+        self.refresh();
+        Ok(())
+    }
+
+    fn net_push(&mut self, off: usize, len: usize) -> Result<(), Errno> {
+        self.push_at(off, len)?;
+        self.mac -= len;
+        self.network -= len;
+        Ok(())
+    }
+
+    fn net_pop(&mut self, off: usize, len: usize) -> Result<(), Errno> {
+        self.pop_at(off, len)?;
+        self.mac += len;
+        self.network += len;
+        Ok(())
+    }
+
+    /// `bpf_skb_change_proto`: room for the other IP header in place of this one.
+    pub(crate) fn change_proto(&mut self, to: u32, flags: u64) -> Result<(), Errno> {
+        if flags != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let off = self.mac_header_len();
+        match (self.field(PROTOCOL), to & 0xffff) {
+            (ETH_P_IP, ETH_P_IPV6) => self.net_push(off, IPV6_HLEN - IPV4_HLEN)?,
+            (ETH_P_IPV6, ETH_P_IP) => self.net_pop(off, IPV6_HLEN - IPV4_HLEN)?,
+            _ => return Err(Errno::ENOTSUPP),
+        }
+        self.set_field(PROTOCOL, to & 0xffff);
+        self.clear_hash();
+        Ok(())
+    }
+
+    /// `bpf_skb_change_type`: among host, broadcast, multicast and other host.
+    pub(crate) fn change_type(&mut self, to: u32) -> Result<(), Errno> {
+        const OTHERHOST: u32 = 3;
+        if self.field(PKT_TYPE) > OTHERHOST || to > OTHERHOST {
+            return Err(Errno::EINVAL);
+        }
+        self.set_field(PKT_TYPE, to);
+        Ok(())
+    }
+
+    /// `bpf_skb_change_tail`: cuts the end, or adds zeros to it.
+    pub(crate) fn change_tail(&mut self, len: usize, flags: u64) -> Result<(), Errno> {
+        let least = self.network_offset().max(0) as usize;
+        if flags != 0 || len > MAX_LEN || len < least {
+            return Err(Errno::EINVAL);
+        }
+        if self.encapsulated {
+            return Err(Errno::ENOTSUPP);
+        }
+        let end = self.data + len;
+        if end > self.ceiling {
+            return Err(Errno::ENOMEM);
+        }
+        if end > self.end {
+            self.memory.zero(self.end, end - self.end);
+        }
+        self.end = end;
+        self.refresh();
+        Ok(())
+    }
+
+    /// `bpf_skb_change_head`: zeros before the data, which begin a new link-layer header.
+    pub(crate) fn change_head(&mut self, len: usize, flags: u64) -> Result<(), Errno> {
+        if flags != 0 || self.len() + len > MAX_LEN {
+            return Err(Errno::EINVAL);
+        }
+        self.push_at(0, len)?;
+        self.mac = self.data;
+        self.mac_len = self.mac_header_len();
+        Ok(())
+    }
+
+    /// `bpf_skb_adjust_room`: room behind the link-layer header (mode 1) or behind the network header (mode 0).
+    pub(crate) fn adjust_room(&mut self, diff: i32, mode: u32, flags: u64) -> Result<(), Errno> {
+        if flags & !room::ALL != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let (len, shrink) = (diff.unsigned_abs() as usize, diff < 0);
+        if len > 0xfff {
+            return Err(Errno::EFAULT);
+        }
+        let base = match self.field(PROTOCOL) {
+            ETH_P_IP => IPV4_HLEN,
+            ETH_P_IPV6 => IPV6_HLEN,
+            _ => return Err(Errno::ENOTSUPP),
+        };
+        let off = match mode {
+            0 => self.mac_header_len() + base,
+            1 => self.mac_header_len(),
+            _ => return Err(Errno::ENOTSUPP),
+        };
+        let least = least_after(base, shrink, flags)?;
+        let current = (self.len() as isize - self.network_offset()).max(0) as usize;
+        if shrink && (len >= current || current - len < least) || !shrink && self.len() + len > MAX_LEN {
+            return Err(Errno::ENOTSUPP);
+        }
+        if shrink { self.shrink_room(off, len, flags) } else { self.grow_room(off, len, flags) }?;
+        if flags & room::NO_CSUM_RESET == 0 && matches!(self.checksum, Checksum::Unnecessary(_)) {
+            self.checksum = Checksum::None;
+        }
+        Ok(())
+    }
+
+    fn shrink_room(&mut self, off: usize, len: usize, flags: u64) -> Result<(), Errno> {
+        if flags & !(room::FIXED_GSO | room::DECAP_L3 | room::NO_CSUM_RESET) != 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.net_pop(off, len)?;
+        match self.field(PROTOCOL) {
+            ETH_P_IP if flags & room::DECAP_L3_IPV6 != 0 => self.set_field(PROTOCOL, ETH_P_IPV6),
+            ETH_P_IPV6 if flags & room::DECAP_L3_IPV4 != 0 => self.set_field(PROTOCOL, ETH_P_IP),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn grow_room(&mut self, off: usize, len: usize, flags: u64) -> Result<(), Errno> {
+        if flags & room::ENCAP_L3 == 0 {
+            return self.net_push(off, len);
+        }
+        self.check_encapsulation(len, flags)?;
+        let mac_len = self.mac_header_len();
+        self.net_push(off, len)?;
+        self.encapsulated = true;
+        self.network = self.data + mac_len;
+        match self.field(PROTOCOL) {
+            ETH_P_IP if flags & room::ENCAP_L3_IPV6 != 0 => self.set_field(PROTOCOL, ETH_P_IPV6),
+            ETH_P_IPV6 if flags & room::ENCAP_L3_IPV4 != 0 => self.set_field(PROTOCOL, ETH_P_IP),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_encapsulation(&self, len: usize, flags: u64) -> Result<(), Errno> {
+        let both = |a: u64, b: u64| flags & a != 0 && flags & b != 0;
+        let inner_mac = (flags >> room::ENCAP_L2_SHIFT) as usize;
+        let no_ethernet = flags & room::ENCAP_L2_ETH != 0 && inner_mac < super::ETH_HLEN;
+        if both(room::ENCAP_L3_IPV4, room::ENCAP_L3_IPV6)
+            || both(room::ENCAP_L4_GRE, room::ENCAP_L4_UDP)
+            || no_ethernet
+        {
+            return Err(Errno::EINVAL);
+        }
+        if self.encapsulated {
+            return Err(Errno::EALREADY);
+        }
+        if inner_mac > len { Err(Errno::EINVAL) } else { Ok(()) }
+    }
+
+    /// Forgets the hash of the flow, because what it was made from has changed.
+    pub(crate) fn clear_hash(&mut self) {
+        self.hash_is_set = false;
+        self.set_field(super::skb::HASH, 0);
+    }
+}
+
+/// What has to be left from the network header on.
+fn least_after(base: usize, shrink: bool, flags: u64) -> Result<usize, Errno> {
+    match flags & room::DECAP_L3 {
+        0 => Ok(base),
+        room::DECAP_L3_IPV4 if shrink => Ok(IPV4_HLEN),
+        room::DECAP_L3_IPV6 if shrink => Ok(IPV6_HLEN),
+        _ => Err(Errno::EINVAL),
+    }
+}
