@@ -115,6 +115,11 @@ pub(crate) struct VerifyArgs {
     /// Print a JSON array, one object a program
     #[arg(short, long)]
     pub(crate) json: bool,
+
+    /// Write the analysis in the format of the kernel's log: 1 the path that was walked last, 2 all paths and how
+    /// precision travels
+    #[arg(long, value_name = "LEVEL", value_parser = parse_log_level)]
+    pub(crate) log: Option<LogLevel>,
 }
 
 /// How records are printed.
@@ -126,6 +131,17 @@ pub(crate) enum Format {
     Json,
     /// The records' bytes in hexadecimal, one record a line
     Raw,
+}
+
+/// How much a log has.
+pub(crate) type LogLevel = skep_verifier::log::Level;
+
+fn parse_log_level(text: &str) -> Result<LogLevel, String> {
+    match text {
+        "1" => Ok(LogLevel::Path),
+        "2" => Ok(LogLevel::All),
+        _ => Err("a log has level 1 or 2".to_owned()),
+    }
 }
 
 /// `VAR=VALUE`.

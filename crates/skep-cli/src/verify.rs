@@ -1,5 +1,7 @@
 //! `skep verify`: open → link → verdict on each program, without loading anything.
 
+mod log;
+
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,7 +21,7 @@ use crate::term;
 pub(crate) fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     let mut verdicts = Vec::new();
     for file in &args.files {
-        verify_file(file, args.program.as_deref(), &mut verdicts)?;
+        verify_file(file, args, &mut verdicts)?;
     }
     if let (Some(program), true) = (&args.program, verdicts.is_empty()) {
         return Err(Error::usage(
@@ -27,7 +29,12 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<ExitCode> {
             "`skep verify FILE` lists them",
         ));
     }
-    let printed = if args.json { print_json(&verdicts) } else { print_table(&verdicts) };
+    let printed = match (args.json, args.log) {
+        (true, _) => print_json(&verdicts),
+        // The log was printed as it was written; it says everything.
+        (false, Some(_)) => Ok(()),
+        (false, None) => print_table(&verdicts),
+    };
     printed.map_err(|e| Error::file("stdout".as_ref(), e))?;
     let refused = verdicts.iter().any(|verdict| matches!(verdict.report.outcome, Outcome::Reject(_)));
     Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -41,6 +48,7 @@ struct Verdict {
     prog_type: String,
     report: Report,
     time: Duration,
+    log: Option<String>,
     /// The source line of the instruction that the verdict is about.
     source: Option<String>,
 }
@@ -64,7 +72,8 @@ impl Verdict {
     }
 }
 
-fn verify_file(file: &Path, wanted: Option<&str>, verdicts: &mut Vec<Verdict>) -> Result<()> {
+fn verify_file(file: &Path, args: &VerifyArgs, verdicts: &mut Vec<Verdict>) -> Result<()> {
+    let wanted = args.program.as_deref();
     let mut object = skep::open(file)?.object;
     object.require_programs()?;
     load_everything(&mut object);
@@ -73,7 +82,7 @@ fn verify_file(file: &Path, wanted: Option<&str>, verdicts: &mut Vec<Verdict>) -
     let subject = Subject::new(&linked, &target);
     for index in 0..linked.programs.len() {
         if wanted.is_none_or(|name| linked.programs[index].name == name) {
-            verdicts.push(verify_program(file, &linked, &subject, index));
+            verdicts.push(verify_program(file, args, &linked, &subject, index)?);
         }
     }
     Ok(())
@@ -91,10 +100,28 @@ fn load_everything(object: &mut Object) {
     }
 }
 
-fn verify_program(file: &Path, linked: &Linked, subject: &Subject<'_>, index: usize) -> Verdict {
+fn verify_program(
+    file: &Path,
+    args: &VerifyArgs,
+    linked: &Linked,
+    subject: &Subject<'_>,
+    index: usize,
+) -> Result<Verdict> {
     let program = &linked.programs[index];
     let started = Instant::now();
-    let report = subject.verify(index);
+    let (report, log) = match (args.log, args.json) {
+        (None, _) => (subject.verify(index), None),
+        (Some(level), false) => {
+            if args.program.is_none() {
+                println!("Program {} in section {}:", program.name, program.section);
+            }
+            (log::to_stdout(subject, index, level)?, None)
+        }
+        (Some(level), true) => {
+            let (report, text) = log::to_text(subject, index, level);
+            (report, Some(text))
+        }
+    };
     let time = started.elapsed();
     let mut verdict = Verdict {
         file: file.display().to_string(),
@@ -103,11 +130,12 @@ fn verify_program(file: &Path, linked: &Linked, subject: &Subject<'_>, index: us
         prog_type: program.prog_type.to_string(),
         report,
         time,
+        log,
         source: None,
     };
     let insn = verdict.complaint().map(|(insn, _)| insn);
     verdict.source = insn.and_then(|insn| program.source_line(insn as usize)).map(|line| line.to_string());
-    verdict
+    Ok(verdict)
 }
 
 /// One JSON array, one object a program.
@@ -119,7 +147,7 @@ fn print_json(verdicts: &[Verdict]) -> io::Result<()> {
             let error = verdict
                 .complaint()
                 .map(|(insn, message)| json!({ "insn": insn, "message": message, "source": verdict.source }));
-            json!({
+            let mut row = json!({
                 "object": verdict.file,
                 "program": verdict.program,
                 "section": verdict.section,
@@ -130,7 +158,11 @@ fn print_json(verdicts: &[Verdict]) -> io::Result<()> {
                 "states_peak": stats.peak_states,
                 "verify_us": u64::try_from(verdict.time.as_micros()).unwrap_or(u64::MAX),
                 "error": error,
-            })
+            });
+            if let Some(log) = &verdict.log {
+                row["log"] = json!(log);
+            }
+            row
         })
         .collect();
     writeln!(io::stdout().lock(), "{}", Value::Array(rows))

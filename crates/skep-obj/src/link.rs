@@ -131,6 +131,12 @@ impl LinkedProgram {
         line.source(self.strings.as_deref()?)
     }
 
+    /// All source lines with the instructions they begin at, in order.
+    pub fn source_lines(&self) -> impl Iterator<Item = (usize, SourceLine)> + '_ {
+        let strings = self.strings.as_deref();
+        self.line_info.iter().filter_map(move |line| Some((line.insn as usize, line.source(strings?)?)))
+    }
+
     /// Functions' types as bpf(2) takes them, in records of [`FuncInfo::SIZE`] bytes; empty when some
     /// function has none.
     pub fn func_info_bytes(&self) -> Vec<u8> {

@@ -19,11 +19,14 @@ mod kfunc_args;
 mod kfuncs;
 mod live_stack;
 mod locks;
+mod log;
 mod memory;
 mod precision;
 mod ret;
 mod stack;
 mod step;
+
+use std::cell::RefCell;
 
 use skep_isa::uapi::{MapType, ProgType};
 use skep_isa::{CallTarget, Imm64, Op};
@@ -31,6 +34,8 @@ use skep_isa::{CallTarget, Imm64, Op};
 use crate::flow::{self, CallShape, Marks};
 use crate::input::{Attach, Input, MapInfo};
 use crate::liveness::{self, RegSet};
+use crate::log::Recording;
+use crate::log::record::Recorder;
 use crate::outcome::Stats;
 use crate::program::Code;
 use crate::record::Record;
@@ -136,6 +141,8 @@ pub(crate) struct Verifier<'a> {
     /// The per-CPU pointer of the running call is to an allocated object.
     percpu_alloc: bool,
     pub(crate) kfuncs: Vec<Option<kfuncs::Resolved>>,
+    /// Writes down what happens, where that is wanted.
+    recorder: Option<Box<RefCell<Recorder<'a>>>>,
 }
 
 /// Where an analysis ended, and what it cost.
@@ -144,16 +151,24 @@ pub(crate) struct Ended {
     pub(crate) pc: u32,
     pub(crate) stats: Stats,
     pub(crate) code: Option<Code>,
+    /// How often each instruction was processed, where that was to be counted.
+    pub(crate) counts: Vec<u32>,
 }
 
 /// Runs the analysis.
-pub(crate) fn run(input: &Input<'_>) -> Ended {
+pub(crate) fn run<'a>(input: &'a Input<'a>, recording: Option<Recording<'a>>) -> Ended {
     match Verifier::new(input) {
-        Err((pc, stop)) => Ended { result: Err(stop), pc, stats: Stats::default(), code: None },
+        Err((pc, stop)) => {
+            let counts = Vec::new();
+            log::log_refusal(recording, &stop);
+            Ended { result: Err(stop), pc, stats: Stats::default(), code: None, counts }
+        }
         Ok(mut v) => {
+            v.record(recording);
             let result = v.check();
             v.stats.insns_processed = v.insns_processed;
-            Ended { result, pc: v.pc, stats: v.stats, code: Some(v.code) }
+            let counts = v.log_end(&result);
+            Ended { result, pc: v.pc, stats: v.stats, code: Some(v.code), counts }
         }
     }
 }
@@ -202,6 +217,7 @@ impl<'a> Verifier<'a> {
             ref_args: Vec::new(),
             percpu_alloc: false,
             kfuncs: vec![None; n],
+            recorder: None,
             code,
         };
         v.prepare().map_err(|stop| (v.pc, stop))?;
@@ -349,12 +365,14 @@ impl<'a> Verifier<'a> {
             let Some(i) = next else { return Ok(()) };
             verified[i] = true;
             self.pc = self.code.subprogs[i].start;
+            self.log_function(i, false);
             let mut frame = self.entry_frame(i as u32);
             frame.in_exception_callback = self.code.subprogs[i].is_exception_cb;
             let mut regs = frame.regs;
             self.init_global_args(i as u32, &mut regs)?;
             frame.regs = regs;
             self.walk(frame)?;
+            self.log_function(i, true);
         }
     }
 
@@ -365,11 +383,14 @@ impl<'a> Verifier<'a> {
 
     fn walk(&mut self, frame: Frame) -> Res {
         let start = self.code.subprogs[frame.subprog as usize].start;
-        let refs = if frame.subprog == 0 { std::mem::take(&mut self.cur.refs) } else { Vec::new() };
+        let subprog = frame.subprog;
+        let refs = if subprog == 0 { std::mem::take(&mut self.cur.refs) } else { Vec::new() };
         self.cur = State::new(frame, start);
         self.cur.refs = refs;
         (self.pc, self.prev_pc) = (start, u32::MAX);
+        self.log_begin(subprog);
         let result = self.walk_paths();
+        self.log_walked(&result);
         self.forget_states();
         result
     }

@@ -15,6 +15,7 @@
 //! | `context`, `helper` | the kernel's interface as data |
 //! | `types`, `record` | BTF: structures, special fields |
 //! | `check` | the analysis |
+//! | [`log`] | what it did, as the kernel's log shows it; and such logs read |
 //! | [`linked`] | the programs of a linked object as input |
 //!
 //! Takes instructions, maps, types and a target kernel as values ([`Input`]); does no I/O; never panics on input, and
@@ -31,6 +32,7 @@ pub mod input;
 mod kfunc;
 pub mod linked;
 mod liveness;
+pub mod log;
 pub mod outcome;
 mod program;
 mod record;
@@ -49,7 +51,17 @@ pub use verified::Verified;
 
 /// Verifies a program as Linux 6.18 would for a caller with all capabilities.
 pub fn verify(input: &Input<'_>) -> Report {
-    let ended = check::run(input);
+    report(input, check::run(input, None)).0
+}
+
+/// The same, written down: a log in the kernel's format, and how often each instruction was processed.
+///
+/// The second value has one count an instruction, or none where they were not asked for.
+pub fn verify_recorded<'a>(input: &'a Input<'a>, recording: log::Recording<'a>) -> (Report, Vec<u32>) {
+    report(input, check::run(input, Some(recording)))
+}
+
+fn report(input: &Input<'_>, ended: check::Ended) -> (Report, Vec<u32>) {
     let insn = ended.pc;
     let outcome = match ended.result {
         Ok(()) => {
@@ -61,5 +73,5 @@ pub fn verify(input: &Input<'_>) -> Report {
         Err(stop::Stop::Reject(message)) => Outcome::Reject(Rejection { insn, message: message.into() }),
         Err(stop::Stop::Unsupported(what)) => Outcome::Unsupported(Unsupported { insn, what: what.into() }),
     };
-    Report { outcome, stats: ended.stats }
+    (Report { outcome, stats: ended.stats }, ended.counts)
 }

@@ -7,8 +7,9 @@ use skep_obj::map::MapDef;
 use skep_obj::{Linked, LinkedProgram};
 
 use crate::input::{Attach, Input, MapInfo, Target};
+use crate::log::{Recording, SourceLine};
 use crate::outcome::{Outcome, Report, Unsupported};
-use crate::verify;
+use crate::{verify, verify_recorded};
 
 /// Licences that open the kernel's GPL-only interface (`license_is_gpl_compatible`).
 const GPL_COMPATIBLE: &[&str] =
@@ -44,10 +45,16 @@ impl<'a> Subject<'a> {
     pub fn verify(&self, program: usize) -> Report {
         match self.input(program) {
             Ok(input) => verify(&input),
-            Err(what) => Report {
-                outcome: Outcome::Unsupported(Unsupported { insn: 0, what }),
-                stats: crate::Stats::default(),
-            },
+            Err(what) => unlinked(what),
+        }
+    }
+
+    /// The same, written down; see [`verify_recorded`]. The program's source lines are added to the recording.
+    pub fn verify_recorded(&self, program: usize, recording: Recording<'_>) -> (Report, Vec<u32>) {
+        let lines = self.linked.programs.get(program).map(source_lines).unwrap_or_default();
+        match self.input(program) {
+            Ok(input) => verify_recorded(&input, Recording { lines, ..recording }),
+            Err(what) => (unlinked(what), Vec::new()),
         }
     }
 
@@ -103,6 +110,23 @@ impl Notes {
             module_vars: program.module_refs.iter().map(|r| (r.insn as u32, r.module)).collect(),
         }
     }
+}
+
+/// What is said of a program that could not be linked.
+fn unlinked(what: String) -> Report {
+    Report { outcome: Outcome::Unsupported(Unsupported { insn: 0, what }), stats: crate::Stats::default() }
+}
+
+/// A program's source lines as the log shows them.
+pub(crate) fn source_lines(program: &LinkedProgram) -> Vec<SourceLine> {
+    let line = |(insn, source): (usize, skep_obj::source::SourceLine)| SourceLine {
+        insn: insn as u32,
+        file: source.file.rsplit('/').next().unwrap_or_default().to_owned(),
+        line: source.line,
+        column: source.column,
+        text: source.text,
+    };
+    program.source_lines().map(line).collect()
 }
 
 fn map_info(map: &MapDef) -> MapInfo {

@@ -17,6 +17,13 @@ impl Stop {
         Self::Reject(message.into())
     }
 
+    /// The message or the construct.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Reject(text) | Self::Unsupported(text) => text,
+        }
+    }
+
     pub(crate) fn unsupported(what: impl Into<Box<str>>) -> Self {
         Self::Unsupported(what.into())
     }

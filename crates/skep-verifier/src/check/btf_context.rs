@@ -203,6 +203,7 @@ impl Verifier<'_> {
             _ => strct,
         };
         let Some(flags) = self.argument_flags(index, name, stripped) else { return scalar };
+        self.log_context_argument(index, strct);
         Ok(Some((RegType::flagged(Base::BtfId, flags), Detail::Btf(strct))))
     }
 

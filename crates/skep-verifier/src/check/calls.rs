@@ -28,6 +28,7 @@ impl Verifier<'_> {
         }
         self.clear_caller_saved();
         self.cur.frames.push(Rc::new(frame));
+        self.log_call();
         Ok(self.code.subprogs[callee as usize].start)
     }
 
@@ -36,6 +37,7 @@ impl Verifier<'_> {
         if depth >= MAX_FRAMES {
             reject!("the call stack of {} frames is too deep", depth + 1);
         }
+        self.log_new_frame();
         let outer = self.cur.frame().instance;
         let instance = self.live_stack.call(&self.code, outer, callsite, callee);
         Ok(Frame::new(depth as u32, callee, callsite, instance))
@@ -68,6 +70,7 @@ impl Verifier<'_> {
         if self.code.subprogs[callee as usize].changes_pkt_data {
             self.clear_packet_pointers();
         }
+        self.log_global_call(callee);
         self.code.subprogs[callee as usize].called = true;
         self.clear_caller_saved();
         *self.cur.reg_mut(0) = Reg::UNKNOWN;
@@ -187,9 +190,11 @@ impl Verifier<'_> {
                 return Err(invalid_return(&r0, range, "At callback return"));
             }
         }
+        self.log_leave();
         self.cur.frames.pop();
         if !callback {
             *self.cur.reg_mut(0) = r0;
+            self.log_returned(callsite + 1);
             return Ok(callsite + 1);
         }
         if let Some(old) = self.previous_round(&self.cur, callsite) {
@@ -197,6 +202,7 @@ impl Verifier<'_> {
             self.widen(old, &mut cur);
             self.cur = cur;
         }
+        self.log_returned(callsite);
         Ok(callsite)
     }
 
@@ -206,6 +212,7 @@ impl Verifier<'_> {
             reject!("{what} cannot be used inside bpf_spin_lock-ed region");
         }
         if self.leaks(exception) {
+            self.log_leaks();
             reject!("{what} would lead to reference leak");
         }
         if regions && self.cur.irq_id != 0 {

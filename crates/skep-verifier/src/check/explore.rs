@@ -68,6 +68,7 @@ impl Verifier<'_> {
             self.states[parent.0 as usize].state.branches += 1;
         }
         self.pending.push(Pending { state, pc, prev_pc });
+        self.log_put_off();
         let top = self.pending.len() - 1;
         Ok(&mut self.pending[top].state)
     }
@@ -76,6 +77,7 @@ impl Verifier<'_> {
     pub(crate) fn pop(&mut self) -> Res<bool> {
         self.count_down()?;
         let Some(next) = self.pending.pop() else { return Ok(false) };
+        self.log_resume();
         self.cur = next.state;
         (self.pc, self.prev_pc) = (next.pc, next.prev_pc);
         Ok(true)
@@ -208,6 +210,7 @@ impl Verifier<'_> {
             && old.callback_unroll_depth == self.cur.callback_unroll_depth
             && self.covers(id, Exact::Same);
         if endless {
+            self.log_endless(id);
             reject!("infinite loop detected at insn {}", self.pc);
         }
         Ok(false)

@@ -1,6 +1,6 @@
 //! Global functions: what their BTF and its tags say of their arguments, for callers and for themselves.
 
-use skep_btf::{Linkage, Shape};
+use skep_btf::{Kind, Linkage, Shape};
 use skep_isa::uapi::ProgType;
 
 use super::Verifier;
@@ -126,7 +126,8 @@ impl Verifier<'_> {
             return combination();
         }
         let Some(size) = self.types.size(to) else {
-            reject!("arg#{i} reference type('{target}') size cannot be determined");
+            let kind = self.types.strip(to).map_or("UNKNOWN", |(_, t)| kind_word(t.kind()));
+            reject!("arg#{i} reference type('{kind} {target}') size cannot be determined: -22");
         };
         Ok(GlobalArg::Mem { size: size as u32, nullable: !has("nonnull") })
     }
@@ -247,5 +248,15 @@ impl Verifier<'_> {
         }
         self.check_is_struct(regno, reg, ty, false)?;
         self.check_arg_offset(reg, regno, false, false)
+    }
+}
+
+/// The kernel's word for a kind of type without a size.
+fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Fwd => "FWD",
+        Kind::FuncProto => "FUNC_PROTO",
+        Kind::Func => "FUNC",
+        _ => "UNKNOWN",
     }
 }

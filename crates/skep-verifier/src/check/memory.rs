@@ -195,12 +195,14 @@ impl Verifier<'_> {
             );
         }
         if !inside(low, size, mem_size, zero_ok) {
+            self.log_outside(regno, low, size, mem_size);
             reject!("R{regno} min value is outside of the allowed memory range");
         }
         if reg.val.umax >= MAX_VAR_OFF as u64 {
             reject!("R{regno} unbounded memory access, make sure to bounds check any such access");
         }
         if !inside(off + reg.val.umax as i64, size, mem_size, zero_ok) {
+            self.log_outside(regno, off + reg.val.umax as i64, size, mem_size);
             reject!("R{regno} max value is outside of the allowed memory range");
         }
         Ok(())
@@ -365,6 +367,7 @@ impl Verifier<'_> {
         }
         let range = reg.range();
         if range < 0 || !inside(i64::from(off), size, range as u32, zero_ok) {
+            self.log_outside(regno, i64::from(off), size, range as u32);
             reject!("R{regno} offset is outside of the packet");
         }
         Ok(())

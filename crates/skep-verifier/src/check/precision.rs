@@ -37,6 +37,16 @@ impl Trace {
         Self { frame, ..Self::default() }
     }
 
+    /// The frame the walk is in.
+    pub(super) fn frame(&self) -> usize {
+        self.frame
+    }
+
+    /// Registers and slots of a frame that are still looked for.
+    pub(super) fn masks(&self, frame: usize) -> (u16, u64) {
+        (self.regs[frame], self.slots[frame])
+    }
+
     fn is_empty(&self) -> bool {
         self.regs.iter().all(|&r| r == 0) && self.slots.iter().all(|&s| s == 0)
     }
@@ -120,12 +130,14 @@ impl Verifier<'_> {
     /// What is precise in a remembered state is precise in the current one, which it covers.
     pub(crate) fn propagate_precision(&mut self, old: StateId) -> Res {
         let trace = precise_in(&self.states[old.0 as usize].state);
+        self.log_propagated(&trace);
         self.walk_back(trace, Start::Current).map(|_| ())
     }
 
     /// The same from a state kept because it joined a loop; says whether a mark is new.
     pub(crate) fn propagate_precision_kept(&mut self, old: StateId, kept: usize) -> Res<bool> {
         let trace = precise_in(&self.states[old.0 as usize].state);
+        self.log_propagated(&trace);
         self.walk_back(trace, Start::Kept(kept))
     }
 
@@ -148,6 +160,7 @@ impl Verifier<'_> {
             return Ok(false);
         }
         loop {
+            self.log_walk_back(&trace, last, first, subsequent);
             let st = at.map_or_else(|| self.start_state(start), |id| &self.states[id.0 as usize].state);
             if last == u32::MAX {
                 return self.reach_entry(&trace, at, start).map(|()| changed);
@@ -160,6 +173,7 @@ impl Verifier<'_> {
                 let walked = if std::mem::take(&mut skip_first) {
                     Ok(())
                 } else {
+                    self.log_step_back(pc, &trace);
                     self.step_back(pc, subsequent, note.as_ref(), &mut trace)
                 };
                 match walked {
@@ -178,6 +192,7 @@ impl Verifier<'_> {
             }
             let Some(parent) = parent else { break };
             changed |= self.mark_in_parent(parent, &mut trace)?;
+            self.log_marked(parent, &trace);
             if trace.is_empty() {
                 return Ok(changed);
             }
@@ -241,8 +256,10 @@ impl Verifier<'_> {
 
     /// Gives up the walk: every scalar of every state on the way is precise.
     fn force_precise(&mut self, start: Start) -> Res {
+        self.log_forced(self.start_state(start).curframe());
         let mut at = self.start_state(start).parent;
         while let Some(id) = at {
+            self.log_forced_in(id);
             let state = &mut self.states[id.0 as usize].state;
             state.for_each_reg(|r| r.is_scalar() && !r.precise, |r| r.precise = true);
             at = state.parent;

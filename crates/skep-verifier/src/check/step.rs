@@ -47,11 +47,13 @@ impl Verifier<'_> {
         self.cur.insn = self.pc;
         let mark = self.marks[self.pc as usize];
         if mark.prune && self.visit()? {
+            self.log_covered();
             return Ok(true);
         }
         if mark.jump {
             self.note_step(|_| {});
         }
+        self.log_instruction();
         Ok(false)
     }
 
@@ -87,7 +89,9 @@ impl Verifier<'_> {
             }
             Op::Jump { wide, op, dst, src, off } => {
                 self.jumps_processed += 1;
-                return Ok(Next::At(self.jump(op, wide, n(dst), src, off)?));
+                let next = self.jump(op, wide, n(dst), src, off)?;
+                self.log_branch();
+                return Ok(Next::At(next));
             }
             Op::MayGoto { off } => {
                 self.jumps_processed += 1;
@@ -227,7 +231,9 @@ impl Verifier<'_> {
         if self.cur.curframe() > 0 {
             self.push(next)?;
             *self.cur.reg_mut(0) = Reg::known(0);
-            return Ok(Next::At(self.return_to_caller()?));
+            let next = self.return_to_caller()?;
+            self.log_quietly();
+            return Ok(Next::At(next));
         }
         Ok(Next::At(next))
     }
@@ -277,7 +283,9 @@ impl Verifier<'_> {
         self.push(next)?;
         self.clear_packet_pointers();
         *self.cur.reg_mut(0) = Reg::UNKNOWN;
-        Ok(Next::At(self.return_to_caller()?))
+        let next = self.return_to_caller()?;
+        self.log_quietly();
+        Ok(Next::At(next))
     }
 
     fn may_call_locked(&self, target: CallTarget) -> bool {

@@ -1,5 +1,7 @@
 //! Whole programs through the public interface: small ones written out here, and random ones that must not panic.
 
+mod log;
+
 use skep_isa::uapi::{AttachType, MapType, ProgType};
 use skep_isa::{Insn, Reg};
 use skep_verifier::{Attach, Input, MapInfo, Outcome, Report, Target, verify};
@@ -51,8 +53,12 @@ fn array() -> MapInfo {
 }
 
 fn run(prog_type: ProgType, insns: &[Insn]) -> Report {
+    with_input(prog_type, insns, verify)
+}
+
+fn with_input<T>(prog_type: ProgType, insns: &[Insn], f: impl FnOnce(&Input<'_>) -> T) -> T {
     let (maps, target) = ([array()], Target::default());
-    verify(&Input {
+    f(&Input {
         name: "test",
         prog_type,
         attach_type: AttachType(0),
