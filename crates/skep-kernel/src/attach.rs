@@ -1,7 +1,13 @@
 //! Hooks: what Linux wants for each, beside or instead of `BPF_LINK_CREATE`.
 
+mod device;
 mod event;
+mod filter;
+mod iterator;
 mod kernel_functions;
+mod order;
+mod query;
+mod route;
 mod target;
 pub(crate) mod tracefs;
 mod uprobe;
@@ -14,20 +20,36 @@ use skep_obj::AttachPoint;
 use skep_runtime::command::LinkData;
 use skep_runtime::{AttachOptions, AttachTarget, Command, Error, Fd, Reply, Result};
 
+use crate::sys::undo::{Guard, OnDrop};
 use crate::sys::{bpf, errno};
 use crate::{explain, load};
 
+pub(crate) use query::query;
 pub(crate) use tracefs::field as tracepoint_field;
 
 /// What holds a program to its hook: a descriptor that stands for all of it, and what else has to stay.
 pub(crate) struct Attachment {
     pub(crate) link: OwnedFd,
-    pub(crate) rest: Vec<OwnedFd>,
+    pub(crate) rest: Vec<Companion>,
+    /// Is the descriptor a link, or, where there is none, the program?
+    pub(crate) has_link: bool,
+}
+
+/// What has to stay for as long as a link; dropping it detaches.
+#[derive(Debug)]
+#[expect(dead_code, reason = "companions are kept, and act when they are dropped")]
+pub(crate) enum Companion {
+    /// Another link.
+    Link(OwnedFd),
+    /// A process that detaches.
+    Guard(Guard),
+    /// A call that detaches.
+    OnDrop(OnDrop),
 }
 
 impl From<OwnedFd> for Attachment {
     fn from(link: OwnedFd) -> Self {
-        Self { link, rest: Vec::new() }
+        Self { link, rest: Vec::new(), has_link: true }
     }
 }
 
@@ -35,8 +57,19 @@ impl Attachment {
     /// Several links as one; there has to be one.
     fn of(mut links: Vec<OwnedFd>, nothing: impl FnOnce() -> Error) -> Result<Self> {
         let link = links.pop().ok_or_else(nothing)?;
-        Ok(Self { link, rest: links })
+        Ok(Self { link, rest: links.into_iter().map(Companion::Link).collect(), has_link: true })
     }
+
+    /// A guard in place of a link; the program stands for it.
+    fn without_link(prog: Fd, guard: Guard) -> Result<Self> {
+        Ok(Self { link: duplicate(prog)?, rest: vec![Companion::Guard(guard)], has_link: false })
+    }
+}
+
+/// Another descriptor of the same object.
+fn duplicate(fd: Fd) -> Result<OwnedFd> {
+    bpf::duplicate(fd.0)
+        .map_err(|e| Error::os(errno(&e), format!("descriptor `{}`: {}", fd.0, explain::describe(&e))))
 }
 
 /// Attaches a program.
@@ -68,8 +101,12 @@ pub(crate) fn attach(prog: Fd, point: &AttachPoint, options: &AttachOptions) -> 
             return usdt::attach(prog, path, provider, name, options);
         }
         AttachPoint::PerfEvent => return event::sample(prog, options),
+        AttachPoint::Btf { attach_type: Some(AttachType::LSM_CGROUP), .. } => {
+            return target::attach(prog, AttachType::LSM_CGROUP, options);
+        }
         AttachPoint::Btf { attach_type, .. } => by_type(prog, *attach_type, options),
-        AttachPoint::Target { attach_type } => target::attach(prog, *attach_type, options),
+        AttachPoint::Target { attach_type } => return target::attach(prog, *attach_type, options),
+        AttachPoint::None => return target::attach_by_program(prog, options),
         AttachPoint::StructOps => struct_ops(options),
         _ => Err(Error::os(libc::EINVAL, "the section does not say what to attach to")
             .hint("name it in the section, or attach the program with the missing part filled in")),
@@ -86,8 +123,7 @@ pub(crate) fn tracepoint_link(prog: Fd, category: &str, name: &str) -> Result<Ow
 fn by_type(prog: Fd, attach_type: Option<AttachType>, options: &AttachOptions) -> Result<OwnedFd> {
     let cookie = options.cookie;
     match (attach_type, &options.target) {
-        (Some(AttachType::TRACE_ITER), _) => link(prog, Fd(0), AttachType::TRACE_ITER, 0, LinkData::None),
-        (Some(AttachType::LSM_CGROUP), _) => target::attach(prog, AttachType::LSM_CGROUP, options),
+        (Some(AttachType::TRACE_ITER), _) => iterator::attach(prog, options),
         (_, Some(AttachTarget::Program { program, btf_id })) => {
             let data = LinkData::Tracing { target_btf_id: *btf_id, cookie };
             link(prog, *program, attach_type.unwrap_or(AttachType(0)), 0, data)

@@ -1,6 +1,6 @@
 //! What the kernel says of its objects (`struct bpf_map_info`, `struct bpf_prog_info`).
 
-use skep_isa::uapi::MapType;
+use skep_isa::uapi::{MapType, ProgType};
 use skep_runtime::{Command, Fd, Result};
 
 use crate::load;
@@ -31,6 +31,13 @@ impl MapInfo {
             name: String::from_utf8_lossy(&name).into_owned(),
         })
     }
+}
+
+/// What kind of program it is.
+pub(crate) fn prog_type(prog: Fd) -> Result<ProgType> {
+    let mut info = [0; PROG_INFO];
+    load::command(Command::ObjGetInfo { fd: prog, info: &mut info })?;
+    Ok(ProgType(word(&info, 0)))
 }
 
 /// The ids of the maps that a program uses.

@@ -4,9 +4,11 @@
 //! the kernel's buffers. Errors carry the kernel's errno and say in words what it means here (`explain`).
 
 mod attach;
+mod composite;
 mod explain;
 mod info;
 mod load;
+mod netlink;
 mod perf;
 mod printk;
 mod ring;

@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::os::fd::{IntoRawFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use skep_isa::uapi::{MapType, ProgType};
+use skep_isa::uapi::{AttachType, MapType, ProgType};
 use skep_obj::AttachPoint;
 use skep_runtime::command::ProgLoad;
 use skep_runtime::{
-    AttachOptions, Command, Error, EventSource, Fd, Reply, Result, Runtime, RuntimeKind, Scope, Session,
+    AttachOptions, AttachTarget, Command, Error, EventSource, Fd, Hook, Reply, Result, Runtime, RuntimeKind,
+    Scope, Session,
 };
 
 use crate::attach::Attachment;
+use crate::composite::Composite;
 use crate::info::MapInfo;
 use crate::perf::PerfBuffers;
 use crate::printk::TracePipe;
@@ -26,7 +28,7 @@ pub struct KernelRuntime {
     /// What keeps programs to a process tree; `None` lets them see the machine.
     filter: Option<OnceLock<Arc<Filter>>>,
     /// What has to stay open beside a link's descriptor, until that is closed.
-    companions: Mutex<HashMap<Fd, Vec<OwnedFd>>>,
+    composites: Mutex<HashMap<Fd, Composite>>,
 }
 
 impl KernelRuntime {
@@ -56,8 +58,8 @@ impl KernelRuntime {
         Ok(())
     }
 
-    fn companions(&self) -> MutexGuard<'_, HashMap<Fd, Vec<OwnedFd>>> {
-        self.companions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn composites(&self) -> MutexGuard<'_, HashMap<Fd, Composite>> {
+        self.composites.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The filter, made when it is first wanted.
@@ -82,22 +84,45 @@ impl Runtime for KernelRuntime {
                 Some(filter) => load::filtered_program(spec, filter),
                 None => load::program(spec),
             },
+            Command::LinkDetach { link } => match self.composites().remove(&link) {
+                Some(composite) => composite.detach(link),
+                None => load::command(command),
+            },
+            Command::LinkUpdate { link, new_prog, old_prog } => match self.composites().get(&link) {
+                Some(composite) => composite.update(link, new_prog, old_prog),
+                None => load::command(command),
+            },
+            Command::ObjPin { fd, path } => match self.composites().get(&fd) {
+                Some(composite) => composite.pin(path),
+                None => load::pin(fd, path),
+            },
             command => load::command(command),
         }
     }
 
     fn close(&self, fd: Fd) {
-        self.companions().remove(&fd);
+        // In a statement of its own: detaching takes a while, and others need not wait for it.
+        let composite = self.composites().remove(&fd);
+        drop(composite);
         bpf::close(fd.0);
     }
 
     fn attach(&self, prog: Fd, point: &AttachPoint, options: &AttachOptions) -> Result<Fd> {
-        let Attachment { link, rest } = attach::attach(prog, point, options)?;
+        let Attachment { link, rest, has_link } = attach::attach(prog, point, options)?;
         let fd = Fd(link.into_raw_fd());
         if !rest.is_empty() {
-            self.companions().insert(fd, rest);
+            self.composites().insert(fd, Composite { rest, has_link });
         }
         Ok(fd)
+    }
+
+    fn query(&self, target: &AttachTarget, attach_type: AttachType) -> Result<Hook> {
+        attach::query(target, attach_type)
+    }
+
+    fn read(&self, iterator: Fd, buffer: &mut [u8]) -> Result<usize> {
+        bpf::read(iterator.0, buffer)
+            .map_err(|e| Error::os(errno(&e), format!("cannot read the iterator: {}", explain::describe(&e))))
     }
 
     fn events(&self, map: Fd) -> Result<Box<dyn EventSource>> {

@@ -4,7 +4,9 @@
 pub(crate) mod bpf;
 pub(crate) mod mapping;
 pub(crate) mod perf;
+pub(crate) mod socket;
 pub(crate) mod spawn;
+pub(crate) mod undo;
 
 use std::io;
 

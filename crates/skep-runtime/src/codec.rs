@@ -78,6 +78,13 @@ impl<'a> Attr<'a> {
         u32::from_ne_bytes(word)
     }
 
+    /// A 64-bit member, as the kernel left it.
+    fn get_u64(&self, offset: usize) -> u64 {
+        let mut word = [0; 8];
+        word.copy_from_slice(&self.bytes[offset..offset + 8]);
+        u64::from_ne_bytes(word)
+    }
+
     /// What the call has answered: its return value, and what it left in the attribute.
     pub fn reply(&self, returned: i32) -> Reply {
         match self.cmd {
@@ -98,8 +105,10 @@ impl<'a> Attr<'a> {
                 Reply::Id(self.get_u32(4)) // next_id
             }
             Cmd::OBJ_GET_INFO_BY_FD => Reply::Count(self.get_u32(4)), // info.info_len
-            Cmd::PROG_QUERY => Reply::Count(self.get_u32(24)),        // query.prog_cnt
-            Cmd::TASK_FD_QUERY => Reply::Count(self.get_u32(12)),     // task_fd_query.buf_len
+            Cmd::PROG_QUERY => {
+                Reply::Query { count: self.get_u32(24), flags: self.get_u32(12), revision: self.get_u64(56) }
+            }
+            Cmd::TASK_FD_QUERY => Reply::Count(self.get_u32(12)), // task_fd_query.buf_len
             Cmd::PROG_STREAM_READ_BY_FD => Reply::Count(u32::try_from(returned).unwrap_or(0)),
             Cmd::MAP_LOOKUP_BATCH
             | Cmd::MAP_LOOKUP_AND_DELETE_BATCH
@@ -144,12 +153,17 @@ impl<'a> Attr<'a> {
                     self.fd(4, *prog);
                 }
             }
-            Command::ProgQuery { target, attach_type, flags, prog_ids } => {
+            Command::ProgQuery { target, attach_type, flags, prog_ids, link_ids } => {
                 self.fd(0, *target);
                 self.u32(4, attach_type.0);
                 self.u32(8, *flags);
                 self.address(16, prog_ids.as_mut_ptr());
                 self.len(24, prog_ids.len());
+                self.used = 32; // attach_flags and prog_cnt come back
+                if !link_ids.is_empty() {
+                    self.address(40, link_ids.as_mut_ptr());
+                    self.used = 64; // revision, too
+                }
             }
             Command::ProgBindMap { prog, map } => {
                 self.fd(0, *prog);

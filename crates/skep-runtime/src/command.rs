@@ -352,7 +352,7 @@ pub enum Command<'a> {
         /// The hook.
         attach_type: AttachType,
     },
-    /// `BPF_PROG_QUERY` → [`Reply::Count`].
+    /// `BPF_PROG_QUERY` → [`Reply::Query`].
     ProgQuery {
         /// Cgroup, device or network namespace.
         target: Fd,
@@ -362,6 +362,8 @@ pub enum Command<'a> {
         flags: u32,
         /// Where program ids go.
         prog_ids: &'a mut [u32],
+        /// Where link ids go, as many as program ids; may be empty, as kernels before 6.6 want.
+        link_ids: &'a mut [u32],
     },
     /// `BPF_PROG_BIND_MAP`.
     ProgBindMap {
@@ -535,6 +537,15 @@ pub enum Reply {
     Id(u32),
     /// Elements or bytes.
     Count(u32),
+    /// What a hook has.
+    Query {
+        /// How many programs.
+        count: u32,
+        /// How it was attached to.
+        flags: u32,
+        /// Changes with its programs.
+        revision: u64,
+    },
     /// Elements that a batch command went through.
     Batch {
         /// How many.

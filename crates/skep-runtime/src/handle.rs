@@ -1,6 +1,7 @@
 //! Owned descriptors and their typed methods.
 
 use std::fmt;
+use std::path::Path;
 
 use skep_isa::uapi::MapType;
 use skep_obj::AttachPoint;
@@ -214,6 +215,20 @@ impl Program {
     }
 }
 
+/// Bytes read from an iterator at a time; the kernel's own buffer is of eight pages.
+const ITERATOR_BYTES: usize = 32 << 10;
+
+/// What the kernel says of a link (the beginning of `struct bpf_link_info`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// `BPF_LINK_TYPE_RAW_TRACEPOINT` 1 and on.
+    pub link_type: u32,
+    /// Its id.
+    pub id: u32,
+    /// The id of its program.
+    pub prog_id: u32,
+}
+
 /// What holds a program to its hook; dropping it detaches.
 #[derive(Debug)]
 pub struct Link {
@@ -224,6 +239,48 @@ impl Link {
     /// The descriptor.
     pub fn fd(&self) -> Fd {
         self.handle.fd
+    }
+
+    /// A link that was pinned.
+    pub fn open(runtime: &SharedRuntime, path: &Path) -> Result<Self> {
+        Ok(Self { handle: open(runtime, Command::ObjGet { path })? })
+    }
+
+    /// Keeps the program attached for as long as the file exists (`BPF_OBJ_PIN`); it has to be on a bpf file system.
+    pub fn pin(&self, path: &Path) -> Result<()> {
+        self.handle.runtime.bpf(Command::ObjPin { fd: self.fd(), path }).map(drop)
+    }
+
+    /// Runs another program from now on, without a packet or event in between that sees neither; with `old`, only if that
+    /// is the one there now.
+    pub fn update(&self, new: &Program, old: Option<&Program>) -> Result<()> {
+        let old_prog = old.map(Program::fd);
+        self.handle
+            .runtime
+            .bpf(Command::LinkUpdate { link: self.fd(), new_prog: new.fd(), old_prog })
+            .map(drop)
+    }
+
+    /// What the kernel says of it.
+    pub fn info(&self) -> Result<LinkInfo> {
+        let mut info = [0; 64];
+        self.handle.runtime.bpf(Command::ObjGetInfo { fd: self.fd(), info: &mut info })?;
+        let word =
+            |n: usize| u32::from_ne_bytes([info[4 * n], info[4 * n + 1], info[4 * n + 2], info[4 * n + 3]]);
+        Ok(LinkInfo { link_type: word(0), id: word(1), prog_id: word(2) })
+    }
+
+    /// Everything that an iterator writes in one run.
+    pub fn iterate(&self) -> Result<Vec<u8>> {
+        let runtime = &self.handle.runtime;
+        let iterator = open(runtime, Command::IterCreate { link: self.fd() })?;
+        let (mut text, mut buffer) = (Vec::new(), vec![0; ITERATOR_BYTES]);
+        loop {
+            match runtime.read(iterator.fd(), &mut buffer)? {
+                0 => return Ok(text),
+                bytes => text.extend_from_slice(&buffer[..bytes]),
+            }
+        }
     }
 
     /// Detaches now, even when the link is pinned or held elsewhere (`BPF_LINK_DETACH`).

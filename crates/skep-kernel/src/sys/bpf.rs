@@ -58,12 +58,9 @@ pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
-/// Has a socket run a program: as its filter, or to choose among the sockets of its port.
-pub(crate) fn set_socket_program(socket: RawFd, program: RawFd, is_reuseport: bool) -> io::Result<()> {
-    let option = if is_reuseport { libc::SO_ATTACH_REUSEPORT_EBPF } else { libc::SO_ATTACH_BPF };
-    let bytes = u32::try_from(size_of::<RawFd>()).unwrap_or(0);
-    // SAFETY: the option takes a descriptor's number, of the length that is said.
-    let result =
-        unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, option, (&raw const program).cast(), bytes) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+/// Reads from a descriptor.
+pub(crate) fn read(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the buffer is as long as we say.
+    let bytes = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+    usize::try_from(bytes).map_err(|_| io::Error::last_os_error())
 }

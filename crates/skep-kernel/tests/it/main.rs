@@ -1,8 +1,10 @@
 //! What the kernel does when commands are passed on. Tests that the caller may not run say so and are skipped.
 
 mod asm;
+mod devices;
 mod hooks;
 mod maps;
+mod netns;
 mod packets;
 mod privileges;
 mod programs;

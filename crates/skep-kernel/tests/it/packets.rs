@@ -1,9 +1,8 @@
-//! Programs on packets and sockets, each in a network namespace of its own: the test runs again under `unshare`.
+//! Programs on packets and sockets, each in a network namespace of its own, with packets to ourselves.
 
 use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use skep_isa::uapi::{AttachType, ProgType};
@@ -13,34 +12,8 @@ use skep_runtime::{AttachOptions, AttachTarget, Error, Link, Map, Program, Share
 
 use crate::asm::slots;
 use crate::hooks::{count_and_answer, counted, counter};
+use crate::netns::in_namespace;
 use crate::{kernel, unless_refused};
-
-/// Says that we are in our own namespace.
-const INSIDE: &str = "SKEP_TEST_NETNS";
-
-/// Runs `body` in a new network namespace with a loopback device.
-fn in_namespace(test: &str, body: fn(&SharedRuntime)) {
-    let Some(kernel) = kernel() else { return };
-    if std::env::var_os(INSIDE).is_some() {
-        return body(&kernel);
-    }
-    let script = "ip link set lo up && exec \"$0\" --exact \"$1\" --nocapture";
-    let output = Command::new("unshare")
-        .args(["-n", "sh", "-c", script])
-        .arg(std::env::current_exe().expect("we run"))
-        .arg(test)
-        .env(INSIDE, "1")
-        .output();
-    match output {
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            let skipped = said.lines().find(|line| line.starts_with("skipped"));
-            skipped.inspect(|reason| eprintln!("{reason}"));
-            assert!(output.status.success(), "{}{said}", String::from_utf8_lossy(&output.stdout));
-        }
-        Err(e) => eprintln!("skipped: no network namespace: {e}"),
-    }
-}
 
 /// Sends a datagram to ourselves; does it arrive?
 fn arrives() -> bool {
@@ -80,7 +53,7 @@ fn attached(
 }
 
 /// A result that must be good, unless the hook is younger than the kernel.
-fn unless_younger<T>(attach_type: AttachType, result: Result<T, Error>) -> Option<T> {
+pub(crate) fn unless_younger<T>(attach_type: AttachType, result: Result<T, Error>) -> Option<T> {
     match result {
         Err(e) if e.errno() == libc::EINVAL => {
             eprintln!("skipped: {attach_type}: {e}");
@@ -163,7 +136,7 @@ fn socket_filters_cut() {
         let spec = ProgLoad::new(ProgType::SOCKET_FILTER, "nothing", &code, "GPL");
         let program = Program::load(kernel, &spec).expect("it is safe");
         let socket = AttachTarget::Socket(std::os::fd::AsRawFd::as_raw_fd(&to_us));
-        let point = AttachPoint::Target { attach_type: AttachType(0) };
+        let point = AttachPoint::None;
         let _link = program.attach(&point, &to(socket, 0)).expect("any socket takes a filter");
         let from = UdpSocket::bind("127.0.0.1:0").expect("loopback is up");
         from.send_to(b"hello", to_us.local_addr().expect("it is bound")).expect("it is sent");
