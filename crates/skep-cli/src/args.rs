@@ -53,6 +53,7 @@ pub(crate) enum Command {
   skep run opensnoop.bpf.c --set targ_failed=true -p 4711
   skep run stripped.bpf.o --event 'struct event { int pid; char comm[16]; }' -- make
   skep run syscount.bpf.o -o json -- ls | jq .
+  skep run bashreadline.bpf.o --attach printret=uretprobe:/bin/bash:readline -- bash -i
   skep run -a execsnoop.bpf.o                          what does anybody execute, until Ctrl-C?
 
 The exit status is the command's own (128 + N when signal N killed it); 1 when an object cannot be run, 2 for bad use,
@@ -82,6 +83,11 @@ pub(crate) struct RunArgs {
     /// Show the whole machine, not only the process tree of CMD or PID (kernel runtime); without either, until interrupted
     #[arg(short, long)]
     pub(crate) all: bool,
+
+    /// Attach a program elsewhere than its section says: a section's name, with its place behind `:` or `/`; may be
+    /// repeated, also for one program
+    #[arg(long, value_name = "PROGRAM=SECTION", value_parser = parse_attachment)]
+    pub(crate) attach: Vec<Attachment>,
 
     /// Leave a program of the object out; may be repeated
     #[arg(long, value_name = "PROGRAM")]
@@ -149,6 +155,22 @@ fn parse_log_level(text: &str) -> Result<LogLevel, String> {
 pub(crate) struct Assignment {
     pub(crate) variable: String,
     pub(crate) value: String,
+}
+
+/// `PROGRAM=SECTION`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attachment {
+    pub(crate) program: String,
+    pub(crate) section: String,
+}
+
+fn parse_attachment(text: &str) -> Result<Attachment, String> {
+    match text.split_once('=') {
+        Some((program, section)) if !program.is_empty() && !section.is_empty() => {
+            Ok(Attachment { program: program.to_owned(), section: section.to_owned() })
+        }
+        _ => Err("expected PROGRAM=SECTION, such as `trace_malloc=uprobe:libc.so.6:malloc`".to_owned()),
+    }
 }
 
 fn parse_assignment(text: &str) -> Result<Assignment, String> {

@@ -7,13 +7,13 @@ mod watch;
 
 use std::process::ExitCode;
 
-use skep::object::Object;
+use skep::object::{Object, Program};
 use skep::records::{self, EventSpec};
 use skep::runtime::{ErrorKind, EventSource, Scope, SharedRuntime};
 use skep::{Error, Loaded, Result, host, variables};
 use skep_user::front::{self, Front};
 
-use crate::args::{RunArgs, RuntimeChoice};
+use crate::args::{Attachment, RunArgs, RuntimeChoice};
 use crate::runtime::Sight;
 use crate::term;
 use print::{Printer, Stream};
@@ -78,24 +78,32 @@ fn open(args: &RunArgs) -> Result<Object> {
         variables::set(&mut object, &setting.variable, &setting.value)?;
     }
     for name in &args.without {
-        leave_out(&mut object, name)?;
+        program(&mut object, name)?.autoload = false;
     }
+    attach_elsewhere(&mut object, &args.attach)?;
     Ok(object)
 }
 
-/// Keeps a program from being loaded.
-fn leave_out(object: &mut Object, name: &str) -> Result<()> {
-    match object.programs.iter_mut().find(|program| program.name == name) {
-        Some(program) => program.autoload = false,
-        None => {
-            let names: Vec<&str> = object.programs.iter().map(|program| program.name.as_str()).collect();
-            return Err(Error::usage(
-                format!("the object has no program `{name}`"),
-                format!("it has {}", names.join(", ")),
-            ));
+/// Puts programs where the command line wants them.
+fn attach_elsewhere(object: &mut Object, attachments: &[Attachment]) -> Result<()> {
+    let mut done: Vec<&str> = Vec::new();
+    for Attachment { program: name, .. } in attachments {
+        if !done.contains(&name.as_str()) {
+            let sections = attachments.iter().filter(|a| a.program == *name).map(|a| a.section.as_str());
+            program(object, name)?.attach_at(&sections.collect::<Vec<_>>())?;
+            done.push(name);
         }
     }
     Ok(())
+}
+
+/// The program of a name.
+fn program<'o>(object: &'o mut Object, name: &str) -> Result<&'o mut Program> {
+    let names: Vec<String> = object.programs.iter().map(|program| program.name.clone()).collect();
+    let found = object.programs.iter_mut().find(|program| program.name == name);
+    found.ok_or_else(|| {
+        Error::usage(format!("the object has no program `{name}`"), format!("it has {}", names.join(", ")))
+    })
 }
 
 /// The buffers that programs write records to, with the types of these.

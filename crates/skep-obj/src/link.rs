@@ -67,6 +67,8 @@ pub struct LinkedProgram {
     pub expected_attach_type: Option<AttachType>,
     /// Where it is to be attached.
     pub attach: AttachPoint,
+    /// Where else.
+    pub also: Vec<AttachPoint>,
     /// Why the section's name does not say where, although it should.
     pub attach_error: Option<Error>,
     /// What of the kernel it attaches to, where that is said by type.

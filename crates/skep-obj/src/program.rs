@@ -3,7 +3,7 @@
 use skep_isa::uapi::{AttachType, ProgType};
 
 use crate::attach::AttachPoint;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::function::Function;
 use crate::section::{self, SectionDef};
 
@@ -28,6 +28,8 @@ pub struct Program {
     pub expected_attach_type: Option<AttachType>,
     /// Where it is to be attached.
     pub attach: AttachPoint,
+    /// Where else.
+    pub also: Vec<AttachPoint>,
     /// What is wrong with the section's name: unknown, so that the type is, too; or the part that says where
     /// to attach, and then the program can be loaded all the same.
     pub section_error: Option<Error>,
@@ -44,6 +46,43 @@ impl Program {
     pub fn sleepable(&self) -> bool {
         self.flags & F_SLEEPABLE != 0
     }
+
+    /// Attaches the program at the places that other section names mean, instead of where its own says; it is loaded for
+    /// them. A `:` may stand for the first `/`: `uprobe:/bin/sh:main` is `uprobe//bin/sh:main`.
+    pub fn attach_at(&mut self, sections: &[&str]) -> Result<()> {
+        let mut points = Vec::new();
+        for &text in sections {
+            let section = section_name(text);
+            let def = SectionDef::find(&section).ok_or_else(|| section::unknown(&section))?;
+            self.take_type(def, &section)?;
+            points.push(def.attach_point(&section)?);
+        }
+        if !points.is_empty() {
+            self.attach = points.remove(0);
+            self.also = points;
+            self.section_error = None;
+            self.autoload = true;
+        }
+        Ok(())
+    }
+
+    /// Makes it a program for a row of the section table, if its type allows.
+    fn take_type(&mut self, def: &SectionDef, section: &str) -> Result<()> {
+        if self.prog_type == ProgType::UNSPEC {
+            self.prog_type = def.prog_type;
+        }
+        if self.prog_type != def.prog_type {
+            let (is, wanted) = (self.prog_type, def.prog_type);
+            let message =
+                format!("a program of type `{is}` does not go with `{section}`, which is for `{wanted}`");
+            return Err(Error::invalid(message).symbol(&self.name));
+        }
+        self.expected_attach_type = def.attach_type;
+        if def.sleepable {
+            self.flags |= F_SLEEPABLE;
+        }
+        Ok(())
+    }
 }
 
 /// The programs among the functions, in their order.
@@ -54,6 +93,14 @@ pub(crate) fn collect(functions: &[Function]) -> Vec<Program> {
 /// Which of the programs a function is.
 pub(crate) fn number(functions: &[Function], function: usize) -> usize {
     functions[..function].iter().filter(|f| f.is_entry()).count()
+}
+
+/// The name with a `/` behind its first part.
+fn section_name(text: &str) -> String {
+    match text.split_once([':', '/']) {
+        Some((prefix, rest)) => format!("{prefix}/{rest}"),
+        None => text.to_owned(),
+    }
 }
 
 fn describe(function: &Function, index: usize) -> Program {
@@ -67,6 +114,7 @@ fn describe(function: &Function, index: usize) -> Program {
         prog_type: ProgType::UNSPEC,
         expected_attach_type: None,
         attach: AttachPoint::None,
+        also: Vec::new(),
         section_error: None,
         flags: 0,
         autoload,
@@ -86,4 +134,53 @@ fn describe(function: &Function, index: usize) -> Program {
         }
     }
     program
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(section: &str) -> Program {
+        let mut program = Program {
+            name: "f".into(),
+            section: section.into(),
+            prog_type: ProgType::UNSPEC,
+            expected_attach_type: None,
+            attach: AttachPoint::None,
+            also: Vec::new(),
+            section_error: None,
+            flags: 0,
+            autoload: false,
+            function: 0,
+        };
+        program.prog_type = SectionDef::find(section).map_or(ProgType::UNSPEC, |def| def.prog_type);
+        program
+    }
+
+    #[test]
+    fn programs_can_be_attached_elsewhere() {
+        let mut f = program("kprobe/handle_entry");
+        f.attach_at(&["uprobe:/lib/libc.so.6:malloc", "uretprobe.s//bin/sh:main"]).expect("the same type");
+        let uprobe = |path: &str, symbol: &str, ret| AttachPoint::Uprobe {
+            path: Some(path.into()),
+            symbol: Some(symbol.into()),
+            offset: 0,
+            ret,
+        };
+        assert_eq!(f.attach, uprobe("/lib/libc.so.6", "malloc", false));
+        assert_eq!(f.also, [uprobe("/bin/sh", "main", true)]);
+        assert!(f.autoload && f.sleepable());
+        f.attach_at(&["usdt:libc.so.6:libc:setjmp"]).expect("the same type");
+        assert!(matches!(&f.attach, AttachPoint::Usdt { name: Some(name), .. } if name == "setjmp"));
+        assert!(f.also.is_empty());
+    }
+
+    #[test]
+    fn other_types_and_unknown_names_are_refused() {
+        let mut f = program("uprobe");
+        let message = |result: Result<()>| result.expect_err("it does not fit").message().to_owned();
+        assert!(message(f.attach_at(&["xdp"])).contains("does not go with `xdp`"));
+        assert!(message(f.attach_at(&["uprob:/bin/sh:main"])).contains("unknown section"));
+        assert!(message(f.attach_at(&["uprobe:/bin/sh"])).contains("PATH:SYMBOL"));
+    }
 }

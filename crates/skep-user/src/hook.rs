@@ -3,6 +3,7 @@
 pub(crate) mod context;
 pub(crate) mod dispatch;
 pub(crate) mod layout;
+pub(crate) mod probe;
 mod world;
 
 use skep_obj::AttachPoint;
@@ -29,6 +30,12 @@ pub(crate) enum Event {
     SignalGenerate,
     /// `signal_deliver`.
     SignalDeliver,
+    /// A thread reaches a place in a file.
+    Probe,
+    /// A function returns.
+    ProbeReturn,
+    /// Both.
+    ProbeSession,
 }
 
 /// In which form a program sees an event.
@@ -38,6 +45,8 @@ pub(crate) enum Form {
     Record,
     /// The arguments of the tracepoint, eight bytes each (raw tracepoints, `tp_btf`).
     Arguments,
+    /// The registers (`struct pt_regs`).
+    Registers,
 }
 
 /// Where a program is attached.
@@ -58,8 +67,20 @@ impl Hook {
             AttachPoint::RawTracepoint { name, .. } | AttachPoint::BtfTracepoint { name } => {
                 Self::of_raw_tracepoint(name)
             }
+            AttachPoint::Uprobe { ret, .. } => Ok(Self::of_probe(*ret, false)),
+            AttachPoint::UprobeMulti { ret, session, .. } => Ok(Self::of_probe(*ret, *session)),
+            AttachPoint::Usdt { .. } => Ok(Self::of_probe(false, false)),
             other => Err(not_served(&describe(other))),
         }
+    }
+
+    fn of_probe(ret: bool, session: bool) -> Self {
+        let event = match (session, ret) {
+            (true, _) => Event::ProbeSession,
+            (false, true) => Event::ProbeReturn,
+            (false, false) => Event::Probe,
+        };
+        Self { event, form: Form::Registers }
     }
 
     /// The hook of a raw tracepoint.
@@ -115,7 +136,8 @@ fn of_raw_tracepoint(name: &str) -> Option<Event> {
 
 fn not_served(what: &str) -> Error {
     Error::unsupported(format!("the user runtime has no hook for {what}")).hint(
-        "it sees what a traced command does: system calls (`tracepoint/syscalls/*`, `raw_syscalls/*`), and the \
+        "it sees what a traced command does: system calls (`tracepoint/syscalls/*`, `raw_syscalls/*`), functions and static \
+         probes of programs and libraries (`uprobe`, `uretprobe`, `usdt`), and the \
          tracepoints sched_process_fork, sched_process_exec, sched_process_exit, task_newtask, signal_generate and \
          signal_deliver; \
          anything else needs the kernel runtime, or leave the program out with `--without PROGRAM`",
@@ -132,9 +154,6 @@ fn describe(point: &AttachPoint) -> String {
         AttachPoint::Kprobe { function, .. } => named("kernel probe", function),
         AttachPoint::KprobeMulti { pattern, .. } => named("kernel probe", pattern),
         AttachPoint::Ksyscall { name, .. } => named("system call function", name),
-        AttachPoint::Uprobe { symbol, .. } => named("user probe", symbol),
-        AttachPoint::UprobeMulti { pattern, .. } => named("user probe", pattern),
-        AttachPoint::Usdt { name, .. } => named("static user probe", name),
         AttachPoint::PerfEvent => "perf events".to_owned(),
         AttachPoint::Btf { name, .. } => named("kernel function", name),
         AttachPoint::Target { attach_type } => format!("`{attach_type}`"),

@@ -14,6 +14,7 @@ use skep_runtime::{Error, Fd, Result};
 use skep_vm::Map;
 
 use crate::hook::Hook;
+use crate::hook::probe::Place;
 
 /// A loaded program.
 #[derive(Debug)]
@@ -57,12 +58,14 @@ pub(crate) struct Link {
     prog: RwLock<Arc<Prog>>,
     pub(crate) hook: Hook,
     pub(crate) cookie: u64,
+    /// Where in files, for probes.
+    pub(crate) places: Vec<Place>,
     detached: AtomicBool,
 }
 
 impl Link {
-    pub(crate) fn new(id: u32, prog: Arc<Prog>, hook: Hook, cookie: u64) -> Self {
-        Self { id, prog: RwLock::new(prog), hook, cookie, detached: AtomicBool::new(false) }
+    pub(crate) fn new(id: u32, prog: Arc<Prog>, hook: Hook, cookie: u64, places: Vec<Place>) -> Self {
+        Self { id, prog: RwLock::new(prog), hook, cookie, places, detached: AtomicBool::new(false) }
     }
 
     /// The program that runs now.

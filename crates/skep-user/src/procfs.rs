@@ -1,5 +1,7 @@
 //! What /proc says of a thread (proc(5)): inert values, read whole, missing where the kernel hides them.
 
+pub(crate) mod maps;
+
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -151,6 +153,25 @@ impl Status {
         }
         status
     }
+}
+
+/// A line of `/proc/TID/status`.
+fn status_line(tid: Tid, name: &str) -> Option<String> {
+    let bytes = fs::read(format!("/proc/{tid}/status")).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.map(|value| value.trim().to_owned())
+}
+
+/// Is a signal pending for a thread alone?
+pub(crate) fn is_pending(tid: Tid, signal: i32) -> bool {
+    let pending = status_line(tid, "SigPnd").and_then(|mask| u64::from_str_radix(&mask, 16).ok());
+    pending.is_some_and(|mask| mask & 1 << (signal - 1) != 0)
+}
+
+/// How many seccomp filters a thread has; Linux says so since 5.9.
+pub(crate) fn seccomp_filters(tid: Tid) -> u64 {
+    status_line(tid, "Seccomp_filters").and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 fn first(mut numbers: impl Iterator<Item = u64>) -> u64 {

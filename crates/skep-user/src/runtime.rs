@@ -5,10 +5,12 @@
 mod info;
 mod links;
 mod test_run;
+mod usdt;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use skep_btf::Btf;
 use skep_isa::uapi::{AttachType, MapType, ProgType};
@@ -21,7 +23,6 @@ use skep_runtime::{
 };
 use skep_vm::{Errno, Map, MapRef, MapSpec, Program, ProgramInfo};
 
-use crate::hook::Hook;
 use crate::hook::dispatch::{self, Dispatcher};
 use crate::objects::{Object, Objects, Prog, ProgSpec, Types};
 use crate::output::{PerfSource, Printk, PrintkSource, RingSource};
@@ -83,6 +84,8 @@ pub struct UserRuntime {
     objects: Objects,
     printk: Arc<Printk>,
     types: OnceLock<Arc<Btf>>,
+    /// How many specifications of static probes each map has, by its id.
+    usdt_specs: Mutex<HashMap<u32, u32>>,
 }
 
 impl UserRuntime {
@@ -94,6 +97,7 @@ impl UserRuntime {
             objects: Objects::default(),
             printk: Arc::new(Printk::new()?),
             types: OnceLock::new(),
+            usdt_specs: Mutex::default(),
         }))
     }
 }
@@ -145,7 +149,7 @@ impl Runtime for UserRuntime {
     }
 
     fn attach(&self, prog: Fd, point: &AttachPoint, options: &AttachOptions) -> Result<Fd> {
-        self.attach_to(prog, Hook::of(point)?, options.cookie)
+        self.attach_point(prog, point, options)
     }
 
     fn events(&self, map: Fd) -> Result<Box<dyn EventSource>> {
@@ -300,6 +304,8 @@ fn check_licence(spec: &ProgLoad<'_>) -> Result<()> {
 fn check_prog_type(prog_type: ProgType, attach_type: Option<AttachType>) -> Result<()> {
     let served = match prog_type {
         ProgType::TRACEPOINT | ProgType::RAW_TRACEPOINT => true,
+        // Kernel probes are of the same type, and are refused when they are attached.
+        ProgType::KPROBE => true,
         ProgType::TRACING => matches!(attach_type, Some(AttachType::TRACE_RAW_TP) | None),
         ProgType::XDP
         | ProgType::SCHED_CLS
@@ -320,8 +326,8 @@ fn check_prog_type(prog_type: ProgType, attach_type: Option<AttachType>) -> Resu
     }
     let attach = attach_type.map_or(String::new(), |attach| format!(" for `{attach}`"));
     Err(Error::unsupported(format!("the user runtime does not run programs of type `{prog_type}`{attach}")).hint(
-        "it runs programs on system calls and process events of a traced command, and on packets; others need the kernel \
-         runtime, or leave the program out with `--without PROGRAM`",
+        "it runs programs on system calls, functions and process events of a traced command, and on packets; others need \
+         the kernel runtime, or leave the program out with `--without PROGRAM`",
     ))
 }
 

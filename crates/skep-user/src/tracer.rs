@@ -9,6 +9,7 @@
 //! running ──seccomp/call stop──▶ observer ──▶ running            (filtered call; with an exit stop if one is wanted)
 //! running ──signal──▶ running with that signal
 //! running ──group stop──▶ listening ──SIGCONT──▶ trapped ──▶ running
+//! running ──breakpoint──▶ observer ──▶ running behind it           (see [`probe`])
 //! running ──exit event──▶ observer ──▶ running ──▶ gone
 //! ```
 //!
@@ -18,21 +19,24 @@
 mod filter;
 mod interest;
 mod launch;
+mod probe;
 mod seize;
 mod stop;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 
 pub(crate) use interest::{CallSet, Interest};
 pub(crate) use launch::{CommandLine, Ready};
+pub(crate) use probe::{Hit, Seen, Site};
+use probe::{Places, Returns, SpaceId, Spaces};
 use stop::Stop;
 
 use crate::session::Progress;
-use crate::sys::ptrace::{self, CallInfo, Entry, Resume, SignalInfo};
+use crate::sys::ptrace::{self, CallInfo, Entry, Resume, SignalInfo, reg};
 use crate::sys::{Tid, process};
 use crate::task::Task;
 
@@ -61,6 +65,8 @@ pub(crate) trait Observer: Send {
     fn exiting(&mut self, task: &mut Task, code: i32, last: bool);
     /// A signal is about to be delivered.
     fn signalled(&mut self, task: &mut Task, signal: &SignalInfo);
+    /// A thread has reached a probed place.
+    fn probed(&mut self, task: &mut Task, hit: Hit<'_>) -> Seen;
     /// A thread is gone, and its id may be used again.
     fn gone(&mut self, tid: Tid);
 }
@@ -89,11 +95,30 @@ struct Tracee {
     quiet: bool,
     /// Has its end been observed?
     exited: bool,
+    /// Where its breakpoints are; `None` while there is nothing to probe.
+    space: Option<SpaceId>,
+    /// The probed functions it is in.
+    returns: Returns,
+    /// It has visited the breakpoint at this address with this stack pointer, but has not got past it.
+    passed: Option<(u64, u64)>,
+    /// A signal that came while it did something for us.
+    caught: i32,
 }
 
 impl Tracee {
     fn new(task: Task) -> Self {
-        Self { task, call: None, wants_exit: false, held: false, quiet: false, exited: false }
+        Self {
+            task,
+            call: None,
+            wants_exit: false,
+            held: false,
+            quiet: false,
+            exited: false,
+            space: None,
+            returns: Returns::default(),
+            passed: None,
+            caught: 0,
+        }
     }
 }
 
@@ -114,6 +139,11 @@ pub(crate) struct Tracer {
     sentinel: Option<Tid>,
     /// Detach every tracee at its next stop?
     detaching: bool,
+    /// Where probed files are probed.
+    places: Places,
+    spaces: Spaces,
+    /// Reports that came while one thread was waited for.
+    backlog: VecDeque<(Tid, i32)>,
 }
 
 /// Options of every tracee; forks, threads and programs are always followed.
@@ -138,7 +168,6 @@ impl Tracer {
         let sentinel = Some(progress.spawn_sentinel()?);
         Ok(Self {
             mode,
-            interest,
             observer: Some(observer),
             tracees: HashMap::new(),
             announced: HashSet::new(),
@@ -146,6 +175,10 @@ impl Tracer {
             progress,
             sentinel,
             detaching: false,
+            places: Places::new(&interest.sites),
+            spaces: Spaces::new(mode == Mode::Never),
+            backlog: VecDeque::new(),
+            interest,
         })
     }
 
@@ -155,13 +188,14 @@ impl Tracer {
             if self.tracees.is_empty() && !self.may_meet_more() {
                 break;
             }
-            match ptrace::wait() {
+            match self.backlog.pop_front().map_or_else(ptrace::wait, Ok) {
                 Ok((tid, _)) if Some(tid) == self.sentinel => self.release(),
                 Ok((tid, status)) => self.handle(tid, Stop::decode(status)),
                 Err(_) => break,
             }
         }
         self.dismiss_sentinel();
+        self.spaces.restore();
         self.observer = None;
         self.progress.end();
     }
@@ -191,6 +225,7 @@ impl Tracer {
             Stop::Executed => self.at_exec(tid),
             Stop::Exiting => self.at_exit(tid),
             Stop::Trapped if self.is_held(tid) => {}
+            Stop::Signal(libc::SIGTRAP) if self.at_trap(tid) => {}
             Stop::Signal(signal) => self.at_signal(tid, signal),
             Stop::Group => drop(ptrace::listen(tid)),
             _ => self.resume(tid, 0),
@@ -234,7 +269,8 @@ impl Tracer {
         let wanted = |set: &CallSet| {
             if foreign { self.interest.foreign && set.is_all() } else { set.contains(entry.nr) }
         };
-        let (enter, exit) = (wanted(&self.interest.enter), wanted(&self.interest.exit));
+        let enter = wanted(&self.interest.enter);
+        let exit = wanted(&self.interest.exit) || self.maps(&call);
         self.launching(tid, &call);
         self.observe(tid, |observer, tracee| {
             tracee.call = Some(call);
@@ -247,14 +283,16 @@ impl Tracer {
     }
 
     fn at_return(&mut self, tid: Tid, ret: i64) {
-        let interest = self.interest.exit;
-        self.observe(tid, |observer, tracee| {
-            let (call, wanted) = (tracee.call.take(), std::mem::take(&mut tracee.wants_exit));
-            let call = call.map_or_else(|| unseen_call(tid), returned_call);
-            if wanted || interest.is_all() {
-                observer.returned(&mut tracee.task, &call, ret);
-            }
-        });
+        let Some(tracee) = self.tracees.get_mut(&tid) else { return };
+        tracee.wants_exit = false;
+        let call = tracee.call.take().map_or_else(|| unseen_call(tid), returned_call);
+        let seen = !call.foreign && u64::try_from(call.nr).is_ok_and(|nr| self.interest.exit.contains(nr));
+        if seen || self.interest.exit.is_all() {
+            self.observe(tid, |observer, tracee| observer.returned(&mut tracee.task, &call, ret));
+        }
+        if self.maps(&call) {
+            self.mapped(tid, &call, ret);
+        }
     }
 
     /// A tracee has made another thread or process, which stops before its first instruction.
@@ -275,6 +313,7 @@ impl Tracer {
             self.tracees
                 .insert(child, Tracee::new(Task::child(child, self.tracees.get(&parent).map(|p| &p.task))));
         }
+        self.inherit_space(parent, child);
         let watched = !self.interest.watch.is_empty();
         if let (Some(observer), Some([Some(parent), Some(child)])) =
             (self.observer.as_deref_mut(), Some(self.tracees.get_disjoint_mut([&parent, &child])))
@@ -331,6 +370,7 @@ impl Tracer {
     /// A process executes a program. When a thread other than the first did it, that thread takes the first one's id.
     fn at_exec(&mut self, tid: Tid) {
         let old_tid = ptrace::event_message(tid).map_or(tid, |message| message as Tid);
+        self.leave_space(old_tid);
         if old_tid != tid
             && let Some(mut tracee) = self.tracees.remove(&old_tid)
         {
@@ -341,6 +381,7 @@ impl Tracer {
             }
         }
         self.launched(tid);
+        self.enter_space(tid, vec![tid]);
         self.observe(tid, |observer, tracee| {
             tracee.task.executed();
             observer.executed(&mut tracee.task, old_tid);
@@ -373,6 +414,7 @@ impl Tracer {
         {
             self.observe(tid, |observer, tracee| observer.signalled(&mut tracee.task, &info));
         }
+        self.leave_copy(tid);
         self.resume(tid, signal);
     }
 
@@ -384,6 +426,8 @@ impl Tracer {
             _ => return,
         };
         self.observe_exit(tid, code);
+        self.adopt_orphans(tid);
+        self.leave_space(tid);
         self.tracees.remove(&tid);
         if let Some(observer) = &mut self.observer {
             observer.gone(tid);
@@ -401,6 +445,7 @@ impl Tracer {
     /// Stops running programs. Without a filter the tracees are let go; with one they have to be shepherded.
     fn release(&mut self) {
         self.sentinel = None;
+        self.spaces.restore();
         self.observer = None;
         self.tracees.values_mut().for_each(|tracee| tracee.wants_exit = false);
         self.progress.released();
@@ -418,7 +463,13 @@ impl Tracer {
 
     /// Lets a stopped tracee go for good.
     fn detach(&mut self, tid: Tid, stop: Stop) {
-        let signal = if let Stop::Signal(signal) = stop { signal } else { 0 };
+        let signal = match stop {
+            Stop::Signal(libc::SIGTRAP) if self.undo_trap(tid) => 0,
+            Stop::Signal(signal) => signal,
+            _ if self.is_trap_pending(tid) => return self.resume(tid, 0),
+            _ => 0,
+        };
+        self.leave_copy(tid);
         if ptrace::detach(tid, signal).is_ok() {
             self.tracees.remove(&tid);
         }
@@ -427,15 +478,13 @@ impl Tracer {
 
 /// The call in which a thread is, read from its registers: for threads that were attached or made inside of one.
 fn unseen_call(tid: Tid) -> Call {
-    const ORIG_RAX: usize = 15;
-    const CS: usize = 17;
     /// The 64-bit user code segment.
     const USER_CS: u64 = 0x33;
     match ptrace::registers(tid) {
         Ok(regs) => Call {
-            nr: regs[ORIG_RAX].cast_signed(),
+            nr: regs[reg::ORIG_RAX].cast_signed(),
             args: [0; 6],
-            foreign: regs[CS] != USER_CS || regs[ORIG_RAX] & u64::from(filter::X32_BIT) != 0,
+            foreign: regs[reg::CS] != USER_CS || regs[reg::ORIG_RAX] & u64::from(filter::X32_BIT) != 0,
         },
         Err(_) => Call { nr: -1, args: [0; 6], foreign: true },
     }

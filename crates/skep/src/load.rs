@@ -63,7 +63,7 @@ pub fn load(runtime: &SharedRuntime, object: &Object, linked: Linked) -> Result<
 impl Loaded {
     /// Attaches every program that names a hook; dropping a link detaches.
     pub fn attach(&self) -> Result<Vec<Link>> {
-        self.programs.iter().flatten().filter_map(LoadedProgram::attach).collect()
+        self.programs.iter().flatten().flat_map(LoadedProgram::attach).collect()
     }
 
     /// Does some program write lines with `bpf_trace_printk` or `bpf_trace_vprintk`?
@@ -89,16 +89,15 @@ impl LoadedMap {
 }
 
 impl LoadedProgram {
-    /// Attaches the program where its section says; `None` when that is nowhere.
-    fn attach(&self) -> Option<Result<Link>> {
+    /// Attaches the program where its section or the caller says; that may be nowhere.
+    fn attach(&self) -> Vec<Result<Link>> {
         if let Some(error) = &self.linked.attach_error {
-            return Some(Err(error.clone().into()));
+            return vec![Err(error.clone().into())];
         }
-        if self.linked.attach == AttachPoint::None {
-            return None;
-        }
-        let link = self.program.attach(&self.linked.attach, &AttachOptions::default());
-        Some(link.map_err(|e| self.in_program(e)))
+        let points = [&self.linked.attach].into_iter().chain(&self.linked.also);
+        let attach =
+            |point| self.program.attach(point, &AttachOptions::default()).map_err(|e| self.in_program(e));
+        points.filter(|point| **point != AttachPoint::None).map(attach).collect()
     }
 
     /// The error with the program it happened in.

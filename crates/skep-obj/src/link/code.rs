@@ -61,6 +61,7 @@ impl Linker<'_> {
             prog_type: source.prog_type,
             expected_attach_type: source.expected_attach_type,
             attach: source.attach.clone(),
+            also: source.also.clone(),
             attach_error: source.section_error.clone(),
             attach_btf: None,
             flags: source.flags,

@@ -2,6 +2,7 @@
 
 use super::layout::{HEADER, Layout};
 use crate::sys::Tid;
+use crate::sys::ptrace::{Registers, reg};
 use crate::tracer::Call;
 
 /// A context: kept between events, so that none is allocated for each.
@@ -49,6 +50,18 @@ impl Context {
     pub(crate) fn arguments(&mut self, arguments: &[u64]) {
         self.bytes.clear();
         self.bytes.extend(arguments.iter().flat_map(|argument| argument.to_ne_bytes()));
+    }
+
+    /// The registers (`struct pt_regs`).
+    pub(crate) fn registers(&mut self, regs: &Registers) {
+        self.arguments(&regs[..reg::PT_REGS]);
+    }
+
+    /// Takes over the registers that the program has changed.
+    pub(crate) fn changed_registers(&self, regs: &mut Registers) {
+        for (register, bytes) in regs[..reg::PT_REGS].iter_mut().zip(self.bytes.chunks_exact(8)) {
+            *register = u64::from_ne_bytes(bytes.try_into().expect("invariant: chunks of eight"));
+        }
     }
 
     /// Begins the record of a tracepoint with fields of its own.

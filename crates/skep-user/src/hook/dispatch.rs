@@ -10,7 +10,8 @@ use skep_btf::Btf;
 
 use super::context::Context;
 use super::layout::{Layout, Record};
-use super::world::World;
+use super::probe::{self, Watcher};
+use super::world::{Probe, World};
 use super::{Event, Form};
 use crate::Diagnostic;
 use crate::kernel::types::Types;
@@ -22,7 +23,7 @@ use crate::sys::Tid;
 use crate::sys::ptrace::SignalInfo;
 use crate::sys::time::clock_ns;
 use crate::task::Task;
-use crate::tracer::{Call, CallSet, Interest, Observer};
+use crate::tracer::{Call, CallSet, Hit, Interest, Observer, Seen};
 
 /// Programs by what they look at.
 struct Tables {
@@ -34,6 +35,8 @@ struct Tables {
     any_enter: Vec<Weak<Link>>,
     any_ret: Vec<Weak<Link>>,
     others: Vec<(Event, Weak<Link>)>,
+    /// By the number of the site.
+    probes: Vec<Vec<Watcher>>,
 }
 
 /// Helpers that tell credentials: `bpf_get_current_uid_gid`, `bpf_get_ns_current_pid_tgid`.
@@ -48,6 +51,7 @@ impl Tables {
             any_enter: Vec::new(),
             any_ret: Vec::new(),
             others: Vec::new(),
+            probes: probe::sites(links).1,
         };
         for link in links {
             let event = link.hook.event;
@@ -57,6 +61,7 @@ impl Tables {
                 Event::Return(Some(nr)) => tables.ret[nr as usize].push(link),
                 Event::Enter(None) => tables.any_enter.push(link),
                 Event::Return(None) => tables.any_ret.push(link),
+                Event::Probe | Event::ProbeReturn | Event::ProbeSession => {}
                 event => tables.others.push((event, link)),
             }
         }
@@ -81,8 +86,10 @@ pub(crate) fn interest(links: &[Arc<Link>]) -> Interest {
             Event::Exit => interest.exits = true,
             Event::SignalGenerate | Event::SignalDeliver => interest.signals = true,
             Event::Fork | Event::NewTask | Event::Exec => {}
+            Event::Probe | Event::ProbeReturn | Event::ProbeSession => {}
         }
     }
+    interest.sites = probe::sites(links).0;
     // Without a filter there is nothing to watch by: then credentials are read again at each stop.
     if !interest.calls().is_empty() && links.iter().any(|link| link.prog().spec.calls(&CREDENTIAL_HELPERS)) {
         interest.watch = Task::watched();
@@ -155,8 +162,9 @@ impl Dispatcher {
             match link.hook.form {
                 Form::Record => record(&mut self.runner.context, &self.layouts, task),
                 Form::Arguments => self.runner.context.arguments(arguments),
+                Form::Registers => continue,
             }
-            self.runner.run(&link, task);
+            self.runner.run(&link, task, link.cookie, None);
         }
     }
 
@@ -166,20 +174,24 @@ impl Dispatcher {
 }
 
 impl Runner {
-    /// Runs a link's program on the context. A fault ends the run, not the traced command, and is told once.
-    fn run(&mut self, link: &Link, task: &mut Task) {
+    /// Runs a link's program on the context; answers what it answers. A fault ends the run, not the traced command, and is
+    /// told once.
+    fn run(&mut self, link: &Link, task: &mut Task, cookie: u64, probe: Option<&mut Probe>) -> Option<u64> {
         if !link.is_attached() {
-            return;
+            return None;
         }
         let prog = link.prog();
-        let mut world = World { task, memory: &mut self.memory, printk: &self.printk, cookie: link.cookie };
-        let result = prog.code.run(self.context.bytes(), &mut world);
-        if let Err(fault) = result
-            && !prog.faulted.swap(true, Ordering::Relaxed)
+        let mut world = World { task, memory: &mut self.memory, printk: &self.printk, cookie, probe };
+        let fault = match prog.code.run(self.context.bytes(), &mut world) {
+            Ok(answer) => return Some(answer),
+            Err(fault) => fault,
+        };
+        if !prog.faulted.swap(true, Ordering::Relaxed)
             && let Some(tell) = &self.diagnostics
         {
             tell(Diagnostic::Fault { prog_id: prog.id, insn: fault.insn, message: fault.to_string() });
         }
+        None
     }
 }
 
@@ -198,8 +210,9 @@ impl Observer for Dispatcher {
                     let regs = address(ObjectKind::Regs, task.tid);
                     self.runner.context.arguments(&[regs, call.nr.cast_unsigned()]);
                 }
+                Form::Registers => continue,
             }
-            self.runner.run(&link, task);
+            self.runner.run(&link, task, link.cookie, None);
         }
     }
 
@@ -213,8 +226,9 @@ impl Observer for Dispatcher {
                     let regs = address(ObjectKind::Regs, task.tid);
                     self.runner.context.arguments(&[regs, ret.cast_unsigned()]);
                 }
+                Form::Registers => continue,
             }
-            self.runner.run(&link, task);
+            self.runner.run(&link, task, link.cookie, None);
         }
     }
 
@@ -297,6 +311,31 @@ impl Observer for Dispatcher {
                 .number("code", signal.code.into());
         };
         self.other(Event::SignalDeliver, task, record, &arguments);
+    }
+
+    fn probed(&mut self, task: &mut Task, hit: Hit<'_>) -> Seen {
+        self.runner.memory.refresh();
+        let mut wants_return = false;
+        let mut probe = Probe::of(&hit);
+        for watcher in &self.tables.probes[hit.site] {
+            let here = match watcher.event {
+                Event::Probe => !hit.ret,
+                Event::ProbeReturn => hit.ret,
+                _ => true,
+            };
+            let Some(link) = watcher.link.upgrade() else { continue };
+            wants_return |= watcher.event == Event::ProbeReturn;
+            if here {
+                self.runner.context.registers(hit.regs);
+                let answer = self.runner.run(&link, task, watcher.cookie, Some(&mut probe));
+                wants_return |= watcher.event == Event::ProbeSession && answer == Some(0);
+                if answer.is_some() {
+                    self.runner.context.changed_registers(hit.regs);
+                }
+            }
+        }
+        *hit.session = probe.session;
+        Seen { skip_return: !wants_return }
     }
 
     fn gone(&mut self, tid: Tid) {

@@ -8,8 +8,10 @@ use skep_vm::{Env, Errno};
 use crate::kernel::{KernelMemory, Object, ObjectKind};
 use crate::output::Printk;
 use crate::procfs;
+use crate::sys::ptrace::{self, Registers, reg};
 use crate::sys::{Tid, memory, process};
 use crate::task::Task;
+use crate::tracer::Hit;
 
 /// What helpers ask for, answered for one stopped thread.
 pub(crate) struct World<'a> {
@@ -17,7 +19,37 @@ pub(crate) struct World<'a> {
     pub(crate) memory: &'a mut KernelMemory,
     pub(crate) printk: &'a Printk,
     pub(crate) cookie: u64,
+    /// The probe that the thread is at, if it is at one.
+    pub(crate) probe: Option<&'a mut Probe>,
 }
+
+/// What programs may ask of a probe.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    regs: Registers,
+    /// The probed place.
+    address: u64,
+    ret: bool,
+    before_frame: bool,
+    /// What `bpf_session_cookie` points to.
+    pub(crate) session: u64,
+}
+
+impl Probe {
+    /// What is known of a hit.
+    pub(crate) fn of(hit: &Hit<'_>) -> Self {
+        Self {
+            regs: *hit.regs,
+            address: hit.address,
+            ret: hit.ret,
+            before_frame: hit.before_frame,
+            session: *hit.session,
+        }
+    }
+}
+
+/// Frames of a stack that are followed, as many as the kernel's `perf_event_max_stack`.
+const MAX_FRAMES: usize = 127;
 
 /// Addresses of the kernel's half; the upper half of the address space.
 const KERNEL_HALF: u64 = 1 << 63;
@@ -144,6 +176,33 @@ impl Env for World<'_> {
 
     fn attach_cookie(&mut self) -> u64 {
         self.cookie
+    }
+
+    fn func_ip(&mut self) -> u64 {
+        self.probe.as_ref().map_or(0, |probe| probe.address)
+    }
+
+    /// By frame pointers, as the kernel does (`perf_callchain_user`).
+    fn user_stack(&mut self, out: &mut Vec<u64>) -> Result<(), Errno> {
+        let (regs, before_frame) = match &self.probe {
+            Some(probe) => (probe.regs, probe.before_frame && !probe.ret),
+            None => (ptrace::registers(self.task.tid).map_err(|_| Errno::EFAULT)?, false),
+        };
+        out.push(regs[reg::RIP]);
+        let mut words = [0; 16];
+        let word = |words: &[u8; 16], at: usize| {
+            u64::from_ne_bytes(words[at..at + 8].try_into().expect("invariant: eight bytes of sixteen"))
+        };
+        // The caller's address is not in a frame yet.
+        if before_frame && self.read_user(regs[reg::RSP], &mut words[..8]).is_ok() {
+            out.push(word(&words, 0));
+        }
+        let mut frame = regs[reg::RBP];
+        while out.len() < MAX_FRAMES && self.read_user(frame, &mut words).is_ok() {
+            out.push(word(&words, 8));
+            frame = word(&words, 0);
+        }
+        Ok(())
     }
 
     fn task_pt_regs(&mut self, task: u64) -> u64 {

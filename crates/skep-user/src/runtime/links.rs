@@ -4,20 +4,39 @@ use std::sync::Arc;
 
 use skep_btf::TypeId;
 use skep_isa::uapi::{AttachType, ProgType};
+use skep_obj::AttachPoint;
 use skep_runtime::command::ObjectKind;
-use skep_runtime::{Error, Fd, Reply, Result};
+use skep_runtime::{AttachOptions, Error, Fd, Reply, Result};
 
 use super::UserRuntime;
+use crate::hook::probe::{self, Place};
 use crate::hook::{Form, Hook};
 use crate::objects::{Link, Object, Prog};
 
 impl UserRuntime {
     /// Attaches a program; closing the last descriptor of the link detaches it.
     pub(super) fn attach_to(&self, prog: Fd, hook: Hook, cookie: u64) -> Result<Fd> {
+        self.attach_at(prog, hook, cookie, Vec::new())
+    }
+
+    fn attach_at(&self, prog: Fd, hook: Hook, cookie: u64, places: Vec<Place>) -> Result<Fd> {
         let prog = self.objects.prog(prog)?;
         check_form(&prog, hook)?;
-        let link = Link::new(self.objects.new_id(ObjectKind::Link), prog, hook, cookie);
+        let link = Link::new(self.objects.new_id(ObjectKind::Link), prog, hook, cookie, places);
         Ok(self.objects.open(Object::Link(Arc::new(link))))
+    }
+
+    /// Attaches a program where a section's name, or its caller, says.
+    pub(super) fn attach_point(&self, prog: Fd, point: &AttachPoint, options: &AttachOptions) -> Result<Fd> {
+        let hook = Hook::of(point)?;
+        let places = match point {
+            AttachPoint::Usdt { path: Some(path), provider: Some(provider), name: Some(name) } => {
+                let prog = self.objects.prog(prog)?;
+                self.usdt_places(&prog, path, provider, name, options.cookie)?
+            }
+            other => probe::places(other, options.cookie)?,
+        };
+        self.attach_at(prog, hook, options.cookie, places)
     }
 
     pub(super) fn raw_tracepoint_open(&self, prog: Fd, name: Option<&str>, cookie: u64) -> Result<Reply> {
@@ -68,6 +87,7 @@ fn check_form(prog: &Prog, hook: Hook) -> Result<()> {
     let fits = match hook.form {
         Form::Record => prog_type == ProgType::TRACEPOINT,
         Form::Arguments => [ProgType::RAW_TRACEPOINT, ProgType::TRACING].contains(&prog_type),
+        Form::Registers => prog_type == ProgType::KPROBE,
     };
     if fits {
         return Ok(());
@@ -75,6 +95,7 @@ fn check_form(prog: &Prog, hook: Hook) -> Result<()> {
     let form = match hook.form {
         Form::Record => "a tracepoint",
         Form::Arguments => "a raw tracepoint",
+        Form::Registers => "a probe",
     };
     let name = &prog.spec.name;
     Err(Error::os(

@@ -54,6 +54,8 @@ pub(crate) enum Resume {
     Cont,
     /// To the next system call stop as well.
     Syscall,
+    /// One instruction.
+    Step,
 }
 
 fn request(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> io::Result<i64> {
@@ -76,6 +78,7 @@ pub(crate) fn resume(tid: Tid, how: Resume, signal: i32) -> io::Result<()> {
     let req = match how {
         Resume::Cont => libc::PTRACE_CONT,
         Resume::Syscall => libc::PTRACE_SYSCALL,
+        Resume::Step => libc::PTRACE_SINGLESTEP,
     };
     request(req, tid, 0, signal as usize).map(drop)
 }
@@ -112,10 +115,56 @@ pub(crate) fn call_info(tid: Tid) -> io::Result<CallInfo> {
 }
 
 /// General registers in the order of `struct user_regs_struct`, of which the first 21 are `struct pt_regs`.
-pub(crate) fn registers(tid: Tid) -> io::Result<[u64; 27]> {
+pub(crate) type Registers = [u64; 27];
+
+/// Places of registers in [`Registers`].
+pub(crate) mod reg {
+    pub(crate) const R15: usize = 0;
+    pub(crate) const R14: usize = 1;
+    pub(crate) const R13: usize = 2;
+    pub(crate) const R12: usize = 3;
+    pub(crate) const RBP: usize = 4;
+    pub(crate) const RBX: usize = 5;
+    pub(crate) const R11: usize = 6;
+    pub(crate) const R10: usize = 7;
+    pub(crate) const R9: usize = 8;
+    pub(crate) const R8: usize = 9;
+    pub(crate) const RAX: usize = 10;
+    pub(crate) const RCX: usize = 11;
+    pub(crate) const RDX: usize = 12;
+    pub(crate) const RSI: usize = 13;
+    pub(crate) const RDI: usize = 14;
+    pub(crate) const ORIG_RAX: usize = 15;
+    pub(crate) const RIP: usize = 16;
+    pub(crate) const CS: usize = 17;
+    pub(crate) const EFLAGS: usize = 18;
+    pub(crate) const RSP: usize = 19;
+    /// Registers that `struct pt_regs` has, from the first on.
+    pub(crate) const PT_REGS: usize = 21;
+}
+
+/// Reads the registers of a stopped tracee.
+pub(crate) fn registers(tid: Tid) -> io::Result<Registers> {
     let mut regs = [0u64; 27];
     request(libc::PTRACE_GETREGS, tid, 0, regs.as_mut_ptr() as usize)?;
     Ok(regs)
+}
+
+/// Sets the registers of a stopped tracee.
+pub(crate) fn set_registers(tid: Tid, regs: &Registers) -> io::Result<()> {
+    request(libc::PTRACE_SETREGS, tid, 0, regs.as_ptr() as usize).map(drop)
+}
+
+/// Signals that a tracee blocks: bit `n - 1` is signal `n`.
+pub(crate) fn blocked_signals(tid: Tid) -> io::Result<u64> {
+    let mut mask = 0u64;
+    request(libc::PTRACE_GETSIGMASK, tid, size_of_val(&mask), &raw mut mask as usize)?;
+    Ok(mask)
+}
+
+/// Sets which signals a tracee blocks.
+pub(crate) fn block_signals(tid: Tid, mask: u64) -> io::Result<()> {
+    request(libc::PTRACE_SETSIGMASK, tid, size_of_val(&mask), &raw const mask as usize).map(drop)
 }
 
 /// What is known of the signal at which a tracee stands.
@@ -147,6 +196,20 @@ pub(crate) fn wait() -> io::Result<(Tid, i32)> {
         let tid = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::__WNOTHREAD) };
         match check(i64::from(tid)) {
             Ok(tid) => return Ok((tid as Tid, status)),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Waits for the next report of one tracee.
+pub(crate) fn wait_for(tid: Tid) -> io::Result<i32> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is a live integer that the kernel fills in.
+        let result = unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL) };
+        match check(i64::from(result)) {
+            Ok(_) => return Ok(status),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }

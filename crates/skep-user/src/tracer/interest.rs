@@ -1,5 +1,7 @@
 //! What the attached programs want to see, and so what the tracer has to stop for.
 
+use super::probe::Site;
+
 /// A set of system call numbers of the x86-64 table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CallSet {
@@ -64,7 +66,7 @@ impl CallSet {
 }
 
 /// Everything the tracer may have to stop for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Interest {
     /// System calls to stop at on entry.
     pub(crate) enter: CallSet,
@@ -78,6 +80,8 @@ pub(crate) struct Interest {
     pub(crate) exits: bool,
     /// Signals before they are delivered.
     pub(crate) signals: bool,
+    /// Places in files.
+    pub(crate) sites: Vec<Site>,
 }
 
 impl Interest {

@@ -120,7 +120,7 @@ fn environment() -> impl Iterator<Item = OsString> {
 fn mode_for(interest: &Interest) -> Mode {
     if interest.exit.is_all() {
         Mode::Every
-    } else if interest.calls().is_empty() {
+    } else if interest.calls().is_empty() && interest.sites.is_empty() {
         Mode::Never
     } else {
         Mode::Filter

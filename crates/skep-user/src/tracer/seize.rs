@@ -28,7 +28,10 @@ impl Tracer {
         let mut tracer =
             Self::new(mode, interest, observer, progress).map_err(|e| refusal(pid, &e, "the process"))?;
         match tracer.seize_threads(pid) {
-            Ok(()) => Ok(tracer),
+            Ok(()) => {
+                tracer.enter_space(pid, tracer.tracees.keys().copied().collect());
+                Ok(tracer)
+            }
             Err(e) => {
                 tracer.dismiss_sentinel();
                 Err(refusal(pid, &e, &format!("process `{pid}`")))

@@ -13,50 +13,55 @@ use crate::session::{UserSession, spawn_tracer};
 
 /// One thing seen, with the thread that did it.
 #[derive(Clone, Debug, PartialEq)]
-enum Seen {
+enum Event {
     Entered(i64),
     Returned(i64, i64),
     Forked(Tid),
     Executed(Tid),
     Exiting(i32, bool),
     Signalled(i32),
+    Probed(usize, bool),
 }
 
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<(Tid, Tid, Seen)>>>);
+struct Log(Arc<Mutex<Vec<(Tid, Tid, Event)>>>);
 
 impl Log {
-    fn add(&self, task: &Task, seen: Seen) {
+    fn add(&self, task: &Task, seen: Event) {
         self.0.lock().expect("no panic under the lock").push((task.tgid, task.tid, seen));
     }
 
-    fn all(&self) -> Vec<(Tid, Tid, Seen)> {
+    fn all(&self) -> Vec<(Tid, Tid, Event)> {
         self.0.lock().expect("no panic under the lock").clone()
     }
 
-    fn count(&self, what: impl Fn(&Seen) -> bool) -> usize {
+    fn count(&self, what: impl Fn(&Event) -> bool) -> usize {
         self.all().iter().filter(|(_, _, seen)| what(seen)).count()
     }
 }
 
 impl Observer for Log {
     fn entered(&mut self, task: &mut Task, call: &Call) {
-        self.add(task, Seen::Entered(call.nr));
+        self.add(task, Event::Entered(call.nr));
     }
     fn returned(&mut self, task: &mut Task, call: &Call, ret: i64) {
-        self.add(task, Seen::Returned(call.nr, ret));
+        self.add(task, Event::Returned(call.nr, ret));
     }
     fn forked(&mut self, parent: &mut Task, child: &mut Task) {
-        self.add(parent, Seen::Forked(child.tid));
+        self.add(parent, Event::Forked(child.tid));
     }
     fn executed(&mut self, task: &mut Task, old_tid: Tid) {
-        self.add(task, Seen::Executed(old_tid));
+        self.add(task, Event::Executed(old_tid));
     }
     fn exiting(&mut self, task: &mut Task, code: i32, last: bool) {
-        self.add(task, Seen::Exiting(code, last));
+        self.add(task, Event::Exiting(code, last));
     }
     fn signalled(&mut self, task: &mut Task, signal: &SignalInfo) {
-        self.add(task, Seen::Signalled(signal.signal));
+        self.add(task, Event::Signalled(signal.signal));
+    }
+    fn probed(&mut self, task: &mut Task, hit: Hit<'_>) -> Seen {
+        self.add(task, Event::Probed(hit.site, hit.ret));
+        Seen::default()
     }
     fn gone(&mut self, _: Tid) {}
 }
@@ -99,6 +104,7 @@ const EVERYTHING: Interest = Interest {
     foreign: true,
     exits: true,
     signals: true,
+    sites: Vec::new(),
 };
 
 #[test]
@@ -117,11 +123,11 @@ fn only_asked_calls_are_seen_and_exec_is_seen_first() {
     let (state, log) =
         run(calls(&[libc::SYS_execve, libc::SYS_openat], &[libc::SYS_execve]), &["cat", "/etc/hostname"]);
     assert_eq!(state, exited(0));
-    let seen: Vec<Seen> = log.all().into_iter().map(|(.., seen)| seen).collect();
-    assert_eq!(seen[0], Seen::Entered(libc::SYS_execve));
-    assert!(matches!(seen[1], Seen::Executed(_)));
-    assert_eq!(seen[2], Seen::Returned(libc::SYS_execve, 0));
-    assert!(seen[3..].iter().all(|seen| *seen == Seen::Entered(libc::SYS_openat)), "{seen:?}");
+    let seen: Vec<Event> = log.all().into_iter().map(|(.., seen)| seen).collect();
+    assert_eq!(seen[0], Event::Entered(libc::SYS_execve));
+    assert!(matches!(seen[1], Event::Executed(_)));
+    assert_eq!(seen[2], Event::Returned(libc::SYS_execve, 0));
+    assert!(seen[3..].iter().all(|seen| *seen == Event::Entered(libc::SYS_openat)), "{seen:?}");
     assert!(seen.len() > 4);
 }
 
@@ -129,10 +135,10 @@ fn only_asked_calls_are_seen_and_exec_is_seen_first() {
 fn every_entry_has_its_exit_but_those_that_never_return() {
     let (state, log) = run(EVERYTHING, &["sh", "-c", "cat /etc/hostname | cat; (exit 3)"]);
     assert_eq!(state, exited(3));
-    let entered = log.count(|s| matches!(s, Seen::Entered(_)));
-    let returned = log.count(|s| matches!(s, Seen::Returned(..)));
-    let forks = log.count(|s| matches!(s, Seen::Forked(_)));
-    let ends = log.count(|s| matches!(s, Seen::Exiting(..)));
+    let entered = log.count(|s| matches!(s, Event::Entered(_)));
+    let returned = log.count(|s| matches!(s, Event::Returned(..)));
+    let forks = log.count(|s| matches!(s, Event::Forked(_)));
+    let ends = log.count(|s| matches!(s, Event::Exiting(..)));
     assert!(forks >= 2, "{forks} forks");
     assert_eq!(ends, forks + 1);
     // Each fork returns twice, and each process ends inside exit_group.
@@ -146,7 +152,9 @@ fn a_fork_is_seen_before_what_the_child_does() {
     let forks: Vec<(usize, Tid)> = all
         .iter()
         .enumerate()
-        .filter_map(|(at, (.., seen))| if let Seen::Forked(child) = seen { Some((at, *child)) } else { None })
+        .filter_map(
+            |(at, (.., seen))| if let Event::Forked(child) = seen { Some((at, *child)) } else { None },
+        )
         .collect();
     assert_eq!(forks.len(), 8);
     for (at, child) in forks {
@@ -182,7 +190,7 @@ fn signals_arrive_unchanged() {
     let script = "trap 'echo got; exit 5' USR1; kill -USR1 $$; exit 1";
     let (state, log) = run(EVERYTHING, &["sh", "-c", script]);
     assert_eq!(state, exited(5));
-    assert_eq!(log.count(|s| *s == Seen::Signalled(libc::SIGUSR1)), 1);
+    assert_eq!(log.count(|s| *s == Event::Signalled(libc::SIGUSR1)), 1);
 }
 
 #[test]
