@@ -93,6 +93,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) without: Vec<String>,
 
+    /// Run programs that the verifier rejects, too: user runtime only, with every access checked while they run
+    #[arg(long)]
+    pub(crate) unverified: bool,
+
     /// Do not print the maps and variables that hold results at the end
     #[arg(long)]
     pub(crate) no_results: bool,

@@ -6,11 +6,14 @@ mod results;
 mod watch;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use skep::btf::Btf;
 use skep::object::{Object, Program};
 use skep::records::{self, EventSpec};
 use skep::runtime::{ErrorKind, EventSource, Scope, SharedRuntime};
 use skep::{Error, Loaded, Result, host, variables};
+use skep_user::Config;
 use skep_user::front::{self, Front};
 
 use crate::args::{Attachment, RunArgs, RuntimeChoice};
@@ -25,7 +28,7 @@ pub(crate) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitC
     let specs = args.event.iter().map(|text| EventSpec::parse(text)).collect::<Result<Vec<_>>>()?;
     let object = open(args)?;
     let target = host::target(&object);
-    let runtime = crate::runtime::open(choice, sight(args), target.btf.clone())?;
+    let runtime = crate::runtime::open(choice, sight(args), user_config(args, target.btf.clone()))?;
     let loaded = skep::load(&runtime, &object, object.link(&target)?)?;
     let links = loaded.attach()?;
     if links.is_empty() {
@@ -64,6 +67,11 @@ fn scope(args: &RunArgs) -> Result<Scope> {
 /// Whom the programs are to see.
 fn sight(args: &RunArgs) -> Sight {
     if args.all { Sight::Machine } else { Sight::Tree }
+}
+
+/// What the user runtime is told, if it serves.
+fn user_config(args: &RunArgs, btf: Option<Arc<Btf>>) -> Config {
+    Config { btf, unverified: args.unverified, ..Config::default() }
 }
 
 /// Reads or compiles the object, sets its variables, and leaves out the programs that are not wanted.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
+use skep_btf::Btf;
 use skep_isa::uapi::{AttachType, ProgType};
 use skep_isa::{CallTarget, Insn, Op, decode};
 use skep_runtime::command::ObjectKind;
@@ -91,7 +92,7 @@ impl Link {
 #[derive(Debug)]
 pub(crate) struct Types {
     pub(crate) id: u32,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) btf: Arc<Btf>,
 }
 
 /// What a descriptor leads to.
@@ -216,6 +217,13 @@ impl Objects {
         match self.get(fd)? {
             Object::Prog(prog) => Ok(prog),
             _ => Err(not_a(fd, "program")),
+        }
+    }
+
+    pub(crate) fn types(&self, fd: Fd) -> Result<Arc<Types>> {
+        match self.get(fd)? {
+            Object::Btf(types) => Ok(types),
+            _ => Err(not_a(fd, "BTF object")),
         }
     }
 

@@ -1,11 +1,13 @@
 //! [`UserRuntime`]: bpf(2) objects over the virtual machine, attached to hooks in user space.
 //!
-//! Links are in [`links`], what `BPF_OBJ_GET_INFO_BY_FD` tells in [`info`], `BPF_PROG_TEST_RUN` in [`test_run`].
+//! Links are in [`links`], verification of programs in [`verify`], what `BPF_OBJ_GET_INFO_BY_FD` tells in [`info`],
+//! `BPF_PROG_TEST_RUN` in [`test_run`].
 
 mod info;
 mod links;
 mod test_run;
 mod usdt;
+mod verify;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,7 +23,8 @@ use skep_runtime::{
     AttachOptions, Command, Error, EventSource, Fd, Reply, Result, Runtime, RuntimeKind, Scope, Session,
     SharedRuntime,
 };
-use skep_vm::{Errno, Map, MapRef, MapSpec, Program, ProgramInfo};
+use skep_vm::map::MapTypes;
+use skep_vm::{Errno, Map, MapSpec, ProgramInfo};
 
 use crate::hook::dispatch::{self, Dispatcher};
 use crate::objects::{Object, Objects, Prog, ProgSpec, Types};
@@ -40,6 +43,13 @@ pub enum Diagnostic {
         pid: u32,
         /// The program.
         path: String,
+    },
+    /// A program uses what the verifier cannot judge yet; it runs, with every access checked.
+    Unverified {
+        /// The program's name.
+        program: String,
+        /// What that is, and where.
+        reason: String,
     },
     /// A BPF program did what it must not, and was ended; told once for each program.
     Fault {
@@ -61,6 +71,9 @@ impl fmt::Display for Diagnostic {
                     "process `{pid}`: `{path}` runs without the rights of its owner, because it is traced"
                 )
             }
+            Self::Unverified { program, reason } => {
+                write!(f, "program `{program}` runs unverified, with every access checked: {reason}")
+            }
             Self::Fault { message, .. } => write!(f, "{message} (this run was ended; told once)"),
         }
     }
@@ -76,6 +89,8 @@ pub struct Config {
     pub diagnostics: Option<Diagnostics>,
     /// The kernel's types, which lay out what programs read of it; `None` serves a bundled minimum.
     pub btf: Option<Arc<Btf>>,
+    /// Runs programs without verifying them, with every access checked: for looking for mistakes.
+    pub unverified: bool,
 }
 
 /// The user runtime.
@@ -182,32 +197,26 @@ impl UserRuntime {
 
     fn create_map(&self, spec: &MapCreate<'_>) -> Result<Fd> {
         let inner = spec.inner_map.map(|fd| self.objects.map(fd)).transpose()?;
+        let types = spec.btf.map(|(fd, key, value)| {
+            self.objects.types(fd).map(|btf| MapTypes { btf_id: btf.id, key, value })
+        });
         let spec = MapSpec {
             id: self.objects.new_id(ObjectKind::Map),
             map_flags: spec.map_flags,
             map_extra: spec.map_extra,
             inner,
+            types: types.transpose()?,
             ..MapSpec::new(spec.map_type, spec.name, spec.key_size, spec.value_size, spec.max_entries)
         };
         let map = Map::create(spec).map_err(|e| Error::os(e.errno().0, e.to_string()))?;
         Ok(self.objects.open(Object::Map(map)))
     }
 
-    /// Loads a program. Here verification has its place; until then every access is checked when it happens.
+    /// Loads a program: verifies it, and makes it ready to run.
     fn load(&self, spec: &ProgLoad<'_>) -> Result<Fd> {
         check_prog_type(spec.prog_type, spec.expected_attach_type)?;
-        check_licence(spec)?;
         let id = self.objects.new_id(ObjectKind::Prog);
-        let info = ProgramInfo { id, ..ProgramInfo::new(spec.name, spec.prog_type) };
-        let resolve = |reference: MapRef| {
-            let fd = match reference {
-                MapRef::Fd(fd) => Fd(fd),
-                MapRef::Index(index) => *spec.fd_array.get(usize::try_from(index).ok()?)?,
-            };
-            self.objects.map(fd).ok()
-        };
-        let code = Program::prepare(spec.insns, &resolve, info)
-            .map_err(|e| Error::os(e.errno().0, e.to_string()))?;
+        let code = self.prepare(spec, ProgramInfo { id, ..ProgramInfo::new(spec.name, spec.prog_type) })?;
         let said = ProgSpec {
             name: spec.name.to_owned(),
             prog_type: spec.prog_type,
@@ -223,9 +232,8 @@ impl UserRuntime {
 
     /// Types are kept for those who ask for them by id.
     fn load_types(&self, data: &[u8]) -> Result<Fd> {
-        let bytes = data.to_vec();
-        Btf::parse(Arc::new(bytes.clone())).map_err(|e| Error::os(libc::EINVAL, e.to_string()))?;
-        let types = Types { id: self.objects.new_id(ObjectKind::Btf), bytes };
+        let btf = Btf::parse(Arc::new(data.to_vec())).map_err(|e| Error::os(libc::EINVAL, e.to_string()))?;
+        let types = Types { id: self.objects.new_id(ObjectKind::Btf), btf: Arc::new(btf) };
         Ok(self.objects.open(Object::Btf(Arc::new(types))))
     }
 

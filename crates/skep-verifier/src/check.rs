@@ -143,6 +143,8 @@ pub(crate) struct Verifier<'a> {
     pub(crate) kfuncs: Vec<Option<kfuncs::Resolved>>,
     /// Writes down what happens, where that is wanted.
     recorder: Option<Box<RefCell<Recorder<'a>>>>,
+    /// Instructions that some path has come to.
+    pub(crate) reached: Vec<bool>,
 }
 
 /// Where an analysis ended, and what it cost.
@@ -153,22 +155,23 @@ pub(crate) struct Ended {
     pub(crate) code: Option<Code>,
     /// How often each instruction was processed, where that was to be counted.
     pub(crate) counts: Vec<u32>,
+    pub(crate) reached: Vec<bool>,
 }
 
 /// Runs the analysis.
 pub(crate) fn run<'a>(input: &'a Input<'a>, recording: Option<Recording<'a>>) -> Ended {
     match Verifier::new(input) {
         Err((pc, stop)) => {
-            let counts = Vec::new();
+            let (counts, reached) = (Vec::new(), Vec::new());
             log::log_refusal(recording, &stop);
-            Ended { result: Err(stop), pc, stats: Stats::default(), code: None, counts }
+            Ended { result: Err(stop), pc, stats: Stats::default(), code: None, counts, reached }
         }
         Ok(mut v) => {
             v.record(recording);
             let result = v.check();
             v.stats.insns_processed = v.insns_processed;
             let counts = v.log_end(&result);
-            Ended { result, pc: v.pc, stats: v.stats, code: Some(v.code), counts }
+            Ended { result, pc: v.pc, stats: v.stats, code: Some(v.code), counts, reached: v.reached }
         }
     }
 }
@@ -218,6 +221,7 @@ impl<'a> Verifier<'a> {
             percpu_alloc: false,
             kfuncs: vec![None; n],
             recorder: None,
+            reached: vec![false; n],
             code,
         };
         v.prepare().map_err(|stop| (v.pc, stop))?;

@@ -68,7 +68,7 @@ fn report(input: &Input<'_>, ended: check::Ended) -> (Report, Vec<u32>) {
             let functions = ended.code.map_or_else(Vec::new, |code| {
                 code.subprogs.iter().map(|s| (s.start, s.stack_depth.max(0) as u32)).collect()
             });
-            Outcome::Accept(Verified::new(input.insns, input.prog_type, functions))
+            Outcome::Accept(Verified::new(input.insns, input.prog_type, functions, ended.reached))
         }
         Err(stop::Stop::Reject(message)) => Outcome::Reject(Rejection { insn, message: message.into() }),
         Err(stop::Stop::Unsupported(what)) => Outcome::Unsupported(Unsupported { insn, what: what.into() }),

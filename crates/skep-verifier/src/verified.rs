@@ -9,11 +9,17 @@ pub struct Verified {
     insns: Vec<Insn>,
     prog_type: ProgType,
     stack_depth: Vec<(u32, u32)>,
+    reached: Vec<bool>,
 }
 
 impl Verified {
-    pub(crate) fn new(insns: &[Insn], prog_type: ProgType, stack_depth: Vec<(u32, u32)>) -> Self {
-        Self { insns: insns.to_vec(), prog_type, stack_depth }
+    pub(crate) fn new(
+        insns: &[Insn],
+        prog_type: ProgType,
+        stack_depth: Vec<(u32, u32)>,
+        reached: Vec<bool>,
+    ) -> Self {
+        Self { insns: insns.to_vec(), prog_type, stack_depth, reached }
     }
 
     /// The instructions, as they were given.
@@ -29,5 +35,10 @@ impl Verified {
     /// First instruction and bytes of stack of each function, in order.
     pub fn subprograms(&self) -> &[(u32, u32)] {
         &self.stack_depth
+    }
+
+    /// Can a run come to the instruction in this slot? What no path of the analysis came to, no run does.
+    pub fn is_reached(&self, slot: usize) -> bool {
+        self.reached.get(slot).copied().unwrap_or(false)
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn read(clock: Clock) -> u64 {
 }
 
 /// Processors that there can be, numbered from 0 (`/sys/devices/system/cpu/possible`, such as `0-7`).
-pub(crate) fn possible_cpus() -> u32 {
+pub fn possible_cpus() -> u32 {
     static CPUS: OnceLock<u32> = OnceLock::new();
     *CPUS.get_or_init(|| {
         let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();

@@ -47,6 +47,7 @@ pub mod packet;
 mod program;
 mod random;
 
+pub use clock::possible_cpus;
 pub use env::{Env, NoEnv};
 pub use errno::Errno;
 pub use fault::{Fault, Reason};

@@ -39,7 +39,7 @@ pub use perf::{PerfEvent, PerfEventArray};
 pub(crate) use ring::Reservation;
 pub use ring::RingBuf;
 pub(crate) use spec::MAX_STACK_DEPTH;
-pub use spec::{MapError, MapSpec, flags, update};
+pub use spec::{MapError, MapSpec, MapTypes, flags, update};
 pub(crate) use stack_trace::StackTraces;
 pub use user_ring::UserRingBuf;
 

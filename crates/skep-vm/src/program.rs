@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use skep_isa::uapi::ProgType;
 use skep_isa::{CallTarget, DecodeError, Imm64, Insn, Op, Reg, decode};
+use skep_verifier::Verified;
 
 use crate::code::{Code, R};
 use crate::helper;
@@ -92,7 +93,25 @@ pub struct Input<'a> {
 impl Program {
     /// Decodes a program and resolves what it refers to. Nothing is verified: every run is checked.
     pub fn prepare(insns: &[Insn], resolve: &dyn Resolve, info: ProgramInfo) -> Result<Self, PrepareError> {
-        let mut preparing = Preparing { insns, resolve, maps: Vec::new() };
+        Self::prepare_reached(insns, &|_| true, resolve, info)
+    }
+
+    /// The same for a verified program: what no run comes to may call what is not served here.
+    pub fn prepare_verified(
+        verified: &Verified,
+        resolve: &dyn Resolve,
+        info: ProgramInfo,
+    ) -> Result<Self, PrepareError> {
+        Self::prepare_reached(verified.insns(), &|slot| verified.is_reached(slot), resolve, info)
+    }
+
+    fn prepare_reached(
+        insns: &[Insn],
+        reached: &dyn Fn(usize) -> bool,
+        resolve: &dyn Resolve,
+        info: ProgramInfo,
+    ) -> Result<Self, PrepareError> {
+        let mut preparing = Preparing { insns, reached, resolve, maps: Vec::new() };
         let code = preparing.lower()?;
         let maps: Box<[Arc<Map>]> = preparing.maps.into();
         let windows = Arc::new(maps.iter().flat_map(|map| map.windows()).collect());
@@ -152,6 +171,8 @@ const FUNCTION_BASE: u64 = 0x0bf0_0000_0000_0000;
 /// A program on its way from slots to [`Code`].
 struct Preparing<'a> {
     insns: &'a [Insn],
+    /// Can a run come to this slot?
+    reached: &'a dyn Fn(usize) -> bool,
     resolve: &'a dyn Resolve,
     maps: Vec<Arc<Map>>,
 }
@@ -167,7 +188,10 @@ impl Preparing<'_> {
         while pc < self.insns.len() {
             let op =
                 decode(self.insns, pc).map_err(|e| PrepareError::at(e.pc, PrepareErrorKind::Decode(e)))?;
-            code[pc] = self.lower_op(op, pc).map_err(|kind| PrepareError::at(pc, kind))?;
+            code[pc] = match self.lower_op(op, pc) {
+                Err(kind) if kind.is_not_served() && !(self.reached)(pc) => Code::Nothing,
+                lowered => lowered.map_err(|kind| PrepareError::at(pc, kind))?,
+            };
             pc += op.slots();
         }
         Ok(code.into())
@@ -318,6 +342,13 @@ pub enum PrepareErrorKind {
     },
     /// It calls a kernel function that is not served.
     Kfunc(String),
+}
+
+impl PrepareErrorKind {
+    /// Something that the kernel has and this machine lacks.
+    fn is_not_served(&self) -> bool {
+        matches!(self, Self::Helper { .. } | Self::Kfunc(_) | Self::Ksym(_))
+    }
 }
 
 impl PrepareError {

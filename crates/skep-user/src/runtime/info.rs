@@ -5,6 +5,7 @@
 use skep_isa::uapi::LinkType;
 use skep_runtime::{Fd, Reply, Result};
 use skep_vm::Map;
+use skep_vm::map::MapTypes;
 
 use super::UserRuntime;
 use crate::objects::{Link, Object, Prog, Types};
@@ -54,6 +55,7 @@ impl UserRuntime {
 
 fn map_info(map: &Map) -> Info {
     let spec = map.spec();
+    let types = spec.types.unwrap_or(MapTypes { btf_id: 0, key: 0, value: 0 });
     Info::new(88)
         .u32(0, spec.map_type.0)
         .u32(4, spec.id)
@@ -62,6 +64,9 @@ fn map_info(map: &Map) -> Info {
         .u32(16, spec.max_entries)
         .u32(20, spec.map_flags)
         .name(24, &spec.name)
+        .u32(64, types.btf_id)
+        .u32(68, types.key)
+        .u32(72, types.value)
         .u64(80, spec.map_extra)
 }
 
@@ -83,5 +88,5 @@ fn link_info(link: &Link) -> Info {
 }
 
 fn btf_info(types: &Types) -> Info {
-    Info::new(32).u32(8, types.bytes.len() as u32).u32(12, types.id)
+    Info::new(32).u32(8, types.btf.bytes().len() as u32).u32(12, types.id)
 }

@@ -45,6 +45,7 @@ impl Verifier<'_> {
         }
         self.cur.last_insn = self.prev_pc;
         self.cur.insn = self.pc;
+        self.reached[self.pc as usize] = true;
         let mark = self.marks[self.pc as usize];
         if mark.prune && self.visit()? {
             self.log_covered();

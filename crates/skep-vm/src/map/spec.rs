@@ -73,6 +73,19 @@ pub struct MapSpec {
     pub inner: Option<Arc<Map>>,
     /// Where a value has a `struct bpf_spin_lock`, if it has one.
     pub spin_lock_off: Option<u32>,
+    /// Types of keys and values, if they were told.
+    pub types: Option<MapTypes>,
+}
+
+/// Types of a map's keys and values: numbers that mean something to who made the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapTypes {
+    /// The BTF object.
+    pub btf_id: u32,
+    /// The key's type in it.
+    pub key: u32,
+    /// The value's.
+    pub value: u32,
 }
 
 impl MapSpec {
@@ -90,6 +103,7 @@ impl MapSpec {
             cpus: crate::clock::possible_cpus(),
             inner: None,
             spin_lock_off: None,
+            types: None,
         }
     }
 
