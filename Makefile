@@ -23,6 +23,11 @@ test: ## Install what tests need, check format and lints, run all tests
 	@scripts/setup test
 	@scripts/test
 
+.PHONY: test-kernels
+test-kernels: ## Run the kernel runtime's tests on this kernel and, in qemu, on Debian's 6.1 and 6.12
+	@scripts/setup test-kernels
+	$(CARGO) xtask vm host 6.1 6.12
+
 .PHONY: lint
 lint: ## Check format, lints, documentation and structure
 	@scripts/test lint

@@ -1,0 +1,106 @@
+//! The guest: what it starts from, what it does, and what it says.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{cpio, output, read};
+
+/// What tests call, and the guest before them; those that this machine does not have are left out.
+const PROGRAMS: &[&str] = &[
+    "sh", "mount", "umount", "cat", "true", "sleep", "ip", "unshare", "nsenter", "mkdir", "insmod", "uname",
+    "id", "grep", "ls",
+];
+
+/// How the tests are run, wherever they are: with what they say when they skip.
+pub(super) const TEST_ARGUMENTS: &[&str] = &["--test-threads=2", "--show-output"];
+
+/// What stands before the tests' exit code.
+pub(super) const VERDICT: &str = "skep-vm: exit ";
+
+/// What the guest does; the line with its verdict ends the run. tracefs is not mounted: that has to work.
+const INIT: &str = "#!/bin/sh
+export PATH=/bin HOME=/ RUST_BACKTRACE=0
+mount -t proc none /proc
+mount -t sysfs none /sys
+mount -t devtmpfs none /dev
+mount -t tmpfs none /tmp
+mount -t bpf none /sys/fs/bpf
+mount -t cgroup2 none /sys/fs/cgroup
+for module in $(cat /modules); do insmod $module; done
+ip link set lo up
+cd /
+uname -r
+/tests $(cat /arguments)
+echo \"skep-vm: exit $?\"
+echo o > /proc/sysrq-trigger
+sleep 60
+";
+
+/// The archive that every guest starts from.
+pub(super) fn file_system(tests: &Path, arguments: &[String]) -> Result<Vec<u8>, String> {
+    let mut archive = cpio::Archive::new();
+    for directory in ["proc", "sys", "dev", "tmp", "bin", "etc"] {
+        archive.directory(directory);
+    }
+    let mut programs = vec![(tests.to_owned(), "tests".to_owned())];
+    programs.extend(PROGRAMS.iter().filter_map(|name| Some((find(name)?, format!("bin/{name}")))));
+    let mut libraries = BTreeSet::new();
+    for (file, name) in &programs {
+        libraries.extend(libraries_of(file)?);
+        archive.executable(name, &read(file)?);
+    }
+    for library in libraries {
+        archive.executable(library.trim_start_matches('/'), &read(Path::new(&library))?);
+    }
+    if let Ok(cache) = fs::read("/etc/ld.so.cache") {
+        archive.executable("etc/ld.so.cache", &cache);
+    }
+    let arguments: Vec<&str> =
+        arguments.iter().map(String::as_str).chain(TEST_ARGUMENTS.iter().copied()).collect();
+    archive.executable("arguments", arguments.join(" ").as_bytes());
+    archive.executable("init", INIT.as_bytes());
+    Ok(archive.finish())
+}
+
+/// The archive of a kernel's modules, and the order to load them in.
+pub(super) fn modules(files: &[PathBuf]) -> Result<Vec<u8>, String> {
+    let mut archive = cpio::Archive::new();
+    let mut names = Vec::new();
+    for file in files {
+        let name = format!("modules.d/{}", file.file_name().unwrap_or_default().to_string_lossy());
+        archive.executable(&name, &read(file)?);
+        names.push(format!("/{name}\n"));
+    }
+    archive.executable("modules", names.concat().as_bytes());
+    Ok(archive.finish())
+}
+
+fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+}
+
+/// The libraries that the dynamic linker loads for a program, itself included.
+fn libraries_of(program: &Path) -> Result<Vec<String>, String> {
+    let text = output(Command::new("ldd").arg(program))?;
+    let paths =
+        text.lines().filter_map(|line| line.split_ascii_whitespace().find(|word| word.starts_with('/')));
+    Ok(paths.map(str::to_owned).collect())
+}
+
+/// Runs a guest; answers what it wrote. BPF is made one of its security modules, which Debian leaves to the command line.
+pub(super) fn boot(kernel: &Path, initramfs: &Path) -> Result<String, String> {
+    let mut qemu = Command::new("timeout");
+    qemu.args(["600", "qemu-system-x86_64", "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"])
+        .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1G"])
+        .args(["-append", "console=ttyS0 quiet panic=-1 lsm=capability,bpf", "-kernel"])
+        .arg(kernel)
+        .arg("-initrd")
+        .arg(initramfs);
+    output(&mut qemu)
+}
