@@ -33,9 +33,10 @@ lint: ## Check format, lints, documentation and structure
 	@scripts/test lint
 
 .PHONY: bench
-bench: build ## Compare the cost of tracing with strace's
+bench: build ## Compare the cost of tracing with strace's, and of loading with libbpf's
 	@scripts/setup test
 	$(CARGO) xtask bench trace
+	$(CARGO) xtask bench load
 
 .PHONY: objects
 objects: ## Compile tools/*.bpf.c and bench/*.bpf.c to the objects beside them

@@ -3,15 +3,26 @@
 //! Candidates run in turns within one run, so that a machine that gets faster or slower does so for all of them; medians
 //! of the rounds are compared.
 
+mod load;
 mod trace;
 
 use serde_json::{Value, json};
 
 /// A benchmark: its name, what it compares, and the function that runs it.
-type Bench = (&'static str, &'static str, fn(&Options) -> Result<Report, String>);
+type Bench = (&'static str, &'static str, fn(&Options) -> Result<Box<dyn Shown>, String>);
 
-const BENCHES: &[Bench] =
-    &[("trace", "a loop of openat and close: native, counted by skep run, counted by strace", trace::run)];
+const BENCHES: &[Bench] = &[
+    ("load", "to open, load and attach an object and to read what it gives: skep, libbpf in C", load::run),
+    ("trace", "a loop of openat and close: native, counted by skep run, counted by strace", trace::run),
+];
+
+/// What a benchmark has found.
+trait Shown {
+    /// For people.
+    fn to_text(&self) -> String;
+    /// For programs, with every round.
+    fn to_json(&self) -> Value;
+}
 
 /// How a benchmark is run.
 struct Options {
@@ -94,7 +105,9 @@ impl Report {
         };
         self.candidates.iter().zip(&medians).map(row).collect()
     }
+}
 
+impl Shown for Report {
     fn to_text(&self) -> String {
         let rounds = self.candidates[0].1.len();
         let last = self.candidates[self.candidates.len() - 1].0;

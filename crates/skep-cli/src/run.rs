@@ -6,9 +6,7 @@ mod results;
 mod watch;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use skep::btf::Btf;
 use skep::object::{Object, Program};
 use skep::records::{self, EventSpec};
 use skep::runtime::{ErrorKind, EventSource, Scope, SharedRuntime};
@@ -28,7 +26,7 @@ pub(crate) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitC
     let specs = args.event.iter().map(|text| EventSpec::parse(text)).collect::<Result<Vec<_>>>()?;
     let object = open(args)?;
     let target = host::target(&object);
-    let runtime = crate::runtime::open(choice, sight(args), user_config(args, target.btf.clone()))?;
+    let runtime = crate::runtime::open(choice, sight(args), user_config(args))?;
     let loaded = skep::load(&runtime, &object, object.link(&target)?)?;
     let links = loaded.attach()?;
     if links.is_empty() {
@@ -70,8 +68,8 @@ fn sight(args: &RunArgs) -> Sight {
 }
 
 /// What the user runtime is told, if it serves.
-fn user_config(args: &RunArgs, btf: Option<Arc<Btf>>) -> Config {
-    Config { btf, unverified: args.unverified, ..Config::default() }
+fn user_config(args: &RunArgs) -> Config {
+    Config { unverified: args.unverified, ..Config::default() }
 }
 
 /// Reads or compiles the object, sets its variables, and leaves out the programs that are not wanted.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skep::runtime::SharedRuntime;
-use skep::{Error, Result};
+use skep::{Error, Result, host};
 use skep_kernel::KernelRuntime;
 use skep_user::{Config, UserRuntime};
 
@@ -58,5 +58,5 @@ fn choose(kernel: KernelRuntime, sight: Sight, user: Config) -> Result<SharedRun
 
 fn open_user(config: Config) -> Result<SharedRuntime> {
     let diagnostics = Arc::new(|diagnostic| term::warning(format_args!("{diagnostic}")));
-    Ok(UserRuntime::new(Config { diagnostics: Some(diagnostics), ..config })?)
+    Ok(UserRuntime::new(Config { diagnostics: Some(diagnostics), btf: host::kernel_btf(), ..config })?)
 }

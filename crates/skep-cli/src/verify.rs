@@ -77,7 +77,9 @@ fn verify_file(file: &Path, args: &VerifyArgs, verdicts: &mut Vec<Verdict>) -> R
     let mut object = skep::open(file)?.object;
     object.require_programs()?;
     load_everything(&mut object);
-    let target = host::target(&object);
+    let mut target = host::target(&object);
+    // Arguments of helpers and contexts have the kernel's types, whether the object names any or not.
+    target.btf = target.btf.or_else(host::kernel_btf);
     let linked = object.link(&target)?;
     let subject = Subject::new(&linked, &target);
     for index in 0..linked.programs.len() {

@@ -6,19 +6,19 @@
 
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use skep_runtime::{Error, Event, EventSource, Result};
 
 use crate::sys::errno;
-use crate::sys::mapping::Mapping;
+use crate::sys::mapping::{Mapping, Ring};
 
 /// The record is being written.
 const BUSY: u32 = 1 << 31;
 /// The record was given up.
 const DISCARD: u32 = 1 << 30;
 /// Bytes of a record's header.
-const HEADER: usize = 8;
+const HEADER: u64 = 8;
 
 /// Reads a ring buffer.
 pub(crate) struct RingBuffer {
@@ -48,24 +48,17 @@ impl EventSource for RingBuffer {
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>) -> Result<usize> {
+        let data = self.producer.ring(self.page_bytes, self.size);
+        // Producers are told our position now and then: each time costs them and us the cache line that it is in.
+        let stride = self.size as u64 / 8;
         let mut count = 0;
-        let mut position = self.consumer.position(0).load(Ordering::Acquire);
         loop {
             let produced = self.producer.position(0).load(Ordering::Acquire);
-            while position < produced {
-                let at = self.page_bytes + (position as usize & (self.size - 1));
-                let header = self.producer.header(at).load(Ordering::Acquire);
-                if header & BUSY != 0 {
-                    return Ok(count);
-                }
-                let bytes = (header & !(BUSY | DISCARD)) as usize;
-                let mut flow = ControlFlow::Continue(());
-                if header & DISCARD == 0 {
-                    flow = sink(Event::Record { cpu: 0, data: self.producer.record(at + HEADER, bytes) });
-                    count += 1;
-                }
-                position += (HEADER + bytes).next_multiple_of(8) as u64;
-                self.consumer.position(0).store(position, Ordering::Release);
+            let mut consumed = Consumed::new(self.consumer.position(0));
+            while consumed.position < produced {
+                let until = produced.min(consumed.position + stride);
+                let flow = deliver(&data, &mut consumed, until, sink, &mut count);
+                consumed.tell();
                 if flow.is_break() {
                     return Ok(count);
                 }
@@ -77,5 +70,54 @@ impl EventSource for RingBuffer {
                 return Ok(count);
             }
         }
+    }
+}
+
+/// Hands over the records before `until`; breaks where the sink does, and at a record that is being written.
+fn deliver(
+    data: &Ring<'_>,
+    consumed: &mut Consumed<'_>,
+    until: u64,
+    sink: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    count: &mut usize,
+) -> ControlFlow<()> {
+    while consumed.position < until {
+        let position = consumed.position;
+        let header = data.header(position);
+        // One comparison tells most records: neither of the bits is set in a length that fits.
+        let flow = match data.record(position, header) {
+            Some(record) => {
+                *count += 1;
+                sink(Event::Record { cpu: 0, data: record })
+            }
+            None if header & BUSY != 0 => return ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        };
+        let bytes = header & !(BUSY | DISCARD);
+        consumed.position = position + ((u64::from(bytes) + HEADER + 7) & !7);
+        flow?;
+    }
+    ControlFlow::Continue(())
+}
+
+/// Our position, which producers learn at the latest when this is dropped, even by a sink that panics.
+struct Consumed<'a> {
+    shared: &'a AtomicU64,
+    position: u64,
+}
+
+impl<'a> Consumed<'a> {
+    fn new(shared: &'a AtomicU64) -> Self {
+        Self { shared, position: shared.load(Ordering::Relaxed) }
+    }
+
+    fn tell(&self) {
+        self.shared.store(self.position, Ordering::Release);
+    }
+}
+
+impl Drop for Consumed<'_> {
+    fn drop(&mut self) {
+        self.tell();
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use skep_btf::Btf;
+use skep_isa::uapi::ProgType;
 
 use crate::elf::{Elf, Section};
 use crate::error::{Error, ErrorKind, Result};
@@ -104,6 +105,22 @@ impl Object {
     pub fn set_variable_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         let variable = self.variable(name)?.clone();
         variable.write(&mut self.maps[variable.map].data, bytes).map_err(|e| e.file(&self.file))
+    }
+
+    /// Does linking want the kernel's types? For CO-RE, for hooks, functions and variables that are named by type, and for
+    /// `struct_ops`.
+    pub fn wants_kernel_types(&self) -> bool {
+        let by_type = |program: &Program| {
+            matches!(
+                program.prog_type,
+                ProgType::TRACING | ProgType::LSM | ProgType::EXT | ProgType::STRUCT_OPS
+            )
+        };
+        let typed = |wanted: &Extern| matches!(wanted.kind, ExternKind::Kvar(_) | ExternKind::Kfunc(_));
+        !self.lines.core.is_empty()
+            || self.programs.iter().any(by_type)
+            || self.externs.iter().any(typed)
+            || self.maps.iter().any(|map| map.kind == MapKind::StructOps)
     }
 
     /// Addresses of kernel symbols that linking wants in [`Target::ksyms`](crate::Target::ksyms).

@@ -21,7 +21,7 @@ pub fn target(object: &Object) -> Target {
     let wants_kconfig = object.externs.iter().any(|wanted| matches!(wanted.kind, ExternKind::Kconfig { .. }));
     let wanted_ksyms: Vec<&str> = object.wanted_ksyms().collect();
     Target {
-        btf: kernel_btf(),
+        btf: object.wants_kernel_types().then(kernel_btf).flatten(),
         kconfig: wants_kconfig.then(kconfig).flatten(),
         ksyms: ksyms(&wanted_ksyms),
         kernel_version: kernel_version(),

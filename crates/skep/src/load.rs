@@ -132,20 +132,20 @@ fn create_maps(
     linked: &Linked,
     types: Option<&Handle>,
 ) -> Result<Vec<Option<LoadedMap>>> {
+    let cpus = host::possible_cpus();
     let create = |def: &MapDef| -> Result<Option<LoadedMap>> {
         if !def.autocreate {
             return Ok(None);
         }
-        let map = create_map(runtime, def, types.map(Handle::fd))?;
+        let map = create_map(runtime, def, types.map(Handle::fd), cpus)?;
         Ok(Some(LoadedMap { def: def.clone(), map }))
     };
     linked.maps.iter().map(create).collect()
 }
 
 /// Creates one map, after a template of the maps it holds.
-fn create_map(runtime: &SharedRuntime, def: &MapDef, types: Option<Fd>) -> Result<Map> {
-    let template = def.inner.as_deref().map(|inner| create_map(runtime, inner, types)).transpose()?;
-    let cpus = host::possible_cpus();
+fn create_map(runtime: &SharedRuntime, def: &MapDef, types: Option<Fd>, cpus: usize) -> Result<Map> {
+    let template = def.inner.as_deref().map(|inner| create_map(runtime, inner, types, cpus)).transpose()?;
     let spec = MapCreate {
         map_flags: def.map_flags,
         map_extra: def.map_extra,

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use super::{Options, Report};
+use super::{Options, Report, Shown};
 use crate::root;
 
 /// Builds what is measured, and measures.
-pub(super) fn run(options: &Options) -> Result<Report, String> {
+pub(super) fn run(options: &Options) -> Result<Box<dyn Shown>, String> {
     let program = build_loop()?;
     let skep = build_skep()?;
     let count = options.iterations.to_string();
@@ -26,7 +26,7 @@ pub(super) fn run(options: &Options) -> Result<Report, String> {
         output(&mut command)
     };
     let skep = skep.to_string_lossy();
-    Report::measure(
+    let report = Report::measure(
         format!("{count} × openat and close"),
         options.rounds,
         &[
@@ -42,7 +42,8 @@ pub(super) fn run(options: &Options) -> Result<Report, String> {
                 nanoseconds(&output)
             }),
         ],
-    )
+    )?;
+    Ok(Box::new(report))
 }
 
 /// Compiles the traced program.

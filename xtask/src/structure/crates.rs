@@ -79,7 +79,7 @@ const CRATES: &[Rules] = &[
     Rules {
         name: "xtask",
         crates: &["skep-isa", "skep-btf", "skep-obj", "skep-cc", "skep-runtime", "skep-verifier", "skep-vm", "skep-kernel", "skep"],
-        external: &["object", "serde_json"],
+        external: &["object", "serde_json", "rustix"],
         may: May::Act(&[]),
     },
 ];

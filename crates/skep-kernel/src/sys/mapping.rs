@@ -1,9 +1,10 @@
 //! Memory that the kernel shares with us: mapped, and read in the ways that its producers allow.
 
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A shared mapping; unmapped when dropped.
 #[derive(Debug)]
@@ -40,14 +41,24 @@ impl Mapping {
         unsafe { AtomicU64::from_ptr(self.start.as_ptr().wrapping_add(offset).cast()) }
     }
 
-    /// A 32-bit header that the producer updates; `offset` is a multiple of four.
-    pub(crate) fn header(&self, offset: usize) -> &AtomicU32 {
+    /// The data of a ring buffer of `size` bytes, mapped twice in a row from `offset` on.
+    pub(crate) fn ring(&self, offset: usize, size: usize) -> Ring<'_> {
         assert!(
-            offset.is_multiple_of(4) && offset + 4 <= self.bytes,
-            "invariant: headers lie in the mapping"
+            offset.is_multiple_of(8)
+                && size.is_power_of_two()
+                && size >= 8
+                && size
+                    .checked_mul(2)
+                    .and_then(|both| both.checked_add(offset))
+                    .is_some_and(|end| end <= self.bytes),
+            "invariant: both copies lie in the mapping"
         );
-        // SAFETY: in the mapping, aligned, and nobody accesses it but by atomics.
-        unsafe { AtomicU32::from_ptr(self.start.as_ptr().wrapping_add(offset).cast()) }
+        Ring {
+            start: self.start.as_ptr().wrapping_add(offset),
+            mask: (size - 1) & !7,
+            longest: u32::try_from(size - 8).unwrap_or(u32::MAX).min((1 << 30) - 1),
+            mapping: PhantomData,
+        }
     }
 
     /// A record that its producer has finished and does not touch before we move on.
@@ -60,6 +71,41 @@ impl Mapping {
         );
         // SAFETY: in the mapping; the protocol of both buffers keeps the producer away from finished records.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr().wrapping_add(offset), bytes) }
+    }
+}
+
+/// The data of a kernel ring buffer. What it costs to find a record is what reading costs, so places are made valid (by a
+/// mask) rather than checked.
+#[derive(Debug)]
+pub(crate) struct Ring<'a> {
+    start: *const u8,
+    /// The bits of a position that say where it is in the buffer; records begin at multiples of eight.
+    mask: usize,
+    /// Bytes of the longest record: the two highest bits of a length mean something else.
+    longest: u32,
+    mapping: PhantomData<&'a Mapping>,
+}
+
+impl<'a> Ring<'a> {
+    /// The 32-bit header, which the producer updates, of the record at a position.
+    #[inline]
+    pub(crate) fn header(&self, position: u64) -> u32 {
+        let at = self.start.wrapping_add(position as usize & self.mask).cast::<u32>().cast_mut();
+        // SAFETY: in the first copy of the data, aligned to eight, and nobody accesses headers but by atomics.
+        unsafe { AtomicU32::from_ptr(at) }.load(Ordering::Acquire)
+    }
+
+    /// What follows the eight bytes of header of a record that its producer has finished and does not touch before we move
+    /// on: so many bytes, or `None` where the buffer has no records of that length. The slice must not be kept beyond that.
+    #[inline]
+    pub(crate) fn record(&self, position: u64, bytes: u32) -> Option<&'a [u8]> {
+        if bytes > self.longest {
+            return None;
+        }
+        let at = self.start.wrapping_add((position as usize & self.mask) + 8);
+        // SAFETY: it begins at most at the end of the first copy of the data and is no longer than the second; the protocol
+        // keeps the producer away from finished records.
+        Some(unsafe { std::slice::from_raw_parts(at, bytes as usize) })
     }
 }
 

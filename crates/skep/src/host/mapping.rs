@@ -4,10 +4,10 @@
 use std::fs::File;
 use std::io;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 
-/// Maps the whole file, private and read-only.
+/// Maps the whole file, read-only, and private: Linux shows its types to no other mapping (`btf_sysfs_vmlinux_mmap`).
 pub(super) fn map(file: &File) -> io::Result<Mmap> {
     // SAFETY: only kernel-generated type files are mapped, which never change or shrink while the kernel runs.
-    unsafe { Mmap::map(file) }
+    unsafe { MmapOptions::new().map_copy_read_only(file) }
 }
