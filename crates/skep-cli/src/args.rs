@@ -89,7 +89,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PROGRAM=SECTION", value_parser = parse_attachment)]
     pub(crate) attach: Vec<Attachment>,
 
-    /// Leave a program of the object out; may be repeated
+    /// Leave a program of the object out, or those that a pattern with `*` and `?` fits; may be repeated
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) without: Vec<String>,
 

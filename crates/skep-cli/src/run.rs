@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use skep::object::{Object, Program};
 use skep::records::{self, EventSpec};
 use skep::runtime::{ErrorKind, EventSource, Scope, SharedRuntime};
-use skep::{Error, Loaded, Result, host, variables};
+use skep::{Error, Loaded, Result, defaults, host, variables};
 use skep_user::Config;
 use skep_user::front::{self, Front};
 
@@ -29,6 +29,7 @@ pub(crate) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitC
     let runtime = crate::runtime::open(choice, sight(args), user_config(args))?;
     let loaded = skep::load(&runtime, &object, object.link(&target)?)?;
     let links = loaded.attach()?;
+    tell_unattached(&loaded);
     if links.is_empty() {
         return Err(Error::usage(
             "no program of the object names a hook to attach to",
@@ -84,10 +85,35 @@ fn open(args: &RunArgs) -> Result<Object> {
         variables::set(&mut object, &setting.variable, &setting.value)?;
     }
     for name in &args.without {
-        program(&mut object, name)?.autoload = false;
+        leave_out(&mut object, name)?;
     }
     attach_elsewhere(&mut object, &args.attach)?;
+    defaults::fill_in(&mut object);
     Ok(object)
+}
+
+/// Keeps programs from being loaded: one, or those that a pattern fits.
+fn leave_out(object: &mut Object, pattern: &str) -> Result<()> {
+    if !pattern.contains(['*', '?']) {
+        program(object, pattern)?.autoload = false;
+        return Ok(());
+    }
+    let is_meant = |program: &&mut Program| skep_binary::glob(pattern.as_bytes(), program.name.as_bytes());
+    object.programs.iter_mut().filter(is_meant).for_each(|program| program.autoload = false);
+    Ok(())
+}
+
+/// Says which programs run nowhere, because nobody says where.
+fn tell_unattached(loaded: &Loaded) {
+    let open: Vec<_> = loaded.programs.iter().flatten().filter(|program| program.lacks_target()).collect();
+    if let Some(first) = open.first() {
+        let names: Vec<&str> = open.iter().map(|program| program.linked.name.as_str()).collect();
+        let (name, section) = (&first.linked.name, &first.linked.section);
+        term::note(format_args!(
+            "not attached, because their sections name no target: {} (`--attach {name}={section}:PATH:FUNCTION`)",
+            names.join(", ")
+        ));
+    }
 }
 
 /// Puts programs where the command line wants them.

@@ -109,6 +109,22 @@ pub enum AttachPoint {
     StructOps,
 }
 
+impl AttachPoint {
+    /// Does it leave open what to attach to, so that the caller has to say (`SEC("uprobe")`)?
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Kprobe { function: name, .. }
+            | Self::KprobeMulti { pattern: name, .. }
+            | Self::Ksyscall { name, .. }
+            | Self::Uprobe { path: name, .. }
+            | Self::UprobeMulti { path: name, .. }
+            | Self::Usdt { path: name, .. }
+            | Self::Btf { name, .. } => name.is_none(),
+            _ => false,
+        }
+    }
+}
+
 /// Reads the part of a section's name behind the row's prefix; the error says what form it should have.
 pub(crate) fn parse(def: &SectionDef, rest: Option<&str>) -> Result<AttachPoint, String> {
     let name = || rest.map(str::to_owned);

@@ -414,8 +414,9 @@ impl Tracer {
         {
             self.observe(tid, |observer, tracee| observer.signalled(&mut tracee.task, &info));
         }
-        self.leave_copy(tid);
-        self.resume(tid, signal);
+        if self.leave_copy(tid, signal) {
+            self.resume(tid, signal);
+        }
     }
 
     /// A thread is gone. One that was killed at the wrong moment has not reported its exit before.
@@ -469,7 +470,9 @@ impl Tracer {
             _ if self.is_trap_pending(tid) => return self.resume(tid, 0),
             _ => 0,
         };
-        self.leave_copy(tid);
+        if !self.leave_copy(tid, signal) {
+            return;
+        }
         if ptrace::detach(tid, signal).is_ok() {
             self.tracees.remove(&tid);
         }

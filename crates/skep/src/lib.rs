@@ -11,6 +11,7 @@
 //! Everything from [`load()`] on speaks to a [`runtime::Runtime`] and does not know which one it is.
 #![deny(unsafe_code)]
 
+pub mod defaults;
 pub mod error;
 pub mod host;
 pub mod load;

@@ -89,6 +89,11 @@ impl LoadedMap {
 }
 
 impl LoadedProgram {
+    /// Is it for the caller to say where the program is to be attached, and nobody has?
+    pub fn lacks_target(&self) -> bool {
+        self.linked.attach_error.is_none() && self.linked.attach.is_open()
+    }
+
     /// Attaches the program where its section or the caller says; that may be nowhere.
     fn attach(&self) -> Vec<Result<Link>> {
         if let Some(error) = &self.linked.attach_error {
@@ -97,7 +102,7 @@ impl LoadedProgram {
         let points = [&self.linked.attach].into_iter().chain(&self.linked.also);
         let attach =
             |point| self.program.attach(point, &AttachOptions::default()).map_err(|e| self.in_program(e));
-        points.filter(|point| **point != AttachPoint::None).map(attach).collect()
+        points.filter(|point| **point != AttachPoint::None && !point.is_open()).map(attach).collect()
     }
 
     /// The error with the program it happened in.

@@ -64,7 +64,7 @@ const CRATES: &[Rules] = &[
     Rules {
         name: "skep-cli",
         crates: &[
-            "skep-isa", "skep-btf", "skep-obj", "skep-cc", "skep-runtime", "skep-verifier", "skep-vm", "skep-user",
+            "skep-isa", "skep-btf", "skep-obj", "skep-cc", "skep-runtime", "skep-binary", "skep-verifier", "skep-vm", "skep-user",
             "skep-kernel", "skep",
         ],
         external: &["clap", "clap_complete", "rustix", "serde_json"],

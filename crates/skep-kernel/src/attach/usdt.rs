@@ -37,7 +37,10 @@ pub(super) fn attach(
     for note in &notes {
         let number = match numbers.get(&*note.arguments) {
             Some(&number) => number,
-            None => specs.add(&note.arguments, options.cookie)?,
+            None => match &specs {
+                Some(specs) => specs.add(&note.arguments, options.cookie)?,
+                None => 0,
+            },
         };
         numbers.insert(&note.arguments, number);
         let place = Place { offset: note.offset, semaphore: note.semaphore };
@@ -59,7 +62,8 @@ struct Specs {
 static NEXT: Mutex<Option<HashMap<u32, u32>>> = Mutex::new(None);
 
 impl Specs {
-    fn of(prog: Fd) -> Result<Self> {
+    /// The map, if the program uses it: one that asks for no arguments does not.
+    fn of(prog: Fd) -> Result<Option<Self>> {
         for id in map_ids(prog)? {
             let map = owned(load::command(Command::GetFdById { kind: ObjectKind::Map, id })?)?;
             let info = MapInfo::of(fd(&map))?;
@@ -70,12 +74,10 @@ impl Specs {
                         info.value_size
                     ))
                 })?;
-                return Ok(Self { map, info, layout });
+                return Ok(Some(Self { map, info, layout }));
             }
         }
-        // A program that asks for no arguments has no use for them.
-        Err(Error::os(libc::EINVAL, "the program does not use `__bpf_usdt_specs`")
-            .hint("write it with `BPF_USDT` or `bpf_usdt_arg` of `bpf/usdt.bpf.h`"))
+        Ok(None)
     }
 
     /// Writes a specification; answers its number.

@@ -24,17 +24,14 @@ impl UserRuntime {
         name: &str,
         cookie: u64,
     ) -> Result<Vec<Place>> {
-        let map =
-            prog.code.maps().iter().find(|map| map.spec().name.starts_with(SPECS)).ok_or_else(|| {
-                Error::os(libc::EINVAL, "the program does not use `__bpf_usdt_specs`")
-                    .hint("write it with `BPF_USDT` or `bpf_usdt_arg` of `bpf/usdt.bpf.h`")
-            })?;
+        // A program that asks for no arguments does not use the map.
+        let map = prog.code.maps().iter().find(|map| map.spec().name.starts_with(SPECS));
         let mut numbers: HashMap<String, u32> = HashMap::new();
         let mut places = Vec::new();
         for (place, arguments) in static_probe(path, provider, name)? {
             let number = match numbers.get(&arguments) {
                 Some(&number) => number,
-                None => self.add_spec(map, &arguments, cookie)?,
+                None => map.map_or(Ok(0), |map| self.add_spec(map, &arguments, cookie))?,
             };
             numbers.insert(arguments, number);
             places.push(Place { cookie: number.into(), ..place });

@@ -180,11 +180,39 @@ pub(crate) struct SignalInfo {
     pub(crate) pid: i32,
 }
 
+/// All that is known of a signal (`siginfo_t`): number, errno, code, padding, and a union in which `pid` is first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WholeSignalInfo([i32; 32]);
+
+impl WholeSignalInfo {
+    /// Its number.
+    pub(crate) fn signal(&self) -> i32 {
+        self.0[0]
+    }
+
+    /// Did an instruction of the thread raise it?
+    pub(crate) fn is_fault(&self) -> bool {
+        const FAULTS: [i32; 6] =
+            [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
+        FAULTS.contains(&self.signal()) && self.0[2] > 0
+    }
+}
+
+/// Reads all of the signal of a signal-delivery stop.
+pub(crate) fn whole_signal_info(tid: Tid) -> io::Result<WholeSignalInfo> {
+    let mut info = WholeSignalInfo([0; 32]);
+    request(libc::PTRACE_GETSIGINFO, tid, 0, info.0.as_mut_ptr() as usize)?;
+    Ok(info)
+}
+
+/// Puts another signal in the place of that of a signal-delivery stop; its number goes with the resume.
+pub(crate) fn set_signal_info(tid: Tid, info: &WholeSignalInfo) -> io::Result<()> {
+    request(libc::PTRACE_SETSIGINFO, tid, 0, info.0.as_ptr() as usize).map(drop)
+}
+
 /// Reads the signal of a signal-delivery stop.
 pub(crate) fn signal_info(tid: Tid) -> io::Result<SignalInfo> {
-    let mut info = [0i32; 32];
-    request(libc::PTRACE_GETSIGINFO, tid, 0, info.as_mut_ptr() as usize)?;
-    // `siginfo_t` on 64 bits: signo, errno, code, padding, then the union, in which `pid` is first.
+    let WholeSignalInfo(info) = whole_signal_info(tid)?;
     Ok(SignalInfo { signal: info[0], errno: info[1], code: info[2], pid: info[4] })
 }
 

@@ -7,8 +7,8 @@ use super::returns::Pending;
 use super::space::{ANYWHERE, Space, SpaceId};
 use super::step::Next;
 use super::{Hit, SiteId};
-use crate::sys::ptrace::{self, Registers, reg};
-use crate::sys::{Tid, memory};
+use crate::sys::ptrace::{self, Registers, WholeSignalInfo, reg};
+use crate::sys::{Tid, memory, process};
 
 /// `si_code` of the signal that a breakpoint instruction raises.
 const SI_KERNEL: i32 = 0x80;
@@ -191,24 +191,52 @@ impl Tracer {
         after.map(|(_, caught)| caught)
     }
 
-    /// A thread stops for another reason: if it is in a copy of an instruction it goes to where that belongs, so that signal
-    /// handlers and debuggers see addresses of the program.
-    pub(in crate::tracer) fn leave_copy(&mut self, tid: Tid) {
-        let Some(tracee) = self.tracees.get_mut(&tid) else { return };
-        let Some(space) = tracee.space.and_then(|id| self.spaces.all.get_mut(&id)) else { return };
-        if space.copies.is_empty() {
-            return;
+    /// A thread stops for another reason, such as a signal: if it is in a copy of an instruction it goes to where that
+    /// belongs, so that signal handlers and debuggers see addresses of the program. `false` when it is gone instead, or
+    /// stops again first.
+    pub(in crate::tracer) fn leave_copy(&mut self, tid: Tid, signal: i32) -> bool {
+        let space = self.tracees.get(&tid).and_then(|tracee| self.spaces.all.get_mut(&tracee.space?));
+        let Some(space) = space.filter(|space| !space.copies.is_empty()) else { return true };
+        let Ok(mut regs) = ptrace::registers(tid) else { return true };
+        let Some((address, done)) = space.copy_at(regs[reg::RIP]) else { return true };
+        let Some(step) = space.step(tid, address) else { return true };
+        regs[reg::RIP] = if done == 0 { address } else { step.end() };
+        let restored = space.restored;
+        let info = ptrace::whole_signal_info(tid).ok().filter(|_| signal != 0);
+        match info {
+            // Where signals keep coming the thread would never get past the instruction otherwise.
+            Some(info) if done == 0 && !info.is_fault() => return self.finish_copy(tid, &info, step.end()),
+            _ if done == 0 && !restored => {
+                let passed = Some((address, regs[reg::RSP]));
+                self.tracees.entry(tid).and_modify(|tracee| tracee.passed = passed);
+            }
+            _ => {}
         }
-        let Ok(mut regs) = ptrace::registers(tid) else { return };
-        let Some((address, done)) = space.copy_at(regs[reg::RIP]) else { return };
-        let Some(step) = space.step(tid, address) else { return };
-        if done == 0 {
-            tracee.passed = Some((address, regs[reg::RSP]));
-            regs[reg::RIP] = address;
-        } else {
-            regs[reg::RIP] = step.end();
+        ptrace::set_registers(tid, &regs).is_ok()
+    }
+
+    /// Executes the copy before which a signal came, and lets the signal come behind it.
+    fn finish_copy(&mut self, tid: Tid, signal: &WholeSignalInfo, end: u64) -> bool {
+        let Ok(regs) = ptrace::registers(tid) else { return false };
+        match self.single_step(tid, &regs) {
+            Some((mut after, _)) => {
+                if self.spaces_have_copy(tid, after[reg::RIP]) {
+                    after[reg::RIP] = end;
+                }
+                ptrace::set_registers(tid, &after).is_ok() && ptrace::set_signal_info(tid, signal).is_ok()
+            }
+            None => {
+                // The instruction itself raised another signal, which goes first.
+                let tgid = self.tracees.get(&tid).map_or(tid, |tracee| tracee.task.tgid);
+                let _ = process::send_signal(tgid, Some(tid), signal.signal());
+                false
+            }
         }
-        let _ = ptrace::set_registers(tid, &regs);
+    }
+
+    fn spaces_have_copy(&self, tid: Tid, address: u64) -> bool {
+        let space = self.tracees.get(&tid).and_then(|tracee| self.spaces.all.get(&tracee.space?));
+        space.is_some_and(|space| space.copy_at(address).is_some())
     }
 
     /// Before a thread is let go: has it run into a breakpoint that it has not told of yet?
