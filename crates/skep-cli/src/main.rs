@@ -4,6 +4,7 @@
 //! failed, 2 for bad use; `skep run` passes the observed command's status on.
 
 mod args;
+mod bpf;
 mod run;
 mod runtime;
 mod table;
@@ -17,6 +18,12 @@ use clap::{CommandFactory as _, Parser as _};
 use args::{Cli, Command};
 
 fn main() -> ExitCode {
+    let line: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let is_reserved = |word: &str| Cli::command().find_subcommand(word).is_some() || word == "help";
+    if let Some(status) = bpf::serve(&line, is_reserved) {
+        return status;
+    }
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Run(args) => run::run(cli.runtime, &args),

@@ -56,7 +56,8 @@ fn choose(kernel: KernelRuntime, sight: Sight, user: Config) -> Result<SharedRun
     }
 }
 
-fn open_user(config: Config) -> Result<SharedRuntime> {
+/// The user runtime, with this machine's types.
+pub(crate) fn open_user(config: Config) -> Result<SharedRuntime> {
     let diagnostics = Arc::new(|diagnostic| term::warning(format_args!("{diagnostic}")));
     Ok(UserRuntime::new(Config { diagnostics: Some(diagnostics), btf: host::kernel_btf(), ..config })?)
 }

@@ -45,3 +45,11 @@ fn line(label: &str, colour: &str, message: fmt::Arguments<'_>) {
 pub(crate) fn line_of_program(text: &[u8]) {
     eprintln!("{}", String::from_utf8_lossy(text));
 }
+
+/// `error: …` and `hint: …` of a message that is there already.
+pub(crate) fn failure(message: &str, hint: Option<&str>) {
+    line("error", "31", format_args!("{message}"));
+    if let Some(hint) = hint {
+        line("hint", "36", format_args!("{hint}"));
+    }
+}

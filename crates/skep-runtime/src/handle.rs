@@ -7,6 +7,7 @@ use skep_isa::uapi::MapType;
 use skep_obj::AttachPoint;
 
 use crate::command::{BatchOp, Command, MapCreate, ProgLoad, Reply, TestRun};
+use crate::info::MapInfo;
 use crate::{AttachOptions, Error, ErrorKind, EventSource, Result, SharedRuntime};
 
 /// A descriptor number, as a runtime hands it out. Copying it does not copy the object.
@@ -77,6 +78,16 @@ impl Map {
             key_size: spec.key_size,
             value_stride: value_stride(spec.map_type, spec.value_size, cpus),
         })
+    }
+
+    /// A map that is there already, of the shape that `info` says.
+    pub fn adopt(handle: Handle, info: &MapInfo, cpus: usize) -> Self {
+        Self {
+            handle,
+            map_type: info.map_type,
+            key_size: info.key_size,
+            value_stride: value_stride(info.map_type, info.value_size, cpus),
+        }
     }
 
     /// The descriptor.

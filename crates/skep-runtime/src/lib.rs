@@ -13,6 +13,8 @@ pub mod command;
 pub mod error;
 pub mod event;
 pub mod handle;
+pub mod info;
+pub mod link_info;
 mod scan;
 pub mod session;
 

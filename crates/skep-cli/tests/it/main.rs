@@ -5,5 +5,6 @@ mod both;
 mod endings;
 mod harness;
 mod katran;
+mod objects;
 mod run;
 mod verify;

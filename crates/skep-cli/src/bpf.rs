@@ -1,0 +1,133 @@
+//! Commands on BPF objects, in bpftool's grammar: `skep [OPTIONS] OBJECT COMMAND …`.
+//!
+//! One table, [`FAMILIES`], says what there is; the parser, help, shell completion and manual pages are read from it. Each
+//! family has a module of its own, whose functions take the words behind the command and write to [`Shell::json`], as JSON
+//! or as text. Exit statuses and JSON members are bpftool's; messages are ours.
+
+mod batch;
+mod btf_value;
+mod failure;
+mod holders;
+mod json;
+mod map;
+mod options;
+mod pins;
+mod select;
+mod shell;
+mod table;
+mod words;
+
+use std::process::ExitCode;
+
+pub(crate) use table::{FAMILIES, Family};
+
+use crate::term;
+use failure::{Failure, Outcome};
+use options::Options;
+use shell::Shell;
+use words::{Words, abbreviates};
+
+/// Serves the command line if it is one of ours: the first word that is no option names a family, perhaps cut short.
+pub(crate) fn serve(line: &[String], is_reserved: impl Fn(&str) -> bool) -> Option<ExitCode> {
+    let parsed = options::parse(line);
+    let first = match &parsed {
+        Ok((_, words)) => words.first().map(String::as_str),
+        Err(_) => line.iter().map(String::as_str).find(|word| !word.starts_with('-')),
+    };
+    match (&parsed, first) {
+        (_, Some(word)) if FAMILIES.iter().any(|family| family.name == word) => {}
+        (_, Some(word)) if is_reserved(word) || !is_ours(word) => return None,
+        (Ok((options, _)), None) if !options.version => return None,
+        (Err(_), None) => return None,
+        _ => {}
+    }
+    Some(match parsed {
+        Ok((options, words)) => run(options, &words),
+        Err(failure) => {
+            report(&failure);
+            ExitCode::from(failure.status())
+        }
+    })
+}
+
+fn is_ours(word: &str) -> bool {
+    ["batch", "version"]
+        .into_iter()
+        .chain(FAMILIES.iter().map(|f| f.name))
+        .any(|name| abbreviates(word, name))
+}
+
+/// One command line from its words to its exit status.
+fn run(options: Options, words: &[String]) -> ExitCode {
+    let mut shell = Shell::new(options);
+    let result = if shell.options.version { version(&mut shell) } else { dispatch(&mut shell, words) };
+    let status = shell.conclude(result);
+    shell.json.flush();
+    if let Some(error) = shell.json.failure() {
+        report(&Failure::file("stdout", error));
+        return ExitCode::from(u8::MAX);
+    }
+    ExitCode::from(status)
+}
+
+/// Finds family and command and calls the command.
+fn dispatch(shell: &mut Shell, words: &[String]) -> Outcome {
+    let mut words = Words::new(words);
+    let first = words.next().unwrap_or("help");
+    if abbreviates(first, "batch") {
+        return batch::batch(shell, &mut words);
+    }
+    if abbreviates(first, "version") && !FAMILIES.iter().any(|family| abbreviates(first, family.name)) {
+        return version(shell);
+    }
+    let Some(family) = FAMILIES.iter().find(|family| abbreviates(first, family.name)) else {
+        return Err(Failure::new(format!("there is no object `{first}`"))
+            .hint(format!("there are {}", FAMILIES.iter().map(|f| f.name).collect::<Vec<_>>().join(", "))));
+    };
+    let Some(word) = words.next() else {
+        return (family.commands[0].run)(shell, &mut words);
+    };
+    if abbreviates(word, "help") || shell.options.help {
+        return help(shell, family);
+    }
+    match family.find(word) {
+        Some(command) => (command.run)(shell, &mut words),
+        None => Err(Failure::new(format!("`{}` has no command `{word}`", family.name)).hint(format!(
+            "it has {}; `skep {} help` says more",
+            family.commands.iter().map(|c| c.name).collect::<Vec<_>>().join(", "),
+            family.name
+        ))),
+    }
+}
+
+/// What a family can do.
+fn help(shell: &mut Shell, family: &Family) -> Outcome {
+    if shell.options.json {
+        return Ok(());
+    }
+    shell.json.text(format_args!("{}", family.help()));
+    Ok(())
+}
+
+/// `version`, and `-V`.
+fn version(shell: &mut Shell) -> Outcome {
+    let version = env!("CARGO_PKG_VERSION");
+    if shell.options.json {
+        shell.json.begin_object();
+        shell.json.string_field("version", version);
+        shell.json.name("features");
+        shell.json.begin_object();
+        shell.json.bool_field("disassembler", true);
+        shell.json.bool_field("skeletons", true);
+        shell.json.end_object();
+        shell.json.end_object();
+    } else {
+        shell.json.text(format_args!("skep {version}\n"));
+    }
+    Ok(())
+}
+
+/// Tells a failure on stderr.
+fn report(failure: &Failure) {
+    term::failure(failure.message(), failure.advice());
+}

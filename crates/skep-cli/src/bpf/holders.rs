@@ -1,0 +1,137 @@
+//! Which processes hold an object: the descriptors in /proc that lead to one.
+//!
+//! A process whose descriptors may not be read is counted, so that what is missing can be told.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use skep::runtime::command::ObjectKind;
+
+use super::json::Json;
+
+/// A process with a descriptor of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) pid: u32,
+    pub(crate) comm: String,
+}
+
+/// Holders by the object's id.
+#[derive(Debug, Default)]
+pub(crate) struct Holders {
+    by_id: BTreeMap<u32, Vec<Holder>>,
+    /// Processes whose descriptors could not be read.
+    pub(crate) hidden: usize,
+}
+
+impl Holders {
+    /// Looks at every process but this one.
+    pub(crate) fn find(kind: ObjectKind) -> Self {
+        let mut holders = Self::default();
+        let own = std::process::id();
+        let Ok(processes) = fs::read_dir("/proc") else { return holders };
+        for process in processes.flatten() {
+            let pid = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+            if let Some(pid) = pid.filter(|&pid| pid != own) {
+                holders.look_at(pid, kind);
+            }
+        }
+        holders
+    }
+
+    fn look_at(&mut self, pid: u32, kind: ObjectKind) {
+        let descriptors = match fs::read_dir(format!("/proc/{pid}/fd")) {
+            Ok(descriptors) => descriptors,
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+                self.hidden += 1;
+                return;
+            }
+            Err(_) => return,
+        };
+        let (target, field) = marks(kind);
+        for descriptor in descriptors.flatten() {
+            if fs::read_link(descriptor.path()).is_ok_and(|link| link.as_os_str() == target)
+                && let Some(number) = descriptor.file_name().to_str()
+                && let Some(id) = fdinfo(&format!("{pid}/fdinfo/{number}"), field)
+            {
+                self.add(id, pid);
+            }
+        }
+    }
+
+    fn add(&mut self, id: u32, pid: u32) {
+        let holders = self.by_id.entry(id).or_default();
+        if holders.iter().all(|holder| holder.pid != pid) {
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            holders.push(Holder { pid, comm: comm.trim_end().to_owned() });
+        }
+    }
+
+    /// Who holds the object with that id.
+    pub(crate) fn of(&self, id: u32) -> &[Holder] {
+        self.by_id.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Writes `"pids": [{"pid": …, "comm": …}]` where there are any.
+    pub(crate) fn write_json(&self, json: &mut Json, id: u32) {
+        if self.of(id).is_empty() {
+            return;
+        }
+        json.name("pids");
+        json.begin_array();
+        for holder in self.of(id) {
+            json.begin_object();
+            json.unsigned_field("pid", holder.pid);
+            json.string_field("comm", &holder.comm);
+            json.end_object();
+        }
+        json.end_array();
+    }
+
+    /// `sh(1), cat(2)`, on a line of its own.
+    pub(crate) fn write_text(&self, json: &mut Json, id: u32) {
+        let list: Vec<String> =
+            self.of(id).iter().map(|holder| format!("{}({})", holder.comm, holder.pid)).collect();
+        if !list.is_empty() {
+            json.text(format_args!("\n\tpids {}", list.join(", ")));
+        }
+    }
+
+    /// Tells on stderr what could not be seen.
+    pub(crate) fn tell_hidden(&self) {
+        if self.hidden > 0 {
+            crate::term::warning(format_args!(
+                "the descriptors of {} processes may not be read: `pids` lacks them",
+                self.hidden
+            ));
+        }
+    }
+}
+
+/// The file that descriptors of a kind lead to, and the line of fdinfo that has the id.
+fn marks(kind: ObjectKind) -> (&'static str, &'static str) {
+    match kind {
+        ObjectKind::Map => ("anon_inode:bpf-map", "map_id:"),
+        ObjectKind::Prog => ("anon_inode:bpf-prog", "prog_id:"),
+        ObjectKind::Btf => ("anon_inode:btf", "btf_id:"),
+        ObjectKind::Link => ("anon_inode:bpf_link", "link_id:"),
+    }
+}
+
+/// The value of a line of `/proc/PATH`.
+fn fdinfo(path: &str, field: &str) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{path}")).ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix(field))?;
+    value.trim().parse().ok()
+}
+
+/// What the kernel says of one of our descriptors beside its information.
+pub(crate) fn own_fdinfo(fd: i32) -> String {
+    fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default()
+}
+
+/// A number of [`own_fdinfo`].
+pub(crate) fn number(fdinfo: &str, field: &str) -> Option<u64> {
+    let line = fdinfo.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    line.trim().parse().ok()
+}

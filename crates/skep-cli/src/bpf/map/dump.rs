@@ -1,0 +1,151 @@
+//! `map dump`: all elements, read in batches and written as they come.
+
+use skep::runtime::{ErrorKind, Map};
+use skep_isa::uapi::MapType;
+
+use super::super::failure::{Failure, Outcome};
+use super::super::select::{self, SelectedMap};
+use super::super::shell::Shell;
+use super::super::words::Words;
+use super::print::Elements;
+use super::{Types, holds_maps, show};
+
+/// Dumps the maps that are meant.
+pub(crate) fn dump(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    let selected = select::maps(shell, words)?;
+    words.end()?;
+    if let [only] = selected.as_slice() {
+        return one(shell, only);
+    }
+    if shell.is_json() {
+        shell.json.begin_array();
+    }
+    for map in &selected {
+        headed(shell, map)?;
+    }
+    if shell.is_json() {
+        shell.json.end_array();
+    }
+    Ok(())
+}
+
+/// One of several, with its header.
+fn headed(shell: &mut Shell, selected: &SelectedMap) -> Outcome {
+    if !shell.is_json() {
+        show::header_text(&mut shell.json, &selected.info);
+        return one(shell, selected);
+    }
+    shell.json.begin_object();
+    show::header_json(&mut shell.json, &selected.info);
+    shell.json.name("elements");
+    one(shell, selected)?;
+    shell.json.end_object();
+    Ok(())
+}
+
+fn one(shell: &mut Shell, selected: &SelectedMap) -> Outcome {
+    let types = Types::of(&shell.runtime()?, &selected.info)?;
+    let elements = Elements::new(shell, &selected.info, types.as_ref());
+    let is_text = !shell.is_json() && types.is_none();
+    let wanted = shell.options.pretty || !shell.is_json();
+    let pretty = std::mem::replace(&mut shell.json.pretty, wanted);
+    if !is_text {
+        shell.json.begin_array();
+    }
+    let result = all(shell, &elements, &selected.map);
+    if !is_text {
+        shell.json.end_array();
+        if !shell.is_json() {
+            shell.json.finish_document();
+        }
+    }
+    shell.json.pretty = pretty;
+    if is_text {
+        let count = *result.as_ref().unwrap_or(&0);
+        shell.json.text(format_args!("Found {count} element{}\n", if count == 1 { "" } else { "s" }));
+    }
+    result.map(drop)
+}
+
+/// Every element; what cannot be read is told in its place.
+fn all(shell: &mut Shell, elements: &Elements<'_>, map: &Map) -> Outcome<usize> {
+    let mut count = 0;
+    let mut failed = Ok(());
+    let mut sink = |key: &[u8], value: &[u8]| {
+        if failed.is_ok() {
+            failed = elements.write(&mut shell.json, key, value);
+            count += 1;
+        }
+    };
+    if has_unreadable_elements(map.map_type()) {
+        count = one_by_one(shell, elements, map)?;
+    } else {
+        map.for_each(&mut sink).map_err(|e| Failure::refused(&e))?;
+        failed?;
+    }
+    Ok(count)
+}
+
+/// Maps of descriptors have slots that are empty, or cannot be read at all.
+fn has_unreadable_elements(map_type: MapType) -> bool {
+    holds_maps(map_type)
+        || matches!(
+            map_type,
+            MapType::PROG_ARRAY
+                | MapType::PERF_EVENT_ARRAY
+                | MapType::CGROUP_ARRAY
+                | MapType::SOCKMAP
+                | MapType::SOCKHASH
+                | MapType::REUSEPORT_SOCKARRAY
+                | MapType::XSKMAP
+                | MapType::STACK_TRACE
+                | MapType::CGROUP_STORAGE
+                | MapType::PERCPU_CGROUP_STORAGE
+                | MapType::STRUCT_OPS
+        )
+}
+
+fn one_by_one(shell: &mut Shell, elements: &Elements<'_>, map: &Map) -> Outcome<usize> {
+    let mut count = 0;
+    let mut key = map.next_key(None).map_err(|e| Failure::refused(&e))?;
+    while let Some(this) = key {
+        match map.lookup(&this) {
+            Ok(Some(value)) => {
+                elements.write(&mut shell.json, &this, &value)?;
+                count += 1;
+            }
+            Ok(None) if holds_maps(map.map_type()) || map.map_type() == MapType::PROG_ARRAY => {}
+            Ok(None) => unreadable(shell, elements, &this, "<no entry>", "no such file or directory"),
+            Err(e) if e.kind() == ErrorKind::Full => {
+                unreadable(shell, elements, &this, "<cannot read>", "no space left on device");
+            }
+            Err(e) => {
+                let text = e.to_string();
+                let why = text.rsplit(": ").next().unwrap_or(&text);
+                unreadable(shell, elements, &this, why, why);
+            }
+        }
+        key = map.next_key(Some(&this)).map_err(|e| Failure::refused(&e))?;
+    }
+    Ok(count)
+}
+
+/// An element without a value that could be read.
+fn unreadable(shell: &mut Shell, elements: &Elements<'_>, key: &[u8], text: &str, error: &str) {
+    let json = &mut shell.json;
+    if elements.is_json || elements.types.is_some() {
+        json.begin_object();
+        json.name("key");
+        json.hex(key);
+        json.name("value");
+        json.begin_object();
+        json.string_field("error", error);
+        json.end_object();
+        json.end_object();
+    } else {
+        let mut line = b"key: ".to_vec();
+        super::print::hex_text(&mut line, key);
+        json.bytes(&line);
+        json.text(format_args!("  value: {text}\n"));
+    }
+}

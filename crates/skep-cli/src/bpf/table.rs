@@ -1,0 +1,123 @@
+//! The command table: every object, its commands, their words. Nothing else lists commands.
+
+use std::fmt::Write as _;
+
+use super::failure::Outcome;
+use super::map;
+use super::options::OPTIONS;
+use super::shell::Shell;
+use super::words::{Words, abbreviates};
+
+/// Commands on one kind of object.
+pub(crate) struct Family {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// The first is meant where none is named.
+    pub(crate) commands: &'static [Command],
+    /// What the words in capitals stand for.
+    pub(crate) terms: &'static [&'static str],
+}
+
+/// One command.
+pub(crate) struct Command {
+    pub(crate) name: &'static str,
+    /// What follows it.
+    pub(crate) usage: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) run: fn(&mut Shell, &mut Words<'_>) -> Outcome,
+}
+
+impl Family {
+    /// The first command that begins with `word`.
+    pub(crate) fn find(&self, word: &str) -> Option<&'static Command> {
+        self.commands.iter().find(|command| abbreviates(word, command.name))
+    }
+
+    /// The help text.
+    pub(crate) fn help(&self) -> String {
+        let mut text = format!("{}\n\n", self.about);
+        for command in self.commands {
+            let usage = format!("skep {} {} {}", self.name, command.name, command.usage);
+            let _ = writeln!(text, "  {}\n        {}", usage.trim_end(), command.about);
+        }
+        let terms = self.terms.iter().map(|term| format!("  {term}\n")).collect::<String>();
+        let _ = write!(text, "\n{terms}{}", if terms.is_empty() { "" } else { "\n" });
+        text.push_str("options:\n");
+        for row in OPTIONS {
+            let letter = row.letter.map_or("    ".to_owned(), |letter| format!("-{letter}, "));
+            let name = [row.name, row.value().unwrap_or_default()].join(" ");
+            let _ = writeln!(text, "  {letter}--{name:<18} {}", row.about);
+        }
+        text
+    }
+}
+
+const fn command(
+    name: &'static str,
+    usage: &'static str,
+    about: &'static str,
+    run: fn(&mut Shell, &mut Words<'_>) -> Outcome,
+) -> Command {
+    Command { name, usage, about, run }
+}
+
+const MAP: &str = "MAP := { id ID | name NAME | pinned FILE }";
+const PROG: &str = "PROG := { id ID | name NAME | tag TAG | pinned FILE }";
+const DATA: &str = "DATA := { [hex] BYTE … | typed VALUE }   VALUE as in C, by the map's types: 7, { .pid = 1, .comm = \"sh\" }";
+
+/// Every kind of object. Where an abbreviation fits several, the first is meant.
+pub(crate) const FAMILIES: &[Family] = &[Family {
+    name: "map",
+    about: "Maps: what there is, and what is in them.",
+    commands: &[
+        command("show", "[MAP]", "List maps, or show one", map::show::show),
+        command("list", "[MAP]", "The same as show", map::show::show),
+        command("dump", "MAP", "Print all elements", map::dump::dump),
+        command(
+            "update",
+            "MAP [key DATA] [value { DATA | MAP | PROG }] [any|exist|noexist]",
+            "Write an element",
+            map::element::update,
+        ),
+        command("lookup", "MAP [key DATA]", "Print an element", map::element::lookup),
+        command(
+            "getnext",
+            "MAP [key DATA]",
+            "Print the key after a key, or the first",
+            map::element::getnext,
+        ),
+        command("delete", "MAP key DATA", "Remove an element", map::element::delete),
+        command("pin", "MAP FILE", "Give the map a name in the bpf file system", map::pin),
+        command(
+            "event_pipe",
+            "MAP [cpu N index M]",
+            "Print what programs send to a perf event array, until interrupted",
+            map::events::event_pipe,
+        ),
+        command("peek", "MAP", "Print the next element of a queue or stack", map::queue::peek),
+        command("push", "MAP value DATA", "Put an element on a stack", map::element::update),
+        command("enqueue", "MAP value DATA", "Put an element in a queue", map::element::update),
+        command("pop", "MAP", "Take an element from a stack", map::queue::take),
+        command("dequeue", "MAP", "Take an element from a queue", map::queue::take),
+        command("freeze", "MAP", "Make the map read-only for user space", map::freeze),
+        command(
+            "create",
+            "FILE type TYPE key BYTES value BYTES entries N name NAME [flags N] [inner_map MAP] [dev NAME]",
+            "Create a map and pin it",
+            map::create::create,
+        ),
+        command(
+            "events",
+            "MAP [count N]",
+            "Print the records of a ring buffer or perf event array, decoded, until interrupted",
+            map::events::events,
+        ),
+        command(
+            "watch",
+            "MAP [interval MS] [count N]",
+            "Print elements as they appear, change and vanish, until interrupted",
+            map::watch::watch,
+        ),
+    ],
+    terms: &[MAP, PROG, DATA],
+}];
