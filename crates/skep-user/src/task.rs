@@ -34,6 +34,8 @@ pub(crate) struct Task {
     comm: Option<KeptFile>,
     status: Option<Status>,
     stat: Option<Stat>,
+    /// Its name before it ended.
+    last_name: Option<[u8; 16]>,
 }
 
 /// A file that counts against [`OPEN_FILES`].
@@ -51,7 +53,12 @@ impl Task {
     pub(crate) fn new(tid: Tid) -> Self {
         let status = Status::read(tid);
         let tgid = status.as_ref().map_or(tid, |status| status.tgid);
-        Self { tid, tgid, comm: None, status, stat: None }
+        Self { tid, tgid, comm: None, status, stat: None, last_name: None }
+    }
+
+    /// The sender of a signal, which may have ended since; then its name is known from before.
+    pub(crate) fn sender(tid: Tid, name: Option<[u8; 16]>) -> Self {
+        Self { last_name: name, ..Self::new(tid) }
     }
 
     /// A thread that `parent` has just made.
@@ -59,7 +66,7 @@ impl Task {
         let thread =
             |parent: &&Self| fs::exists(format!("/proc/{}/task/{tid}", parent.tgid)).unwrap_or(false);
         let tgid = parent.filter(thread).map_or(tid, |parent| parent.tgid);
-        Self { tid, tgid, comm: None, status: None, stat: None }
+        Self { tid, tgid, comm: None, status: None, stat: None, last_name: None }
     }
 
     /// The calls the tracer has to watch so that what is kept stays true.
@@ -91,6 +98,9 @@ impl Task {
 
     /// Its name, padded with zeroes.
     pub(crate) fn comm(&mut self) -> [u8; 16] {
+        if let Some(name) = self.last_name {
+            return name;
+        }
         let mut name = [0; 16];
         let length = match &self.comm {
             Some(file) => file.0.read_at(&mut name, 0),

@@ -22,6 +22,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+pub use kfunc::is_kfunc_served;
 use skep_isa::helper::id;
 
 use crate::machine::Machine;

@@ -3,6 +3,7 @@
 //! Tables are made once, when a session starts: an array over system call numbers for entries and returns, a short list
 //! for everything else. A link that is detached or closed later is passed over.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -84,7 +85,9 @@ pub(crate) fn interest(links: &[Arc<Link>]) -> Interest {
             Event::Enter(None) => (interest.enter, interest.foreign) = (CallSet::ALL, true),
             Event::Return(None) => (interest.exit, interest.foreign) = (CallSet::ALL, true),
             Event::Exit => interest.exits = true,
-            Event::SignalGenerate | Event::SignalDeliver => interest.signals = true,
+            // Parents are told of the end of children, whose names are gone by then.
+            Event::SignalGenerate => (interest.signals, interest.exits) = (true, true),
+            Event::SignalDeliver => interest.signals = true,
             Event::Fork | Event::NewTask | Event::Exec => {}
             Event::Probe | Event::ProbeReturn | Event::ProbeSession => {}
         }
@@ -102,7 +105,12 @@ pub(crate) struct Dispatcher {
     tables: Tables,
     layouts: Layouts,
     runner: Runner,
+    /// Names of threads that have ended last.
+    ended: VecDeque<(Tid, [u8; 16])>,
 }
+
+/// How many threads that have ended are remembered.
+const REMEMBERED: usize = 64;
 
 /// Layouts of the records in use.
 struct Layouts(Vec<(Record, Layout)>);
@@ -145,7 +153,7 @@ impl Dispatcher {
         let layouts = Layouts::new(Some(&btf));
         let memory = KernelMemory::new(Types::new(btf));
         let runner = Runner { memory, context: Context::default(), printk, diagnostics };
-        Self { tables: Tables::new(links), layouts, runner }
+        Self { tables: Tables::new(links), layouts, runner, ended: VecDeque::new() }
     }
 
     /// Runs the programs of an event that is no system call; `record` and `arguments` fill the context in either form.
@@ -285,6 +293,10 @@ impl Observer for Dispatcher {
 
     fn exiting(&mut self, task: &mut Task, code: i32, last: bool) {
         self.runner.memory.known(task.tid).exit_code = Some(code);
+        if self.wants(Event::SignalGenerate) {
+            self.ended.truncate(REMEMBERED - 1);
+            self.ended.push_front((task.tid, task.comm()));
+        }
         let arguments = [address(ObjectKind::Task, task.tid), u64::from(last)];
         let record = |context: &mut Context, layouts: &Layouts, task: &mut Task| {
             let (comm, nice) = (task.comm(), task.stat().nice);
@@ -371,7 +383,8 @@ impl Dispatcher {
                 .number("group", group.into());
         };
         if sent && signal.pid != receiver {
-            self.other(Event::SignalGenerate, &mut Task::new(signal.pid), record, &arguments);
+            let name = self.ended.iter().find(|(tid, _)| *tid == signal.pid).map(|(_, name)| *name);
+            self.other(Event::SignalGenerate, &mut Task::sender(signal.pid, name), record, &arguments);
         } else {
             self.other(Event::SignalGenerate, task, record, &arguments);
         }

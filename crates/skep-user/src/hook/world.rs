@@ -85,6 +85,12 @@ impl Env for World<'_> {
         Object { kind: ObjectKind::Task, tid: self.task.tid }.addr()
     }
 
+    fn task_from_pid(&mut self, pid: u32) -> u64 {
+        let tid = Tid::try_from(pid).unwrap_or(0);
+        let exists = tid > 0 && std::fs::exists(format!("/proc/{tid}")).unwrap_or(false);
+        if exists { Object { kind: ObjectKind::Task, tid }.addr() } else { 0 }
+    }
+
     fn cgroup_id(&mut self) -> u64 {
         procfs::cgroup_id(self.task.tid).unwrap_or(0)
     }

@@ -5,14 +5,15 @@
 
 use std::sync::Arc;
 
-use skep_btf::Btf;
+use skep_btf::{Btf, Kind, TypeId};
 use skep_isa::uapi::{AttachType, MapType, ProgType};
 use skep_isa::{Insn, Reg};
 use skep_runtime::command::ProgLoad;
 use skep_runtime::{Error, Fd, Result};
 use skep_verifier::{Attach, Input, MapInfo, Outcome, Rejection, Target, verify};
+use skep_vm::env::KERNEL_HALF;
 use skep_vm::map::flags;
-use skep_vm::{Map, MapRef, PrepareError, Program, ProgramInfo};
+use skep_vm::{Map, MapRef, PrepareError, Program, ProgramInfo, Resolve};
 
 use super::{Diagnostic, GPL_COMPATIBLE, UserRuntime};
 use crate::objects::Types;
@@ -33,10 +34,11 @@ impl UserRuntime {
         let types = spec.btf.map(|fd| self.objects.types(fd)).transpose()?;
         match self.judge(spec, &maps, types.as_deref()) {
             Outcome::Accept(verified) => {
-                let resolve = |reference: MapRef| match reference {
+                let map = |reference: MapRef| match reference {
                     MapRef::Index(index) => maps.maps.get(usize::try_from(index).ok()?).cloned(),
                     MapRef::Fd(_) => None,
                 };
+                let resolve = References { map, kernel: self.types() };
                 Program::prepare_verified(&verified, &resolve, info).map_err(not_prepared)
             }
             Outcome::Reject(rejection) => Err(refusal(&rejection, spec)),
@@ -53,7 +55,8 @@ impl UserRuntime {
     /// Every access is checked when it happens.
     fn prepare_unverified(&self, spec: &ProgLoad<'_>, info: ProgramInfo) -> Result<Program> {
         super::check_licence(spec)?;
-        let resolve = |reference: MapRef| self.map_of(reference, spec);
+        let map = |reference: MapRef| self.map_of(reference, spec);
+        let resolve = References { map, kernel: self.types() };
         Program::prepare(spec.insns, &resolve, info).map_err(not_prepared)
     }
 
@@ -98,6 +101,30 @@ impl UserRuntime {
         if let Some(hear) = &self.config.diagnostics {
             hear(diagnostic);
         }
+    }
+}
+
+/// What instructions refer to: maps, and kernel functions by their types.
+struct References<'a, F> {
+    map: F,
+    kernel: &'a Btf,
+}
+
+impl<F: Fn(MapRef) -> Option<Arc<Map>>> Resolve for References<'_, F> {
+    fn map(&self, reference: MapRef) -> Option<Arc<Map>> {
+        (self.map)(reference)
+    }
+
+    /// There are no kernel variables here; functions have addresses that nobody can use but to see that there are such.
+    fn ksym(&self, btf_id: u32, _: i32) -> Option<u64> {
+        let name = self.kfunc(btf_id.cast_signed(), 0)?;
+        skep_vm::helper::is_kfunc_served(&name).then(|| KERNEL_HALF | u64::from(btf_id) << 4)
+    }
+
+    fn kfunc(&self, btf_id: i32, fd_idx: i16) -> Option<String> {
+        let id = TypeId(u32::try_from(btf_id).ok().filter(|_| fd_idx == 0)?);
+        let is_function = self.kernel.type_by_id(id).is_ok_and(|ty| ty.kind() == Kind::Func);
+        is_function.then(|| self.kernel.name(id).ok()).flatten().map(|name| name.to_string())
     }
 }
 

@@ -36,6 +36,11 @@ const SERVED: &[(&str, HelperFn)] = &[
     ("bpf_strstr", strstr),
 ];
 
+/// Is a kernel function served here?
+pub fn is_kfunc_served(name: &str) -> bool {
+    serve(name).is_some()
+}
+
 /// The implementation of a kernel function.
 pub(crate) fn serve(name: &str) -> Option<HelperFn> {
     SERVED.iter().find(|(served, _)| *served == name).map(|(_, run)| *run)
