@@ -4,15 +4,22 @@
 //! of the rounds are compared.
 
 mod load;
+mod packets;
 mod trace;
 
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
 use serde_json::{Value, json};
+
+use crate::root;
 
 /// A benchmark: its name, what it compares, and the function that runs it.
 type Bench = (&'static str, &'static str, fn(&Options) -> Result<Box<dyn Shown>, String>);
 
 const BENCHES: &[Bench] = &[
     ("load", "to open, load and attach an object and to read what it gives: skep, libbpf in C", load::run),
+    ("packets", "a capture through an XDP filter: copied, by skep run, by tcpdump", packets::run),
     ("trace", "a loop of openat and close: native, counted by skep run, counted by strace", trace::run),
 ];
 
@@ -66,6 +73,24 @@ fn usage() -> String {
 fn number<T: std::str::FromStr>(option: &str, value: Option<&String>) -> Result<T, String> {
     let value = value.ok_or_else(|| format!("`{option}` needs a number"))?;
     value.parse().map_err(|_| format!("`{option} {value}`: not a number"))
+}
+
+/// Builds the binary as it is released.
+fn build_skep() -> Result<PathBuf, String> {
+    let args = ["build", "--quiet", "--release", "--package", "skep-cli"];
+    output(Command::new(env!("CARGO")).args(args).current_dir(root()))?;
+    Ok(root().join(Path::new("target/release/skep")))
+}
+
+/// Runs a command to its successful end.
+fn output(command: &mut Command) -> Result<Output, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|e| format!("cannot run `{name}`: {e}"))?;
+    if output.status.success() {
+        Ok(output)
+    } else {
+        Err(format!("`{name}` failed ({}):\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
+    }
 }
 
 /// A candidate: its name, and what runs it once and answers nanoseconds per iteration.

@@ -54,6 +54,7 @@ pub(crate) enum Command {
   skep run stripped.bpf.o --event 'struct event { int pid; char comm[16]; }' -- make
   skep run syscount.bpf.o -o json -- ls | jq .
   skep run bashreadline.bpf.o --attach printret=uretprobe:/bin/bash:readline -- bash -i
+  skep run xdp.bpf.o --in a.pcap --out b.pcap --drops c.pcap
   skep run -a execsnoop.bpf.o                          what does anybody execute, until Ctrl-C?
 
 The exit status is the command's own (128 + N when signal N killed it); 1 when an object cannot be run, 2 for bad use,
@@ -96,6 +97,22 @@ pub(crate) struct RunArgs {
     /// Run programs that the verifier rejects, too: user runtime only, with every access checked while they run
     #[arg(long)]
     pub(crate) unverified: bool,
+
+    /// Run the object's packet program on this capture (pcap or pcapng; `-` for standard input)
+    #[arg(long = "in", value_name = "CAPTURE", conflicts_with_all = ["argv", "pid", "all"])]
+    pub(crate) input: Option<PathBuf>,
+
+    /// Write the packets that go on, as the program left them (pcapng where the name ends so)
+    #[arg(long = "out", value_name = "CAPTURE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Write the packets that are dropped, as they came
+    #[arg(long, value_name = "CAPTURE")]
+    pub(crate) drops: Option<PathBuf>,
+
+    /// The program to run on packets, where the object has several
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) program: Option<String>,
 
     /// Do not print the maps and variables that hold results at the end
     #[arg(long)]

@@ -1,6 +1,7 @@
 //! `skep run`: open → set → load → attach → start → records until the end → results.
 
 mod bytes;
+mod packets;
 mod print;
 mod results;
 mod watch;
@@ -22,6 +23,15 @@ use watch::{Ending, Watch};
 
 /// Runs an object on a command, a process or the machine, and answers with the command's status.
 pub(crate) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitCode> {
+    if let Some(input) = &args.input {
+        return packets::run(choice, input, args);
+    }
+    if args.out.is_some() || args.drops.is_some() || args.program.is_some() {
+        return Err(Error::usage(
+            "`--out`, `--drops` and `--program` are for packets",
+            "say where packets come from: `--in CAPTURE`",
+        ));
+    }
     let scope = scope(args)?;
     let specs = args.event.iter().map(|text| EventSpec::parse(text)).collect::<Result<Vec<_>>>()?;
     let object = open(args)?;

@@ -8,6 +8,7 @@ use skep_obj::AttachPoint;
 
 use crate::command::{BatchOp, Command, MapCreate, ProgLoad, Reply, TestRun};
 use crate::info::MapInfo;
+use crate::packet::{PacketRunner, TestRunner};
 use crate::{AttachOptions, Error, ErrorKind, EventSource, Result, SharedRuntime};
 
 /// A descriptor number, as a runtime hands it out. Copying it does not copy the object.
@@ -215,6 +216,14 @@ impl Program {
                 Ok(TestRan { retval, duration_ns, data_size_out, ctx_size_out })
             }
             other => Err(Error::os(22, format!("expected the result of a run, got {other:?}"))),
+        }
+    }
+
+    /// Runs it on packets; `above_link` for types whose data begins at the network header.
+    pub fn packets(&self, above_link: bool) -> Result<Box<dyn PacketRunner + '_>> {
+        match self.handle.runtime.packets(self.fd())? {
+            Some(runner) => Ok(runner),
+            None => Ok(Box::new(TestRunner::new(self, above_link))),
         }
     }
 

@@ -15,6 +15,7 @@ pub mod event;
 pub mod handle;
 pub mod info;
 pub mod link_info;
+pub mod packet;
 mod scan;
 pub mod session;
 
@@ -25,6 +26,7 @@ pub use command::{Command, Reply};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, EventSource};
 pub use handle::{Fd, Handle, Link, LinkInfo, Map, Program};
+pub use packet::{PacketIn, PacketRan, PacketRunner};
 pub use session::{Scope, Session, SessionState};
 use skep_isa::uapi::AttachType;
 use skep_obj::AttachPoint;
@@ -84,6 +86,12 @@ pub trait Runtime: Send + Sync {
 
     /// Opens the stream of lines that programs write with `bpf_trace_printk`; one record a line, without its newline.
     fn printk(&self) -> Result<Box<dyn EventSource>>;
+
+    /// Runs a program on packets in this runtime's own way; `None` where test runs are all there is.
+    fn packets(&self, prog: Fd) -> Result<Option<Box<dyn PacketRunner>>> {
+        let _ = prog;
+        Ok(None)
+    }
 
     /// Starts what the attached programs are to observe, restricted to `scope`. Attach first: hooks that exist when the
     /// session starts are the ones it serves.

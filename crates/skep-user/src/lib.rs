@@ -9,6 +9,7 @@ mod hook;
 mod kernel;
 mod objects;
 mod output;
+mod packets;
 mod procfs;
 mod runtime;
 mod session;

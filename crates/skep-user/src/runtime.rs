@@ -20,8 +20,8 @@ use skep_isa::{CallTarget, Op, decode, helper};
 use skep_obj::AttachPoint;
 use skep_runtime::command::{BatchOp, LinkData, MapCreate, ObjectKind, ProgLoad};
 use skep_runtime::{
-    AttachOptions, Command, Error, EventSource, Fd, Reply, Result, Runtime, RuntimeKind, Scope, Session,
-    SharedRuntime,
+    AttachOptions, Command, Error, EventSource, Fd, PacketRunner, Reply, Result, Runtime, RuntimeKind, Scope,
+    Session, SharedRuntime,
 };
 use skep_vm::map::MapTypes;
 use skep_vm::{Errno, Map, MapSpec, ProgramInfo};
@@ -29,6 +29,7 @@ use skep_vm::{Errno, Map, MapSpec, ProgramInfo};
 use crate::hook::dispatch::{self, Dispatcher};
 use crate::objects::{Object, Objects, Prog, ProgSpec, Types};
 use crate::output::{PerfSource, Printk, PrintkSource, RingSource};
+use crate::packets::{Runner, World};
 use crate::session::{Progress, UserSession, spawn_tracer};
 use crate::sys::time::clock_ns;
 use crate::tracer::{CommandLine, Interest, Observer, Ready, Tracer};
@@ -174,6 +175,11 @@ impl Runtime for UserRuntime {
             MapType::PERF_EVENT_ARRAY => Ok(Box::new(PerfSource::open(map))),
             other => Err(Error::os(libc::EINVAL, format!("a map of type `{other}` holds no records"))),
         }
+    }
+
+    fn packets(&self, prog: Fd) -> Result<Option<Box<dyn PacketRunner>>> {
+        let runner = Runner::new(self.objects.prog(prog)?, World::new(Arc::clone(&self.printk)))?;
+        Ok(Some(Box::new(runner)))
     }
 
     fn printk(&self) -> Result<Box<dyn EventSource>> {

@@ -15,6 +15,7 @@ pub mod defaults;
 pub mod error;
 pub mod host;
 pub mod load;
+pub mod packets;
 pub mod records;
 pub mod results;
 pub mod source;

@@ -2,10 +2,10 @@
 //! counts.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use super::{Options, Report, Shown};
+use super::{Options, Report, Shown, build_skep, output};
 use crate::root;
 
 /// Builds what is measured, and measures.
@@ -54,24 +54,6 @@ fn build_loop() -> Result<PathBuf, String> {
     let source = root().join("bench/syscall-loop.c");
     output(Command::new("cc").arg("-O2").arg("-o").arg(&program).arg(&source))?;
     Ok(program)
-}
-
-/// Builds the binary as it is released.
-fn build_skep() -> Result<PathBuf, String> {
-    let args = ["build", "--quiet", "--release", "--package", "skep-cli"];
-    output(Command::new(env!("CARGO")).args(args).current_dir(root()))?;
-    Ok(root().join(Path::new("target/release/skep")))
-}
-
-/// Runs a command to its successful end.
-fn output(command: &mut Command) -> Result<Output, String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|e| format!("cannot run `{name}`: {e}"))?;
-    if output.status.success() {
-        Ok(output)
-    } else {
-        Err(format!("`{name}` failed ({}):\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
-    }
 }
 
 /// The traced program's own measurement: `NSITER 123.4`.

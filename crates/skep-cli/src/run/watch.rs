@@ -104,21 +104,29 @@ impl Watch<'_> {
         }
     }
 
-    /// Hands over what is there, buffer by buffer.
     fn deliver(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
-        for (number, source) in self.streams.iter_mut().enumerate() {
-            drain(source.as_mut(), &mut |event| sink.event(number, event))?;
-        }
-        if let Some(printk) = &mut self.printk {
-            drain(printk.as_mut(), &mut |event| {
-                if let Event::Record { data, .. } = event {
-                    sink.printk(data);
-                }
-                Ok(())
-            })?;
-        }
-        sink.idle()
+        deliver(&mut self.streams, self.printk.as_deref_mut(), sink)
     }
+}
+
+/// Hands over what is there, buffer by buffer.
+pub(super) fn deliver(
+    streams: &mut [Box<dyn EventSource>],
+    printk: Option<&mut (dyn EventSource + 'static)>,
+    sink: &mut dyn Sink,
+) -> io::Result<()> {
+    for (number, source) in streams.iter_mut().enumerate() {
+        drain(source.as_mut(), &mut |event| sink.event(number, event))?;
+    }
+    if let Some(printk) = printk {
+        drain(printk, &mut |event| {
+            if let Event::Record { data, .. } = event {
+                sink.printk(data);
+            }
+            Ok(())
+        })?;
+    }
+    sink.idle()
 }
 
 /// Drains one source; stops at the first record that cannot be printed.

@@ -6,5 +6,6 @@ mod endings;
 mod harness;
 mod katran;
 mod objects;
+mod packets;
 mod run;
 mod verify;

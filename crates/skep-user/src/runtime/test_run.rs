@@ -7,7 +7,6 @@
 mod flow;
 mod plain;
 mod skb;
-mod world;
 mod xdp;
 
 use std::time::Instant;
@@ -19,8 +18,7 @@ use skep_vm::{Errno, Fault};
 
 use super::{UserRuntime, of_errno};
 use crate::objects::Prog;
-
-pub(crate) use world::World;
+use crate::packets::World;
 
 /// Bytes of a page, which bound a test's data.
 const PAGE_BYTES: usize = 4096;

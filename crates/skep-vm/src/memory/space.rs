@@ -90,7 +90,8 @@ impl Cells {
         if off >= self.len || (write && !self.writable) {
             return None;
         }
-        let start = off - off % self.stride;
+        // Most cells are single; a division takes longer than all the rest.
+        let start = if off < self.stride { 0 } else { off - off % self.stride };
         let cell = Cell {
             start: self.start + start,
             readable: self.bytes,
@@ -256,7 +257,8 @@ impl<'a> Space<'a> {
         self.packet = Cells::part(arena, &view.data, view.writable);
         self.beside = [Cells::part(arena, &view.socket, false), Cells::part(arena, &view.keys, true)];
         self.packet_memory = Some(Arc::clone(arena));
-        self.forget();
+        // The frame has not been entered yet, so nothing is remembered.
+        debug_assert_eq!(self.frames, 0, "invariant: a run's packet comes first");
     }
 
     /// The packet's data has moved; its memory is the same.
@@ -356,9 +358,12 @@ impl<'a> Space<'a> {
         let len = self.frames as u64 * FRAME_BYTES;
         let (stride, bytes) = (FRAME_BYTES, FRAME_BYTES);
         let stack = Cells { start: self.lowest_frame(), len, stride, bytes, writable: true };
-        let own = [stack, self.context, self.packet, self.beside[0], self.beside[1], self.scratch];
-        own.iter()
-            .find_map(|cells| cells.find(addr, size, write))
+        stack
+            .find(addr, size, write)
+            .or_else(|| self.packet.find(addr, size, write))
+            .or_else(|| self.context.find(addr, size, write))
+            .or_else(|| self.scratch.find(addr, size, write))
+            .or_else(|| self.beside.iter().find_map(|cells| cells.find(addr, size, write)))
             .or_else(|| self.tail_windows.as_deref().unwrap_or(self.windows).find(addr, size, write))
             .or_else(|| self.lent.iter().find_map(|window| window.cells.find(addr, size, write)))
     }

@@ -7,12 +7,12 @@ use skep_vm::packet::{ETH_HLEN, KEYS_BYTES, Packet};
 
 use super::{PAGE_BYTES, World, context_in, finish, invalid, is_zero, no_memory, repeated};
 use crate::objects::Prog;
+use crate::packets::first_keys;
 use crate::runtime::of_errno;
 
 /// Offsets of `struct bpf_flow_keys`.
 const NHOFF: usize = 0;
 const THOFF: usize = 2;
-const N_PROTO: usize = 10;
 const FLAGS: usize = 48;
 
 pub(super) fn run(prog: &Prog, run: TestRun<'_>, world: &mut World) -> Result<Reply> {
@@ -36,16 +36,6 @@ pub(super) fn run(prog: &Prog, run: TestRun<'_>, world: &mut World) -> Result<Re
     })?;
     let keys = clamped(packet.flow_keys(), run.data_in.len());
     finish(run, &keys, context.as_deref(), &outcome)
-}
-
-/// The keys that a dissector begins with: it is at the network header of an Ethernet frame.
-pub(crate) fn first_keys(frame: &[u8], flags: &[u8]) -> [u8; KEYS_BYTES] {
-    let mut keys = [0; KEYS_BYTES];
-    keys[NHOFF..NHOFF + 2].copy_from_slice(&(ETH_HLEN as u16).to_ne_bytes());
-    keys[THOFF..THOFF + 2].copy_from_slice(&(ETH_HLEN as u16).to_ne_bytes());
-    keys[N_PROTO..N_PROTO + 2].copy_from_slice(&frame[12..14]);
-    keys[FLAGS..FLAGS + 4].copy_from_slice(flags);
-    keys
 }
 
 /// Offsets stay inside the frame and in order, whatever the program wrote (`bpf_flow_dissect`).

@@ -29,14 +29,14 @@ impl World {
     }
 
     /// Pretends to be on a processor; false when there is none of this number.
-    pub(super) fn run_on(&mut self, cpu: u32) -> bool {
+    pub(crate) fn run_on(&mut self, cpu: u32) -> bool {
         let exists = std::fs::exists(format!("/sys/devices/system/cpu/cpu{cpu}")).unwrap_or(false);
         self.cpu = Some(cpu).filter(|_| exists);
         exists
     }
 
     /// Does the host have a network device of this number?
-    pub(super) fn knows_device(&mut self, ifindex: u32) -> bool {
+    pub(crate) fn knows_device(&mut self, ifindex: u32) -> bool {
         self.has_device(ifindex)
     }
 

@@ -1,0 +1,249 @@
+//! `skep run --in CAPTURE`: the object's packet program on packets, its verdicts counted, its packets written.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::{Map as Json, Value, json};
+use skep::object::{Object, Program};
+use skep::packets::capture::{LinkType, Reader, Writer};
+use skep::packets::verdict::Verdict;
+use skep::packets::{Frame, Sinks, Source, Summary};
+use skep::records::EventSpec;
+use skep::runtime::{EventSource, SharedRuntime};
+use skep::{Error, Loaded, LoadedProgram, Result, host, packets};
+use skep_isa::uapi::ProgType;
+use skep_user::front::{self, Front};
+
+use super::print::Printer;
+use super::{open, printk, results, streams, user_config, watch};
+use crate::args::{Format, RunArgs, RuntimeChoice};
+use crate::runtime::Sight;
+use crate::table::{Align, Column};
+use crate::term;
+
+/// Packets between two looks at buffers and signals.
+const STRETCH: u32 = 64;
+
+/// Runs the object's packet program until packets end or a signal comes.
+pub(super) fn run(choice: Option<RuntimeChoice>, input: &Path, args: &RunArgs) -> Result<ExitCode> {
+    let specs = args.event.iter().map(|text| EventSpec::parse(text)).collect::<Result<Vec<_>>>()?;
+    let mut object = open(args)?;
+    let name = choose(&mut object, args.program.as_deref())?;
+    let target = host::target(&object);
+    // Test runs of the kernel would do, too, but only for packets of a page, and far slower.
+    let choice = choice.or(Some(RuntimeChoice::User));
+    let runtime = crate::runtime::open(choice, Sight::Tree, user_config(args))?;
+    let loaded = skep::load(&runtime, &object, object.link(&target)?)?;
+    let program = loaded.programs.iter().flatten().find(|program| program.linked.name == name);
+    let program = program
+        .ok_or_else(|| Error::usage(format!("program `{name}` is not loaded"), "leave `--without` out"))?;
+    let mut source = Reader::open(input)?;
+    let writers = Writers::create(args, source.link_type().unwrap_or(LinkType::Ethernet))?;
+    let front = front::split().map_err(|e| Error::file("fork".as_ref(), e))?;
+    let status = streams(&loaded, &specs).and_then(|streams| {
+        let (printer, sources) = Printer::new(args.output, streams);
+        let printk = loaded.writes_lines().then(|| printk(&runtime)).flatten();
+        let watcher = Watcher { sources, printk, printer, front: &front, stopped: None, left: STRETCH };
+        let mut way = Way { writers, watcher, prog_type: program.linked.prog_type };
+        way.run(&loaded, program, &mut source, args)
+    });
+    let status = status.unwrap_or_else(|error| {
+        term::error(&error);
+        1
+    });
+    drop(loaded);
+    drop::<SharedRuntime>(runtime);
+    front.finish(status)
+}
+
+/// The packet program to run; others of its kind stay loaded, because it may call them.
+fn choose(object: &mut Object, wanted: Option<&str>) -> Result<String> {
+    let on_packets = |program: &&Program| runs_on_packets(program.prog_type);
+    let names: Vec<String> =
+        object.programs.iter().filter(on_packets).map(|program| program.name.clone()).collect();
+    let list = names.join(", ");
+    match (wanted, names.as_slice()) {
+        (_, []) => Err(Error::usage(
+            "the object has no program that runs on packets",
+            "XDP, TC, socket filter, cgroup_skb, flow dissector and LWT programs do",
+        )),
+        (Some(wanted), names) if names.iter().any(|name| name == wanted) => Ok(wanted.to_owned()),
+        (Some(wanted), _) => Err(Error::usage(
+            format!("the object has no packet program `{wanted}`"),
+            format!("it has {list}"),
+        )),
+        (None, [only]) => Ok(only.clone()),
+        (None, _) => Err(Error::usage(
+            format!("the object has several packet programs: {list}"),
+            "choose one with `--program NAME`",
+        )),
+    }
+}
+
+fn runs_on_packets(prog_type: ProgType) -> bool {
+    matches!(
+        prog_type,
+        ProgType::XDP
+            | ProgType::SCHED_CLS
+            | ProgType::SCHED_ACT
+            | ProgType::SOCKET_FILTER
+            | ProgType::CGROUP_SKB
+            | ProgType::FLOW_DISSECTOR
+            | ProgType::LWT_IN
+            | ProgType::LWT_OUT
+            | ProgType::LWT_XMIT
+            | ProgType::LWT_SEG6LOCAL
+    )
+}
+
+/// The captures that are written.
+struct Writers {
+    out: Option<Writer>,
+    drops: Option<Writer>,
+}
+
+impl Writers {
+    fn create(args: &RunArgs, link: LinkType) -> Result<Self> {
+        let same = |other: &Option<PathBuf>| other.is_some() && *other == args.input;
+        if same(&args.out) || same(&args.drops) {
+            return Err(Error::usage(
+                "a capture cannot be read and written at once",
+                "give `--out` another name",
+            ));
+        }
+        let create =
+            |path: &Option<PathBuf>| path.as_ref().map(|path| Writer::create(path, link)).transpose();
+        Ok(Self { out: create(&args.out)?, drops: create(&args.drops)? })
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        [&mut self.out, &mut self.drops].into_iter().flatten().try_for_each(Writer::finish)
+    }
+}
+
+/// What is looked after between packets.
+struct Watcher<'a> {
+    sources: Vec<Box<dyn EventSource>>,
+    printk: Option<Box<dyn EventSource>>,
+    printer: Printer,
+    front: &'a Front,
+    /// The signal that asked for an end.
+    stopped: Option<i32>,
+    /// Packets to the next look.
+    left: u32,
+}
+
+impl Watcher<'_> {
+    fn look(&mut self) -> Result<()> {
+        self.left = STRETCH;
+        self.stopped = self.front.stop_requested();
+        watch::deliver(&mut self.sources, self.printk.as_deref_mut(), &mut self.printer)
+            .map_err(|e| Error::file("stdout".as_ref(), e))
+    }
+}
+
+/// Packets on their way through.
+struct Way<'a> {
+    writers: Writers,
+    watcher: Watcher<'a>,
+    prog_type: ProgType,
+}
+
+impl Sinks for Way<'_> {
+    fn forward(&mut self, verdict: Verdict, frame: &Frame<'_>) -> Result<()> {
+        let said = Some((self.prog_type, verdict));
+        self.writers.out.as_mut().map_or(Ok(()), |out| out.write(frame, said))
+    }
+
+    fn drop(&mut self, verdict: Verdict, frame: &Frame<'_>) -> Result<()> {
+        let said = Some((self.prog_type, verdict));
+        self.writers.drops.as_mut().map_or(Ok(()), |drops| drops.write(frame, said))
+    }
+
+    fn copy(&mut self, _ifindex: u32, frame: &Frame<'_>) -> Result<()> {
+        self.writers.out.as_mut().map_or(Ok(()), |out| out.write(frame, None))
+    }
+
+    fn between(&mut self) -> Result<bool> {
+        self.watcher.left -= 1;
+        if self.watcher.left == 0 {
+            self.watcher.look()?;
+        }
+        Ok(self.watcher.stopped.is_none())
+    }
+}
+
+impl Way<'_> {
+    /// Runs, prints the summary also of a run that failed, and answers the exit status.
+    fn run(
+        &mut self,
+        loaded: &Loaded,
+        program: &LoadedProgram,
+        source: &mut dyn Source,
+        args: &RunArgs,
+    ) -> Result<u8> {
+        let above_link = !matches!(
+            self.prog_type,
+            ProgType::XDP | ProgType::SCHED_CLS | ProgType::SCHED_ACT | ProgType::FLOW_DISSECTOR
+        );
+        let mut runner = program.program.packets(above_link)?;
+        let (summary, result) = packets::run(runner.as_mut(), self.prog_type, source, self);
+        let written = self.writers.finish();
+        self.watcher.look()?;
+        let printer = &mut self.watcher.printer;
+        printer.report_lost();
+        print(&summary, printer).map_err(|e| Error::file("stdout".as_ref(), e))?;
+        if !args.no_results {
+            results::print(loaded, printer)?;
+        }
+        printer.flush().map_err(|e| Error::file("stdout".as_ref(), e))?;
+        result.and(written)?;
+        Ok(self.watcher.stopped.map_or(0, |signal| 128u8.wrapping_add(signal as u8)))
+    }
+}
+
+fn print(summary: &Summary, printer: &mut Printer) -> std::io::Result<()> {
+    match printer.format() {
+        Format::Json => printer.json_line(&as_json(summary)),
+        _ => print_table(summary, printer),
+    }
+}
+
+fn as_json(summary: &Summary) -> Value {
+    let count = |(verdict, count): &(Verdict, packets::Count)| {
+        (verdict.to_string(), json!({ "packets": count.packets, "bytes": count.bytes }))
+    };
+    let verdicts: Json<String, Value> = summary.verdicts.iter().map(count).collect();
+    json!({
+        "type": "packets",
+        "packets": summary.packets(),
+        "verdicts": verdicts,
+        "copies": summary.copies,
+        "program_ns": summary.program_ns(),
+        "packet_ns": summary.packet_ns(),
+    })
+}
+
+fn print_table(summary: &Summary, printer: &mut Printer) -> std::io::Result<()> {
+    let column = |title: &str, width, align| Column { title: title.to_owned(), width, align };
+    let columns = || {
+        vec![
+            column("VERDICT", 16, Align::Left),
+            column("PACKETS", 10, Align::Right),
+            column("BYTES", 12, Align::Right),
+        ]
+    };
+    for (verdict, count) in &summary.verdicts {
+        printer.row(columns(), &[verdict.to_string(), count.packets.to_string(), count.bytes.to_string()])?;
+    }
+    let copies = match summary.copies {
+        0 => String::new(),
+        copies => format!(", {copies} copies sent off"),
+    };
+    printer.caption(&format!(
+        "{} packets{copies}: {} ns each, {} ns of it in the program",
+        summary.packets(),
+        summary.packet_ns(),
+        summary.program_ns()
+    ))
+}

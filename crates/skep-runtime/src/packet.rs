@@ -1,0 +1,74 @@
+//! Packets through a program: one after another, each with a verdict.
+//!
+//! A runtime may have a way of its own ([`Runtime::packets`](crate::Runtime::packets)); [`TestRunner`] does it with test runs, which every
+//! runtime has.
+
+use crate::command::TestRun;
+use crate::handle::Program;
+use crate::{ErrorKind, Result};
+
+/// A packet as a capture or a device gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct PacketIn<'a> {
+    /// An Ethernet frame.
+    pub data: &'a [u8],
+    /// The device that it comes from, 0 when that is not known.
+    pub ifindex: u32,
+}
+
+/// What a program did with a packet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PacketRan {
+    /// What it returned.
+    pub retval: u32,
+    /// The device that it redirected the packet to, where that is known.
+    pub redirect: Option<u32>,
+    /// Copies that it sent off meanwhile, with their devices.
+    pub copies: Vec<(u32, Vec<u8>)>,
+}
+
+/// Runs one program on packets.
+pub trait PacketRunner {
+    /// Runs it on a packet. `out` becomes the packet as the program left it, with its link-layer header.
+    fn run(&mut self, packet: &PacketIn<'_>, out: &mut Vec<u8>) -> Result<PacketRan>;
+}
+
+/// Packets by test runs (`BPF_PROG_TEST_RUN`).
+#[derive(Debug)]
+pub struct TestRunner<'a> {
+    program: &'a Program,
+    /// Does the program see data from the network header on?
+    above_link: bool,
+}
+
+impl<'a> TestRunner<'a> {
+    /// Room for what a program adds to a packet.
+    const ROOM: usize = 4096;
+    /// Bytes of an Ethernet header.
+    const LINK: usize = 14;
+
+    /// For a program; `above_link` for types whose data begins at the network header.
+    pub fn new(program: &'a Program, above_link: bool) -> Self {
+        Self { program, above_link }
+    }
+}
+
+impl PacketRunner for TestRunner<'_> {
+    fn run(&mut self, packet: &PacketIn<'_>, out: &mut Vec<u8>) -> Result<PacketRan> {
+        out.clear();
+        out.resize(packet.data.len() + Self::ROOM, 0);
+        let run = TestRun { data_in: packet.data, data_out: out, repeat: 1, ..TestRun::default() };
+        let ran = self.program.test_run(run).map_err(|e| match e.kind() {
+            ErrorKind::Invalid => e.hint(
+                "test runs take packets from 14 bytes up to what a page holds; `--runtime user` takes any",
+            ),
+            _ => e,
+        })?;
+        out.truncate(ran.data_size_out as usize);
+        if self.above_link && out.len() >= Self::LINK {
+            // A test run clears the header that the program has not seen.
+            out[..Self::LINK].copy_from_slice(&packet.data[..Self::LINK]);
+        }
+        Ok(PacketRan { retval: ran.retval, ..PacketRan::default() })
+    }
+}

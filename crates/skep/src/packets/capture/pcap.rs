@@ -1,0 +1,71 @@
+//! The old format: a header of 24 bytes, then records of 16 bytes and data.
+
+use super::{Bad, Input, LinkType, MAX_RECORD, Record, Stamp};
+
+/// Times are microseconds, or nanoseconds; in the writer's byte order.
+const MICROSECONDS: u32 = 0xa1b2_c3d4;
+pub(super) const NANOSECONDS: u32 = 0xa1b2_3c4d;
+
+pub(super) fn is_magic(bytes: [u8; 4]) -> bool {
+    order(bytes).is_some()
+}
+
+/// Is the file big-endian, and are its times nanoseconds?
+fn order(bytes: [u8; 4]) -> Option<(bool, bool)> {
+    match (u32::from_le_bytes(bytes), u32::from_be_bytes(bytes)) {
+        (MICROSECONDS, _) => Some((false, false)),
+        (NANOSECONDS, _) => Some((false, true)),
+        (_, MICROSECONDS) => Some((true, false)),
+        (_, NANOSECONDS) => Some((true, true)),
+        _ => None,
+    }
+}
+
+/// A file's records.
+pub(super) struct Records {
+    input: Input,
+    big_endian: bool,
+    nanoseconds: bool,
+    link: LinkType,
+}
+
+impl Records {
+    /// Reads the header.
+    pub(super) fn new(mut input: Input) -> Result<Self, Bad> {
+        let (big_endian, nanoseconds) = order(input.take()?).ok_or(Bad::Magic)?;
+        let header: [u8; 20] = input.take()?;
+        // The upper bits say whether frames end in a checksum.
+        let link = word(big_endian, &header, 16) & 0xffff;
+        Ok(Self { input, big_endian, nanoseconds, link: LinkType::of(link)? })
+    }
+
+    pub(super) fn link(&self) -> LinkType {
+        self.link
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.input.position()
+    }
+
+    /// Reads the next record; `false` at the end.
+    pub(super) fn next(&mut self, record: &mut Record) -> Result<bool, Bad> {
+        if self.input.at_end()? {
+            return Ok(false);
+        }
+        let header: [u8; 16] = self.input.take()?;
+        let [seconds, fraction, len, wire_len] = [0, 4, 8, 12].map(|at| word(self.big_endian, &header, at));
+        if len as usize > MAX_RECORD {
+            return Err(Bad::Damaged("a record claims to be longer than 16 MiB"));
+        }
+        let fraction = u64::from(fraction) * if self.nanoseconds { 1 } else { 1000 };
+        record.stamp = Stamp { nanoseconds: u64::from(seconds) * 1_000_000_000 + fraction, wire_len };
+        record.link = Some(self.link);
+        self.input.take_into(&mut record.data, len as usize)?;
+        Ok(true)
+    }
+}
+
+fn word(big_endian: bool, bytes: &[u8], at: usize) -> u32 {
+    let bytes = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+    if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+}
