@@ -31,44 +31,18 @@ use std::cell::RefCell;
 use skep_isa::uapi::{MapType, ProgType};
 use skep_isa::{CallTarget, Imm64, Op};
 
+use crate::environment::{Environment, MapData};
 use crate::flow::{self, CallShape, Marks};
-use crate::input::{Attach, Input, MapInfo};
+use crate::input::{Attach, Input};
 use crate::liveness::{self, RegSet};
 use crate::log::Recording;
 use crate::log::record::Recorder;
 use crate::outcome::Stats;
 use crate::program::Code;
-use crate::record::Record;
 use crate::reg::{Base, BtfRef, Detail, Reg, RegType};
 use crate::state::{Frame, NO_CALLSITE, State, StateId};
 use crate::stop::{Res, Stop, reject, unsupported};
 use crate::types::Types;
-
-/// A map with what its value's type says.
-pub(crate) struct MapData<'a> {
-    pub(crate) info: &'a MapInfo,
-    pub(crate) record: Record,
-    pub(crate) has_btf: bool,
-    /// Index of the inner map's template.
-    pub(crate) inner: Option<u32>,
-}
-
-impl MapData<'_> {
-    /// The value at an offset of a map that never changes.
-    pub(crate) fn constant(&self, off: i64, size: u32, signed: bool) -> Option<u64> {
-        let bytes = self.info.frozen.as_deref()?;
-        let at = usize::try_from(off).ok()?;
-        let bytes = bytes.get(at..at.checked_add(size as usize)?)?;
-        let value = bytes.iter().rev().fold(0u64, |acc, &b| (acc << 8) | u64::from(b));
-        let unused = 64 - size * 8;
-        Some(if signed { (((value << unused) as i64) >> unused) as u64 } else { value })
-    }
-
-    /// Can `bpf_for_each_map_elem` visit it?
-    pub(crate) fn can_iterate(&self) -> bool {
-        args::can_iterate(self.info.ty)
-    }
-}
 
 /// The kernel's structure behind a map of this type.
 pub(crate) fn map_struct(ty: MapType) -> Option<&'static str> {
@@ -106,8 +80,9 @@ pub(crate) const MAX_INSNS: u32 = 1_000_000;
 /// Everything known while paths are walked.
 pub(crate) struct Verifier<'a> {
     pub(crate) input: &'a Input<'a>,
-    pub(crate) types: Types,
-    pub(crate) maps: Vec<MapData<'a>>,
+    environment: &'a Environment,
+    pub(crate) types: &'a Types,
+    pub(crate) maps: &'a [MapData],
     pub(crate) code: Code,
     pub(crate) marks: Vec<Marks>,
     pub(crate) live: Vec<RegSet>,
@@ -121,6 +96,7 @@ pub(crate) struct Verifier<'a> {
     states: Vec<explore::Explored>,
     heads: Vec<Vec<StateId>>,
     evicted: Vec<StateId>,
+    evicted_enough: usize,
     freed: u32,
     loops: explore::Loops,
     backedges: Vec<explore::Backedge>,
@@ -159,8 +135,12 @@ pub(crate) struct Ended {
 }
 
 /// Runs the analysis.
-pub(crate) fn run<'a>(input: &'a Input<'a>, recording: Option<Recording<'a>>) -> Ended {
-    match Verifier::new(input) {
+pub(crate) fn run<'a>(
+    input: &'a Input<'a>,
+    environment: &'a Environment,
+    recording: Option<Recording<'a>>,
+) -> Ended {
+    match Verifier::new(input, environment) {
         Err((pc, stop)) => {
             let (counts, reached) = (Vec::new(), Vec::new());
             log::log_refusal(recording, &stop);
@@ -177,20 +157,20 @@ pub(crate) fn run<'a>(input: &'a Input<'a>, recording: Option<Recording<'a>>) ->
 }
 
 impl<'a> Verifier<'a> {
-    fn new(input: &'a Input<'a>) -> Result<Self, (u32, Stop)> {
+    fn new(input: &'a Input<'a>, environment: &'a Environment) -> Result<Self, (u32, Stop)> {
         let at_start = |stop| (0, stop);
-        let types = Types::new(input.target, input.btf.clone());
-        let callback = exception_callback(input, &types).map_err(at_start)?;
+        let Environment { types, maps, arena, .. } = environment;
+        let callback = exception_callback(input, types).map_err(at_start)?;
         let mut code = Code::new(input.insns, callback.as_slice()).map_err(at_start)?;
         if let Some(subprog) = callback.and_then(|pc| code.subprog_at(pc)) {
             let info = &mut code.subprogs[subprog as usize];
             (info.is_cb, info.is_async_cb, info.is_exception_cb, info.called) = (true, true, true, true);
         }
-        let (maps, arena) = map_data(input, &types);
         let n = code.ops.len();
         let live_stack = live_stack::LiveStack::new(&code);
         let mut v = Self {
             input,
+            environment,
             types,
             maps,
             marks: Vec::new(),
@@ -204,6 +184,7 @@ impl<'a> Verifier<'a> {
             states: Vec::new(),
             heads: vec![Vec::new(); n],
             evicted: Vec::new(),
+            evicted_enough: explore::EVICTED_ENOUGH,
             freed: 0,
             loops: explore::Loops::default(),
             backedges: Vec::new(),
@@ -215,7 +196,7 @@ impl<'a> Verifier<'a> {
             prev_jumps: 0,
             stats: Stats::default(),
             strict_alignment: input.flags & 1 != 0,
-            arena,
+            arena: *arena,
             ptr_types: vec![RegType::NOT_INIT; n],
             ref_args: Vec::new(),
             percpu_alloc: false,
@@ -556,8 +537,8 @@ impl<'a> Verifier<'a> {
 /// First instruction of the function that the main program names to be called on exceptions.
 fn exception_callback(input: &Input<'_>, types: &Types) -> Res<Option<u32>> {
     let Some((_, main)) = input.func_info.iter().find(|(insn, _)| *insn == 0) else { return Ok(None) };
-    let tags = types.decl_tags(BtfRef { obj: BtfRef::PROGRAM, id: *main }, None);
-    let mut names = tags.iter().filter_map(|tag| tag.strip_prefix("exception_callback:"));
+    let main = BtfRef { obj: BtfRef::PROGRAM, id: *main };
+    let mut names = types.decl_tags(main, None).filter_map(|tag| tag.strip_prefix("exception_callback:"));
     let Some(name) = names.next() else { return Ok(None) };
     if names.next().is_some() {
         reject!("multiple exception callback tags for main subprog");
@@ -590,23 +571,4 @@ fn sleepable_map(ty: MapType) -> bool {
             | MapType::STACK
             | MapType::ARENA
     )
-}
-
-/// The maps and, after them, the templates of inner maps; and which of them is the arena.
-fn map_data<'a>(input: &'a Input<'a>, types: &Types) -> (Vec<MapData<'a>>, Option<u32>) {
-    let data = |info: &'a MapInfo, inner| {
-        let ty = BtfRef { obj: BtfRef::PROGRAM, id: info.value_type };
-        let has_btf = info.value_type != 0;
-        let record = if has_btf { Record::of(types, ty) } else { Record::default() };
-        MapData { info, record, has_btf, inner }
-    };
-    let mut maps: Vec<MapData<'a>> = input.maps.iter().map(|info| data(info, None)).collect();
-    for (i, info) in input.maps.iter().enumerate() {
-        if let Some(inner) = &info.inner {
-            maps[i].inner = Some(maps.len() as u32);
-            maps.push(data(inner, None));
-        }
-    }
-    let arena = input.maps.iter().position(|m| m.ty == MapType::ARENA).map(|i| i as u32);
-    (maps, arena)
 }

@@ -14,6 +14,7 @@
 //! | `program`, `flow`, `liveness` | what follows from the instructions alone |
 //! | `context`, `helper` | the kernel's interface as data |
 //! | `types`, `record` | BTF: structures, special fields |
+//! | `environment` | what the programs of an object share |
 //! | `check` | the analysis |
 //! | [`log`] | what it did, as the kernel's log shows it; and such logs read |
 //! | [`linked`] | the programs of a linked object as input |
@@ -26,6 +27,7 @@ pub mod arith;
 mod check;
 pub mod compare;
 mod context;
+mod environment;
 mod flow;
 mod helper;
 pub mod input;
@@ -44,6 +46,8 @@ pub mod tnum;
 mod types;
 pub mod verified;
 
+use environment::Environment;
+
 pub use input::{Attach, Input, MapInfo, Target};
 pub use linked::Subject;
 pub use outcome::{Outcome, Rejection, Report, Stats, Unsupported};
@@ -51,14 +55,19 @@ pub use verified::Verified;
 
 /// Verifies a program as Linux 6.18 would for a caller with all capabilities.
 pub fn verify(input: &Input<'_>) -> Report {
-    report(input, check::run(input, None)).0
+    verify_in(input, &Environment::of(input))
+}
+
+/// The same in the environment of the input, which several programs share.
+pub(crate) fn verify_in(input: &Input<'_>, environment: &Environment) -> Report {
+    report(input, check::run(input, environment, None)).0
 }
 
 /// The same, written down: a log in the kernel's format, and how often each instruction was processed.
 ///
 /// The second value has one count an instruction, or none where they were not asked for.
 pub fn verify_recorded<'a>(input: &'a Input<'a>, recording: log::Recording<'a>) -> (Report, Vec<u32>) {
-    report(input, check::run(input, Some(recording)))
+    report(input, check::run(input, &Environment::of(input), Some(recording)))
 }
 
 fn report(input: &Input<'_>, ended: check::Ended) -> (Report, Vec<u32>) {

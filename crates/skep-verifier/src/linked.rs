@@ -6,10 +6,11 @@ use skep_isa::uapi::{AttachType, ProgType};
 use skep_obj::map::MapDef;
 use skep_obj::{Linked, LinkedProgram};
 
+use crate::environment::Environment;
 use crate::input::{Attach, Input, MapInfo, Target};
 use crate::log::{Recording, SourceLine};
 use crate::outcome::{Outcome, Report, Unsupported};
-use crate::{verify, verify_recorded};
+use crate::{verify_in, verify_recorded};
 
 /// Licences that open the kernel's GPL-only interface (`license_is_gpl_compatible`).
 const GPL_COMPATIBLE: &[&str] =
@@ -20,6 +21,7 @@ pub struct Subject<'a> {
     linked: &'a Linked,
     maps: Vec<MapInfo>,
     target: Target,
+    environment: Environment,
     notes: Vec<Notes>,
 }
 
@@ -33,18 +35,17 @@ impl<'a> Subject<'a> {
     /// An object, linked for `target`.
     pub fn new(linked: &'a Linked, target: &skep_obj::Target) -> Self {
         let modules = target.modules.iter().map(|m| (m.name.clone(), Arc::clone(&m.btf))).collect();
-        Self {
-            linked,
-            maps: linked.maps.iter().map(map_info).collect(),
-            target: Target { btf: target.btf.clone(), modules, cpus: target.cpus },
-            notes: linked.programs.iter().map(Notes::of).collect(),
-        }
+        let maps: Vec<MapInfo> = linked.maps.iter().map(map_info).collect();
+        let target = Target { btf: target.btf.clone(), modules, cpus: target.cpus };
+        let environment = Environment::new(&target, linked.btf.clone(), &maps);
+        let notes = linked.programs.iter().map(Notes::of).collect();
+        Self { linked, maps, target, environment, notes }
     }
 
     /// Verifies the program of this number. What could not be linked is unsupported, in the linker's words.
     pub fn verify(&self, program: usize) -> Report {
         match self.input(program) {
-            Ok(input) => verify(&input),
+            Ok(input) => verify_in(&input, &self.environment),
             Err(what) => unlinked(what),
         }
     }

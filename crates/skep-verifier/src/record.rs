@@ -161,8 +161,8 @@ impl Record {
         match kind {
             FieldKind::Kptr(_) => (types.pointee(elem).and_then(|to| kptr_target(types, to)), 0),
             FieldKind::ListHead | FieldKind::RbRoot => {
-                let tags = member.map(|(ty, i)| types.decl_tags(ty, i)).unwrap_or_default();
-                let contains = tags.iter().find_map(|tag| tag.strip_prefix("contains:"));
+                let mut tags = member.into_iter().flat_map(|(ty, i)| types.decl_tags(ty, i));
+                let contains = tags.find_map(|tag| tag.strip_prefix("contains:"));
                 contains.and_then(|text| contained(types, text)).map_or((None, 0), |(r, off)| (Some(r), off))
             }
             _ => (None, 0),

@@ -1,6 +1,7 @@
 //! The BTF objects at hand as one space of types, and the walks through structures that memory accesses need.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use skep_btf::{Btf, Composite, Kind, Member, Param, Proto, Shape, Type, TypeId};
 
@@ -8,10 +9,15 @@ use crate::input::Target;
 use crate::reg::{BtfRef, Flags};
 
 /// Kernel, program and module types. A type id of a split BTF that lies in its base means the base's type.
-#[derive(Clone, Default)]
 pub(crate) struct Types {
     objs: Vec<Option<Arc<Btf>>>,
+    /// Declaration tags of the program's types: tag, component and text by the type they are on.
+    tags: Vec<(u32, Option<u32>, String)>,
+    found: Mutex<Found>,
 }
+
+/// Kernel types that were looked for, by name: each look-up searches all names.
+type Found = HashMap<Box<str>, Vec<(Kind, Option<BtfRef>)>>;
 
 /// Where a byte of a structure leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +41,10 @@ pub(crate) enum Walk {
 
 impl Types {
     pub(crate) fn new(target: &Target, program: Option<Arc<Btf>>) -> Self {
+        let tags = program.as_deref().map_or_else(Vec::new, decl_tags);
         let mut objs = vec![target.btf.clone(), program];
         objs.extend(target.modules.iter().map(|(_, btf)| Some(Arc::clone(btf))));
-        Self { objs }
+        Self { objs, tags, found: Mutex::default() }
     }
 
     /// One of the BTF objects.
@@ -66,11 +73,21 @@ impl Types {
 
     /// A kernel type by name, of the kernel itself or a module.
     pub(crate) fn find(&self, name: &str, kind: Kind) -> Option<BtfRef> {
-        let in_obj = |obj: u16| {
-            let id = self.obj(obj)?.find(name, kind)?;
-            Some(self.canonical(BtfRef { obj, id: id.0 }))
-        };
-        in_obj(BtfRef::KERNEL).or_else(|| (2..self.objs.len() as u16).find_map(in_obj))
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, at)) = found.get(name).and_then(|kinds| kinds.iter().find(|(k, _)| *k == kind)) {
+            return *at;
+        }
+        let at = self.search(name, kind);
+        found.entry(name.into()).or_default().push((kind, at));
+        at
+    }
+
+    fn search(&self, name: &str, kind: Kind) -> Option<BtfRef> {
+        let in_kernel = self.obj(BtfRef::KERNEL).and_then(|btf| btf.find(name, kind));
+        let in_module = |obj: u16| Some(BtfRef { obj, id: self.obj(obj)?.find_own(name, kind)?.0 });
+        in_kernel
+            .map(|id| BtfRef { obj: BtfRef::KERNEL, id: id.0 })
+            .or_else(|| (2..self.objs.len() as u16).find_map(in_module))
     }
 
     /// A struct of the kernel by name.
@@ -168,16 +185,14 @@ impl Types {
         tags
     }
 
-    /// Declaration tags of a type, of the whole or of one member or parameter.
-    pub(crate) fn decl_tags(&self, r: BtfRef, component: Option<u32>) -> Vec<String> {
-        let Some(btf) = self.obj(r.obj) else { return Vec::new() };
-        let tag = |t: Type<'_>| match t.shape {
-            Shape::DeclTag { ty, component: c, .. } if ty.0 == r.id && c == component => {
-                Some(t.name.to_owned())
-            }
-            _ => None,
+    /// Declaration tags of a type of the program, of the whole or of one member or parameter.
+    pub(crate) fn decl_tags(&self, r: BtfRef, component: Option<u32>) -> impl Iterator<Item = &str> {
+        let first = match r.obj {
+            BtfRef::PROGRAM => self.tags.partition_point(|(ty, ..)| *ty < r.id),
+            _ => self.tags.len(),
         };
-        btf.types_from(btf.first_id()).flatten().filter_map(tag).collect()
+        let same_type = self.tags[first..].iter().take_while(move |(ty, ..)| *ty == r.id);
+        same_type.filter(move |(_, c, _)| *c == component).map(|(.., text)| text.as_str())
     }
 
     /// Follows `off` into structure `at` for an access of `size` bytes, the way the kernel walks it.
@@ -365,6 +380,17 @@ impl Types {
         }
         false
     }
+}
+
+/// All declaration tags, ordered by the type they are on.
+fn decl_tags(btf: &Btf) -> Vec<(u32, Option<u32>, String)> {
+    let tag = |t: Type<'_>| match t.shape {
+        Shape::DeclTag { ty, component, .. } => Some((ty.0, component, t.name.to_owned())),
+        _ => None,
+    };
+    let mut tags: Vec<_> = btf.types_from(btf.first_id()).flatten().filter_map(tag).collect();
+    tags.sort_by_key(|(ty, ..)| *ty);
+    tags
 }
 
 enum FlexElem {

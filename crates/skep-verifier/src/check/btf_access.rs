@@ -1,5 +1,7 @@
 //! Accesses through BTF-typed pointers, kptrs in maps, and how trust travels from a pointer to what it points to.
 
+use std::sync::Arc;
+
 use skep_isa::uapi::ProgType;
 
 use super::Verifier;
@@ -138,7 +140,7 @@ impl Verifier<'_> {
         let Some(btf) = reg.btf() else { unsupported!("BTF pointer without a type") };
         let alloc = reg.ty.has(Flags::ALLOC);
         if alloc && !btf.is_kernel() {
-            let record = Record::of(&self.types, btf);
+            let record = self.environment.record(btf);
             let hit = |f: &&Field| off < i64::from(f.offset + f.size) && i64::from(f.offset) < off + size;
             if let Some(field) = record.fields.iter().find(hit) {
                 reject!("direct access to {} is disallowed", field.name());
@@ -287,7 +289,7 @@ impl Verifier<'_> {
         } else if !to.is_kernel() {
             flags = flags.with(Flags::ALLOC);
         }
-        if !to.is_kernel() && Record::of(&self.types, to).has_graph_node() {
+        if !to.is_kernel() && self.environment.record(to).has_graph_node() {
             flags = flags.with(Flags::NON_OWN_REF);
         }
         flags
@@ -334,12 +336,12 @@ impl Verifier<'_> {
     }
 
     /// Special fields of what a register points to.
-    pub(crate) fn record_of(&self, reg: &Reg) -> Res<Record> {
+    pub(crate) fn record_of(&self, reg: &Reg) -> Res<Arc<Record>> {
         if let Some(map) = reg.map() {
-            return Ok(self.maps[map as usize].record.clone());
+            return Ok(Arc::clone(&self.maps[map as usize].record));
         }
         match reg.btf() {
-            Some(btf) => Ok(Record::of(&self.types, btf)),
+            Some(btf) => Ok(self.environment.record(btf)),
             None => unsupported!("register without a type"),
         }
     }

@@ -13,6 +13,9 @@ const MAX_PENDING: usize = 8192;
 /// Rounds of carrying precision marks round a loop before everything in it is made precise.
 const MAX_ROUNDS: u32 = 64;
 
+/// Dropped states among which it is worth looking for memory to give back.
+pub(crate) const EVICTED_ENOUGH: usize = 32;
+
 /// A remembered state and how useful it was.
 pub(crate) struct Explored {
     pub(crate) state: State,
@@ -272,7 +275,12 @@ impl Verifier<'_> {
     }
 
     /// Dropped states that nothing needs any more give their memory back.
+    ///
+    /// Looks at them only when there are twice as many as the last look left, which keeps its cost proportional.
     fn free_evicted(&mut self) {
+        if self.evicted.len() < self.evicted_enough {
+            return;
+        }
         let evicted = std::mem::take(&mut self.evicted);
         for id in evicted {
             if self.states[id.0 as usize].state.branches > 0 || self.loop_unfinished(id) {
@@ -284,6 +292,7 @@ impl Verifier<'_> {
             state.history = Vec::new();
             self.freed += 1;
         }
+        self.evicted_enough = (2 * self.evicted.len()).max(EVICTED_ENOUGH);
     }
 
     /// The outermost loop a state is in.

@@ -80,7 +80,7 @@ impl Verifier<'_> {
 
     fn global_arg(&self, func: BtfRef, i: u32, ty: BtfRef) -> Res<GlobalArg> {
         let tags = self.types.decl_tags(func, Some(i));
-        let tags: Vec<&str> = tags.iter().filter_map(|t| t.strip_prefix("arg:")).collect();
+        let tags: Vec<&str> = tags.filter_map(|t| t.strip_prefix("arg:")).collect();
         if tags.iter().any(|t| !["ctx", "trusted", "untrusted", "nonnull", "nullable", "arena"].contains(t)) {
             reject!("arg#{i} has unsupported set of tags");
         }

@@ -607,7 +607,7 @@ impl Verifier<'_> {
     /// A lookup of a known key within an array always finds its element.
     fn lookup_cannot_fail(&self, meta: &Meta) -> bool {
         const INNER_MAP: u32 = 1 << 12;
-        let Some(info) = meta.map.map(|m| self.maps[m as usize].info) else { return false };
+        let Some(info) = meta.map.map(|m| &self.maps[m as usize].info) else { return false };
         // An inner map of another size may take the template's place.
         info.flags & INNER_MAP == 0 && meta.const_key.is_some_and(|key| key < u64::from(info.max_entries))
     }

@@ -8,7 +8,7 @@ use super::Verifier;
 use super::locks::LockCall;
 use crate::flow::CallShape;
 use crate::kfunc::{self, Kfunc};
-use crate::record::{Field, FieldKind, Record};
+use crate::record::{Field, FieldKind};
 use crate::reg::{Base, BtfRef, Detail, DynptrKind, Flags, Reg, RegType};
 use crate::state::{Frame, RefKind, SlotKind};
 use crate::stop::{Res, Stop, reject, unsupported};
@@ -362,7 +362,7 @@ impl Verifier<'_> {
         if !self.is_scalar_struct(ty, 0) {
             reject!("bpf_percpu_obj_new type ID argument must be of a struct of scalars");
         }
-        if !Record::of(&self.types, ty).fields.is_empty() {
+        if !self.environment.record(ty).fields.is_empty() {
             reject!("bpf_percpu_obj_new type ID argument must not contain special fields");
         }
         Ok(())

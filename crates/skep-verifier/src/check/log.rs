@@ -28,9 +28,9 @@ impl<'a> Verifier<'a> {
         // Templates of inner maps follow the maps of the program, and have no names.
         let named = self.input.maps.len();
         let name = |i: usize, info: &MapInfo| if i < named { info.name.clone() } else { String::new() };
-        let maps = self.maps.iter().map(|map| map.info).enumerate();
+        let maps = self.maps.iter().map(|map| &map.info).enumerate();
         let maps = maps.map(|(i, info)| (name(i, info), info.key_size, info.value_size)).collect();
-        let names = print::Names { maps, types: self.types.clone() };
+        let names = print::Names { maps, types: self.types };
         self.recorder = Some(Box::new(RefCell::new(Recorder::new(recording, names, self.code.ops.len()))));
         self.log_preparations();
     }

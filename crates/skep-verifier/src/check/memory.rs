@@ -3,6 +3,7 @@
 use super::Verifier;
 use super::helpers::Meta;
 use crate::context::{self, CtxAccess};
+use crate::environment::MapData;
 use crate::reg::{Base, Detail, Flags, MAX_VAR_OFF, Reg, RegType};
 use crate::scalar::Scalar;
 use crate::stop::{Res, Stop, reject, unsupported};
@@ -73,7 +74,7 @@ pub(crate) fn tnum_pair(t: Tnum) -> String {
     format!("({:#x}; {:#x})", t.value, t.mask)
 }
 
-impl Verifier<'_> {
+impl<'a> Verifier<'a> {
     /// Checks an access of `size` bytes at register `regno` plus `off`, and does to the state what it does.
     pub(crate) fn access(&mut self, regno: usize, off: i32, size: u32, how: Use, strict: bool) -> Res {
         let reg = *self.cur.reg(regno);
@@ -249,7 +250,7 @@ impl Verifier<'_> {
     pub(crate) fn check_map_access_type(&self, reg: &Reg, off: i32, size: u32, how: Use) -> Res {
         const RDONLY_PROG: u32 = 1 << 7;
         const WRONLY_PROG: u32 = 1 << 8;
-        let info = self.map_of(reg)?.info;
+        let info = &self.map_of(reg)?.info;
         if how.is_store() && info.flags & RDONLY_PROG != 0 {
             reject!("write into map forbidden, value_size={} off={off} size={size}", info.value_size);
         }
@@ -528,14 +529,14 @@ impl Verifier<'_> {
     }
 
     /// The map a register refers to.
-    pub(crate) fn map_of(&self, reg: &Reg) -> Res<&super::MapData<'_>> {
+    pub(crate) fn map_of(&self, reg: &Reg) -> Res<&'a MapData> {
         reg.map()
             .and_then(|m| self.maps.get(m as usize))
             .ok_or_else(|| Stop::unsupported("register without its map"))
     }
 
     fn access_map_struct(&mut self, regno: usize, reg: &Reg, off: i32, size: u32, how: Use) -> Res {
-        let info = self.map_of(reg)?.info;
+        let info = &self.map_of(reg)?.info;
         let Some(name) = super::map_struct(info.ty) else {
             reject!("map_ptr access not supported for map type {}", info.ty.0);
         };

@@ -8,15 +8,14 @@ use crate::state::{Frame, Ref, Slot, SlotKind, State};
 use crate::types::Types;
 
 /// Names for what registers have only numbers of.
-#[derive(Clone, Default)]
-pub(crate) struct Names {
+pub(crate) struct Names<'a> {
     /// Name, bytes of a key and bytes of a value of each map.
     pub(crate) maps: Vec<(String, u32, u32)>,
     /// The types at hand.
-    pub(crate) types: Types,
+    pub(crate) types: &'a Types,
 }
 
-impl Names {
+impl Names<'_> {
     fn ty(&self, ty: BtfRef) -> &str {
         self.types.name(ty)
     }
@@ -42,7 +41,7 @@ impl Touched {
 }
 
 /// Appends the touched part of a frame, each item after a blank, and ends the line.
-pub(crate) fn frame(out: &mut String, state: &State, number: usize, touched: Touched, names: &Names) {
+pub(crate) fn frame(out: &mut String, state: &State, number: usize, touched: Touched, names: &Names<'_>) {
     let Some(frame) = state.frames.get(number) else { return };
     if number > 0 {
         put(out, format_args!(" frame{number}:"));
@@ -71,7 +70,7 @@ fn references(out: &mut String, refs: &[Ref]) {
     }
 }
 
-fn slots(out: &mut String, frame: &Frame, number: usize, touched: Touched, names: &Names) {
+fn slots(out: &mut String, frame: &Frame, number: usize, touched: Touched, names: &Names<'_>) {
     let mut skip = false;
     for (i, slot) in frame.stack.iter().enumerate() {
         let is_touched = i >= 64 || touched.slots & (1 << i) != 0;
@@ -142,7 +141,7 @@ fn dynptr_kind(kind: DynptrKind) -> &'static str {
     }
 }
 
-fn iterator(out: &mut String, slot: &Slot, off: i64, names: &Names) {
+fn iterator(out: &mut String, slot: &Slot, off: i64, names: &Names<'_>) {
     // An iterator of several slots is shown at the one that has its reference.
     let Detail::Iter { ty, state, depth } = slot.reg.detail else { return };
     if slot.reg.ref_obj_id == 0 {
@@ -162,7 +161,7 @@ fn iterator(out: &mut String, slot: &Slot, off: i64, names: &Names) {
 }
 
 /// Appends a register; `frame` is the one it is in.
-pub(crate) fn register(out: &mut String, reg: &Reg, frame: usize, names: &Names) {
+pub(crate) fn register(out: &mut String, reg: &Reg, frame: usize, names: &Names<'_>) {
     if reg.is_scalar() {
         if reg.precise {
             out.push('P');

@@ -19,7 +19,7 @@ pub(crate) struct Recorder<'a> {
     level: Option<Level>,
     keep_bytes: usize,
     sink: Option<Sink<'a>>,
-    names: Names,
+    names: Names<'a>,
     lines: Vec<SourceLine>,
     /// The source line shown last.
     line: Option<usize>,
@@ -43,7 +43,7 @@ pub(crate) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    pub(crate) fn new(recording: Recording<'a>, names: Names, insns: usize) -> Self {
+    pub(crate) fn new(recording: Recording<'a>, names: Names<'a>, insns: usize) -> Self {
         Self {
             level: recording.level,
             keep_bytes: recording.keep_bytes,
