@@ -156,7 +156,7 @@ pub(crate) fn name(id: u16) -> &'static str {
 /// Every helper served, and its implementation.
 const SERVED: &[(u32, HelperFn)] = &[
     (id::bpf_map_lookup_elem, maps::lookup),
-    (id::bpf_map_update_elem, maps::update),
+    (id::bpf_map_update_elem, maps::update_elem),
     (id::bpf_map_delete_elem, maps::delete),
     (id::bpf_map_push_elem, maps::push),
     (id::bpf_map_pop_elem, maps::pop),

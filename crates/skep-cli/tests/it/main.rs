@@ -4,6 +4,7 @@ mod bad_input;
 mod both;
 mod endings;
 mod harness;
+mod helpers;
 mod katran;
 mod objects;
 mod packets;

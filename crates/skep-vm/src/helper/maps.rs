@@ -5,7 +5,7 @@ use std::sync::Arc;
 use skep_isa::uapi::MapType;
 
 use super::{Call, HelperResult, Stop, argument, errno, status};
-use crate::map::{Entry, Map, flags};
+use crate::map::{Entry, Map, flags, update};
 use crate::{Errno, Reason};
 
 /// Copies a key out and hands it on.
@@ -55,11 +55,14 @@ pub(super) fn lookup_percpu(call: &mut Call<'_, '_>) -> HelperResult {
     Ok(with_key(call, &map, |key| map.value_addr(key, cpu))?.unwrap_or(0))
 }
 
-pub(super) fn update(call: &mut Call<'_, '_>) -> HelperResult {
+pub(super) fn update_elem(call: &mut Call<'_, '_>) -> HelperResult {
     let map = call.map(0)?;
     let cpu = cpu_of(call, &map);
     let [_, key, value, flags, _] = call.args;
     writable(&map)?;
+    if flags & update::LOCK != 0 && map.spec().spin_lock_off.is_none() {
+        return errno(Errno::EINVAL);
+    }
     let (key_size, value_size) = (map.spec().key_size as usize, map.spec().value_size as usize);
     let result = call.machine.with_bytes(value, value_size, |machine, value| {
         machine.with_bytes(key, key_size, |_, key| map.elements().put(key, value, flags, cpu))

@@ -1,6 +1,6 @@
 //! Helpers on strings and checksums.
 
-use super::{Call, HelperResult, errno};
+use super::{Call, HelperResult};
 use crate::Errno;
 
 /// Longest number read, with the NUL that the kernel appends.
@@ -94,9 +94,6 @@ pub(super) fn strncmp(call: &mut Call<'_, '_>) -> HelperResult {
 /// folded to 16 bits as Linux does since 6.13.
 pub(super) fn csum_diff(call: &mut Call<'_, '_>) -> HelperResult {
     let (from_size, to_size, seed) = (call.u32(1), call.u32(3), call.u32(4));
-    if !from_size.is_multiple_of(4) || !to_size.is_multiple_of(4) {
-        return errno(Errno::EINVAL);
-    }
     let from = call.bytes(0, from_size as usize)?;
     let to = call.bytes(2, to_size as usize)?;
     let sum = match (from_size, to_size) {
@@ -108,9 +105,12 @@ pub(super) fn csum_diff(call: &mut Call<'_, '_>) -> HelperResult {
     Ok((sum.wrapping_add(sum.rotate_left(16)) >> 16).into())
 }
 
-/// Adds the words of `data` to `seed`, carries included.
+/// Adds the words of `data` to `seed`, carries included; the last one is filled with zeros.
 fn sum(data: &[u8], seed: u32) -> u32 {
-    let words = data.as_chunks::<4>().0.iter().map(|word| u64::from(u32::from_ne_bytes(*word)));
+    let (words, rest) = data.as_chunks::<4>();
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    let words = words.iter().chain([&last]).map(|word| u64::from(u32::from_ne_bytes(*word)));
     fold(words.sum::<u64>() + u64::from(seed))
 }
 

@@ -33,7 +33,7 @@ pub(super) fn run(prog: &Prog, run: TestRun<'_>, world: &mut World) -> Result<Re
     if matches!(prog.spec.attach_type, Some(AttachType::XDP_DEVMAP | AttachType::XDP_CPUMAP)) {
         return Err(invalid(prog, "programs of maps have no test run"));
     }
-    if run.flags == LIVE_FRAMES {
+    if run.flags == LIVE_FRAMES && run.data_out.is_empty() && run.ctx_out.is_empty() {
         return Err(Error::unsupported("the user runtime has no network stack to send live frames through")
             .hint("run a capture through the program: `skep run FILE --in a.pcap`"));
     }

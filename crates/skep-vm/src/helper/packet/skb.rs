@@ -135,10 +135,9 @@ pub(in crate::helper) fn zero(call: &mut Call<'_, '_>) -> HelperResult {
     call.skb().map(|_| 0)
 }
 
-/// `bpf_get_socket_uid(skb)`: nobody's, because no full socket belongs to the packet.
+/// `bpf_get_socket_uid(skb)`: the socket of a packet here is root's, as that of Linux's test runs is.
 pub(in crate::helper) fn socket_uid(call: &mut Call<'_, '_>) -> HelperResult {
-    const OVERFLOW_UID: u64 = 65534;
-    call.skb().map(|_| OVERFLOW_UID)
+    zero(call)
 }
 
 /// `bpf_skb_ecn_set_ce(skb)`: marks congestion in the IP header; 1 when it is marked now, 0 when it cannot be.
@@ -148,17 +147,18 @@ pub(in crate::helper) fn ecn_set_ce(call: &mut Call<'_, '_>) -> HelperResult {
     Ok(marked.into())
 }
 
-/// `bpf_skb_set_tstamp(skb, tstamp, type)`.
+/// `bpf_skb_set_tstamp(skb, tstamp, type)`: the other clocks than the real one have no time 0.
 pub(in crate::helper) fn set_tstamp(call: &mut Call<'_, '_>) -> HelperResult {
-    const UNSPEC: u32 = 0;
-    const MONO: u32 = 1;
+    const REALTIME: u32 = 0;
+    const MONOTONIC: u32 = 1;
+    const TAI: u32 = 2;
     let (tstamp, kind) = (call.args[1], call.u32(2));
     let packet = call.skb()?;
     if ![skb::ETH_P_IP, skb::ETH_P_IPV6].contains(&packet.field(skb::PROTOCOL)) {
         return errno(Errno::EOPNOTSUPP);
     }
     match (kind, tstamp) {
-        (MONO, 1..) | (UNSPEC, 0) => {
+        (REALTIME, _) | (MONOTONIC | TAI, 1..) => {
             packet.set_context(skb::TSTAMP, &tstamp.to_ne_bytes());
             packet.set_context(skb::TSTAMP_TYPE, &[kind as u8]);
             Ok(0)
