@@ -147,6 +147,29 @@ pub(crate) struct VerifyArgs {
     /// precision travels
     #[arg(long, value_name = "LEVEL", value_parser = parse_log_level)]
     pub(crate) log: Option<LogLevel>,
+
+    /// Say of each rejection what failed, why and where on its path, and what to do; the default on a terminal
+    #[arg(long)]
+    pub(crate) explain: bool,
+
+    /// Do not explain, on a terminal either
+    #[arg(long, conflicts_with = "explain")]
+    pub(crate) no_explain: bool,
+
+    /// Say where the work was spent: the source lines on which most instructions were walked
+    #[arg(long)]
+    pub(crate) stats: bool,
+
+    /// Ask the kernel as well, and compare: loads each program, which needs the privilege to
+    #[arg(long, value_enum, value_name = "WHOM")]
+    pub(crate) against: Option<Against>,
+}
+
+/// With whose verdict ours is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Against {
+    /// This machine's kernel
+    Kernel,
 }
 
 /// How records are printed.

@@ -10,6 +10,11 @@ fn coloured(is_terminal: bool) -> bool {
     is_terminal && !forbidden && !dumb
 }
 
+/// Does a person read stdout?
+pub(crate) fn stdout_is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
 /// May stdout be coloured?
 pub(crate) fn stdout_coloured() -> bool {
     coloured(std::io::stdout().is_terminal())

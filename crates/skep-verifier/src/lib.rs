@@ -17,6 +17,7 @@
 //! | `environment` | what the programs of an object share |
 //! | `check` | the analysis |
 //! | [`log`] | what it did, as the kernel's log shows it; and such logs read |
+//! | [`explain`] | why a program was rejected, in terms of its source |
 //! | [`linked`] | the programs of a linked object as input |
 //!
 //! Takes instructions, maps, types and a target kernel as values ([`Input`]); does no I/O; never panics on input, and
@@ -28,6 +29,7 @@ mod check;
 pub mod compare;
 mod context;
 mod environment;
+pub mod explain;
 mod flow;
 mod helper;
 pub mod input;

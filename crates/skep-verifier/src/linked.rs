@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
+use skep_btf::{Btf, Shape, TypeId};
 use skep_isa::uapi::{AttachType, ProgType};
 use skep_obj::map::MapDef;
 use skep_obj::{Linked, LinkedProgram};
 
 use crate::environment::Environment;
+use crate::explain::{Explanation, Facts, Function, explain};
 use crate::input::{Attach, Input, MapInfo, Target};
-use crate::log::{Recording, SourceLine};
+use crate::log::{Level, Recording, SourceLine};
 use crate::outcome::{Outcome, Report, Unsupported};
 use crate::{verify_in, verify_recorded};
 
 /// Licences that open the kernel's GPL-only interface (`license_is_gpl_compatible`).
 const GPL_COMPATIBLE: &[&str] =
     &["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"];
+
+/// Of the log of a path that explains a rejection, this much is kept: the end says most.
+const EXPLAINED_LOG_BYTES: usize = 16 << 20;
 
 /// An object whose programs can be verified, each as if it alone were loaded.
 pub struct Subject<'a> {
@@ -56,6 +61,30 @@ impl<'a> Subject<'a> {
         match self.input(program) {
             Ok(input) => verify_recorded(&input, Recording { lines, ..recording }),
             Err(what) => (unlinked(what), Vec::new()),
+        }
+    }
+
+    /// Why a program is rejected, in terms of its source; `None` where it is not. Verifies it again, with a log.
+    pub fn explain(&self, program: usize) -> Option<Explanation> {
+        let mut log = String::new();
+        let recording = Recording {
+            level: Some(Level::Path),
+            keep_bytes: EXPLAINED_LOG_BYTES,
+            sink: Some(Box::new(|text: &str| log.push_str(text))),
+            ..Recording::default()
+        };
+        let (report, _) = self.verify_recorded(program, recording);
+        let Outcome::Reject(rejection) = report.outcome else { return None };
+        explain(&log, Some(rejection.insn), &self.facts(program))
+    }
+
+    /// What the object knows of a program that explains a log of it, also a kernel's.
+    pub fn facts(&self, program: usize) -> Facts {
+        let Some(linked) = self.linked.programs.get(program) else { return Facts::default() };
+        let btf = self.linked.btf.as_deref();
+        Facts {
+            lines: source_lines(linked),
+            functions: linked.func_info.iter().filter_map(|f| function(btf?, f.insn, f.type_id)).collect(),
         }
     }
 
@@ -116,6 +145,17 @@ impl Notes {
 /// What is said of a program that could not be linked.
 fn unlinked(what: String) -> Report {
     Report { outcome: Outcome::Unsupported(Unsupported { insn: 0, what }), stats: crate::Stats::default() }
+}
+
+/// Name and arguments of a function, by its type.
+fn function(btf: &Btf, insn: u32, ty: TypeId) -> Option<Function> {
+    let func = btf.type_by_id(ty).ok()?;
+    let Shape::Func { proto, .. } = func.shape else { return None };
+    let params = match btf.type_by_id(proto).ok()?.shape {
+        Shape::FuncProto(proto) => proto.params.iter().flatten().map(|param| param.name.to_owned()).collect(),
+        _ => Vec::new(),
+    };
+    Some(Function { insn, name: func.name.to_owned(), params })
 }
 
 /// A program's source lines as the log shows them.

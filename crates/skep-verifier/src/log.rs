@@ -8,12 +8,15 @@
 //! |---|---|
 //! | `print` | registers, slots and frames as text |
 //! | `record` | the log while it grows |
+//! | [`read`], [`value`] | a log, ours or that of a kernel since 5.0, as a path of steps |
 //!
 //! What our log cannot have as the kernel's does: addresses of maps and functions (`0x0` stands there), and the
 //! kernel's notes on the liveness of stack slots.
 
 pub(crate) mod print;
+pub mod read;
 pub(crate) mod record;
+pub mod value;
 
 /// How much of an analysis is logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]

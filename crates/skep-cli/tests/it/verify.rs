@@ -1,6 +1,6 @@
 //! Verdicts without loading.
 
-use crate::harness::{Scratch, run, tool};
+use crate::harness::{Scratch, run, skip, tool};
 
 #[test]
 fn our_tools_are_accepted() {
@@ -23,4 +23,59 @@ fn bad_use_is_told() {
     let said = run(["verify".as_ref(), text.as_os_str()]);
     assert_eq!(said.status, 1);
     assert!(said.stderr.contains("not an ELF file"), "{}", said.stderr);
+}
+
+#[test]
+fn a_log_is_the_kernels() {
+    let object = tool("opensnoop.bpf.o");
+    let program = first_program(&object);
+    let args = ["verify".as_ref(), object.as_os_str(), "--program".as_ref(), program.as_ref()];
+    let said = run(args.into_iter().chain(["--log".as_ref(), "2".as_ref()]));
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    let mut lines = said.stdout.lines();
+    assert!(lines.next().is_some_and(|line| line.starts_with("func#0 @0")), "{}", said.stdout);
+    assert!(lines.any(|line| line.starts_with("0: (") && line.contains("; R")), "{}", said.stdout);
+    assert!(said.stdout.lines().last().is_some_and(|line| line.starts_with("processed ")), "{}", said.stdout);
+    let said = run(["verify".as_ref(), object.as_os_str(), "--log".as_ref(), "3".as_ref()]);
+    assert_eq!(said.status, 2);
+}
+
+#[test]
+fn work_is_counted_by_source_line() {
+    let object = tool("opensnoop.bpf.o");
+    let said = run(["verify".as_ref(), "-j".as_ref(), "--stats".as_ref(), object.as_os_str()]);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&said.stdout).expect("a JSON array");
+    for row in rows {
+        let hottest = row["hottest"].as_array().expect("lines");
+        assert!(hottest.iter().all(|line| line["insns_processed"].as_u64() > Some(0)), "{row}");
+        assert!(
+            hottest.iter().any(|line| line["source"].as_str().is_some_and(|s| s.contains(".c:"))),
+            "{row}"
+        );
+    }
+}
+
+fn first_program(object: &std::path::Path) -> String {
+    let said = run(["verify".as_ref(), "-j".as_ref(), object.as_os_str()]);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&said.stdout).expect("a JSON array");
+    rows[0]["program"].as_str().expect("a name").to_owned()
+}
+
+#[test]
+fn the_kernel_agrees_about_our_tools() {
+    let object = tool("execsnoop.bpf.o");
+    let args =
+        ["verify".as_ref(), "-j".as_ref(), "--against".as_ref(), "kernel".as_ref(), object.as_os_str()];
+    let said = run(args);
+    if said.stdout.is_empty() {
+        return skip(&format!("the kernel cannot be asked: {}", said.stderr.trim()));
+    }
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&said.stdout).expect("a JSON array");
+    for row in rows {
+        if row["kernel"]["verdict"] == "unknown" {
+            skip(&format!("the kernel does not say: {}", row["kernel"]["message"]));
+        } else {
+            assert_eq!(row["kernel"]["verdict"], row["verdict"], "{row}");
+        }
+    }
 }

@@ -1,0 +1,88 @@
+//! `skep verify --against kernel`: what this machine's kernel says of the same programs. Each is loaded alone, and
+//! unloaded at once; nothing is attached.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use skep::object::{Linked, Object};
+use skep::runtime::{ErrorKind, SharedRuntime};
+use skep::{Error, Result};
+use skep_kernel::KernelRuntime;
+use skep_verifier::log::read::Path;
+
+/// The kernel, which can be asked.
+pub(super) struct Kernel {
+    runtime: SharedRuntime,
+}
+
+/// What the kernel says of a program.
+pub(super) enum Answer {
+    /// It was loaded.
+    Accept,
+    /// The verifier refused it: its last words.
+    Reject(String),
+    /// It was not verified: something else is in the way, and what.
+    Unknown(String),
+}
+
+impl Kernel {
+    /// The kernel, where this process may use it.
+    pub(super) fn open() -> Result<Self> {
+        let runtime = KernelRuntime::new();
+        runtime.probe()?;
+        Ok(Self { runtime: Arc::new(runtime) })
+    }
+
+    /// Loads one program of an object.
+    pub(super) fn ask(&self, object: &Object, linked: &Linked, program: usize) -> Answer {
+        let mut alone = linked.clone();
+        for (i, other) in alone.programs.iter_mut().enumerate() {
+            other.autoload = i == program;
+        }
+        match skep::load(&self.runtime, object, alone) {
+            Ok(_) => Answer::Accept,
+            Err(Error::Runtime(e)) if e.kind() == ErrorKind::Rejected => {
+                Answer::Reject(last_words(&e.to_string()))
+            }
+            Err(e) => Answer::Unknown(e.to_string()),
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Reject(_) => "reject",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    pub(super) fn is_verdict(&self) -> bool {
+        !matches!(self, Self::Unknown(_))
+    }
+
+    pub(super) fn row(&self) -> Value {
+        match self {
+            Self::Accept => json!({ "verdict": "accept" }),
+            Self::Reject(message) | Self::Unknown(message) => {
+                json!({ "verdict": self.word(), "message": message })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accept => f.write_str("accept"),
+            Self::Reject(message) | Self::Unknown(message) => write!(f, "{}: {message}", self.word()),
+        }
+    }
+}
+
+/// The line of a log that says why.
+fn last_words(log: &str) -> String {
+    Path::read(log).messages.pop().unwrap_or_default()
+}
