@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// The traced side of `cargo xtask bench trace`: calls one system call in a loop and says what an iteration costs.
+// The traced side of `cargo xtask bench trace`: calls one system call, or one function, in a loop and says what an
+// iteration costs.
 //
-//     syscall-loop getppid|openat COUNT
+//     syscall-loop getppid|openat|function COUNT
 //
-// An iteration of openat is an openat and a close. The result goes to stderr as `NSITER nanoseconds`.
+// An iteration of openat is an openat and a close. The function is given the number of the iteration. The result goes to stderr as `NSITER nanoseconds`.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,13 +15,20 @@
 #include <time.h>
 #include <unistd.h>
 
-static void call_getppid(void)
+__attribute__((noinline)) void probed_function(long iteration)
 {
+	__asm__ volatile("" : : "r"(iteration) : "memory");
+}
+
+static void call_getppid(long iteration)
+{
+	(void)iteration;
 	syscall(SYS_getppid);
 }
 
-static void call_openat(void)
+static void call_openat(long iteration)
 {
+	(void)iteration;
 	close(syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY, 0));
 }
 
@@ -34,19 +42,20 @@ static double now_ns(void)
 
 int main(int argc, char **argv)
 {
-	void (*call)(void) = argc == 3 && !strcmp(argv[1], "getppid") ? call_getppid
+	void (*call)(long) = argc == 3 && !strcmp(argv[1], "getppid") ? call_getppid
 			     : argc == 3 && !strcmp(argv[1], "openat") ? call_openat
-								       : NULL;
+			     : argc == 3 && !strcmp(argv[1], "function") ? probed_function
+									 : NULL;
 	long count = argc == 3 ? atol(argv[2]) : 0;
 	double start;
 
 	if (!call || count < 1) {
-		fprintf(stderr, "usage: syscall-loop getppid|openat COUNT\n");
+		fprintf(stderr, "usage: syscall-loop getppid|openat|function COUNT\n");
 		return 2;
 	}
 	start = now_ns();
 	for (long i = 0; i < count; i++)
-		call();
+		call(i);
 	fprintf(stderr, "NSITER %.1f\n", (now_ns() - start) / count);
 	return 0;
 }

@@ -20,7 +20,11 @@ type Bench = (&'static str, &'static str, fn(&Options) -> Result<Box<dyn Shown>,
 const BENCHES: &[Bench] = &[
     ("load", "to open, load and attach an object and to read what it gives: skep, libbpf in C", load::run),
     ("packets", "a capture through an XDP filter: copied, by skep run, by tcpdump", packets::run),
-    ("trace", "a loop of openat and close: native, counted by skep run, counted by strace", trace::run),
+    (
+        "trace",
+        "system calls and functions in a loop: native, looked at by skep run, by strace and by gdb",
+        trace::run,
+    ),
 ];
 
 /// What a benchmark has found.

@@ -1,9 +1,11 @@
-//! What tracing a system call costs the traced program: an eBPF program that counts under `skep run`, and strace that
-//! counts.
+//! What tracing costs the traced program. A system call: an eBPF program that counts under `skep run`, and strace that
+//! counts. A function: a uprobe that looks at an argument, and gdb's silent breakpoint with the same condition.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use serde_json::Value;
 
 use super::{Options, Report, Shown, build_skep, output};
 use crate::root;
@@ -12,38 +14,91 @@ use crate::root;
 pub(super) fn run(options: &Options) -> Result<Box<dyn Shown>, String> {
     let program = build_loop()?;
     let skep = build_skep()?;
-    let count = options.iterations.to_string();
-    let traced = |tracer: &[&str]| {
-        let mut command = match tracer.split_first() {
-            Some((tracer, args)) => {
-                let mut command = Command::new(tracer);
-                command.args(args).arg(&program);
-                command
-            }
-            None => Command::new(&program),
-        };
-        command.args(["openat", &count]).current_dir(root());
-        output(&mut command)
-    };
     let skep = skep.to_string_lossy();
-    let report = Report::measure(
+    Ok(Box::new(Reports(vec![calls(options, &program, &skep)?, functions(options, &program, &skep)?])))
+}
+
+/// Runs the traced program under a tracer.
+fn traced(tracer: &[&str], program: &Path, what: &str, count: u64) -> Result<Output, String> {
+    let mut command = match tracer.split_first() {
+        Some((tracer, args)) => {
+            let mut command = Command::new(tracer);
+            command.args(args).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    output(command.args([what, &count.to_string()]).current_dir(root()))
+}
+
+/// System calls.
+fn calls(options: &Options, program: &Path, skep: &str) -> Result<Report, String> {
+    let count = options.iterations;
+    let openat = |tracer: &[&str]| traced(tracer, program, "openat", count);
+    Report::measure(
         format!("{count} × openat and close"),
         options.rounds,
         &[
-            ("native", &|| nanoseconds(&traced(&[])?)),
+            ("native", &|| nanoseconds(&openat(&[])?)),
             ("skep", &|| {
-                let output = traced(&[&skep, "run", "bench/openat-count.bpf.o", "--"])?;
-                check_count(&output, options.iterations)?;
+                let output = openat(&[skep, "--runtime", "user", "run", "bench/openat-count.bpf.o", "--"])?;
+                check_count(&output, count)?;
                 nanoseconds(&output)
             }),
             ("strace", &|| {
-                let output = traced(&["strace", "-f", "--seccomp-bpf", "-c", "-e", "trace=openat"])?;
-                check_count(&output, options.iterations)?;
+                let output = openat(&["strace", "-f", "--seccomp-bpf", "-c", "-e", "trace=openat"])?;
+                check_count(&output, count)?;
                 nanoseconds(&output)
             }),
         ],
-    )?;
-    Ok(Box::new(report))
+    )
+}
+
+/// What both look for in the function's argument; that they have seen it once is checked.
+const CONDITION: &str = "$rdi == 471";
+
+/// Functions. A debugger takes so long that fewer calls will do.
+fn functions(options: &Options, program: &Path, skep: &str) -> Result<Report, String> {
+    let count = (options.iterations / 10).max(1000);
+    let function = |tracer: &[&str]| traced(tracer, program, "function", count);
+    let place = format!("count=uprobe:{}:probed_function", program.display());
+    let breakpoint = format!("break probed_function if {CONDITION}");
+    Report::measure(
+        format!("{count} × a probed function"),
+        options.rounds,
+        &[
+            ("native", &|| nanoseconds(&function(&[])?)),
+            ("skep", &|| {
+                let run = ["--runtime", "user", "run", "bench/probe-count.bpf.o", "--attach", &place, "--"];
+                let output = function(&[&[skep], &run[..]].concat())?;
+                check_said(&output, "hits = 1")?;
+                nanoseconds(&output)
+            }),
+            ("gdb", &|| {
+                let commands = "commands\nsilent\ncontinue\nend";
+                let file = root().join("target/bench/breakpoint.gdb");
+                fs::write(&file, format!("{breakpoint}\n{commands}\nrun\ninfo breakpoints\n"))
+                    .map_err(|e| format!("cannot write `{}`: {e}", file.display()))?;
+                let file = file.to_string_lossy();
+                let output = function(&["gdb", "-nx", "-batch", "-x", &file, "--args"])?;
+                check_said(&output, "already hit 1 time")?;
+                nanoseconds(&output)
+            }),
+        ],
+    )
+}
+
+/// Several measurements as one.
+struct Reports(Vec<Report>);
+
+impl Shown for Reports {
+    fn to_text(&self) -> String {
+        self.0.iter().map(Report::to_text).collect::<Vec<_>>().join("\n")
+    }
+
+    fn to_json(&self) -> Value {
+        self.0.iter().map(Report::to_json).collect()
+    }
 }
 
 /// Compiles the traced program.
@@ -63,6 +118,13 @@ fn nanoseconds(output: &Output) -> Result<f64, String> {
     value
         .and_then(|value| value.parse().ok())
         .ok_or_else(|| format!("the loop did not say its time:\n{text}"))
+}
+
+/// A tracer that does not see what it looks for is no competitor either.
+fn check_said(output: &Output, text: &str) -> Result<(), String> {
+    let said = [&*output.stdout, b"\n", &*output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    if said.contains(text) { Ok(()) } else { Err(format!("it did not say `{text}`:\n{said}")) }
 }
 
 /// A tracer that does not count every call is no competitor: somewhere in its output there is the number of iterations,

@@ -8,5 +8,6 @@ mod helpers;
 mod katran;
 mod objects;
 mod packets;
+mod probes;
 mod run;
 mod verify;

@@ -124,7 +124,7 @@ impl<F: Fn(MapRef) -> Option<Arc<Map>>> Resolve for References<'_, F> {
     fn kfunc(&self, btf_id: i32, fd_idx: i16) -> Option<String> {
         let id = TypeId(u32::try_from(btf_id).ok().filter(|_| fd_idx == 0)?);
         let is_function = self.kernel.type_by_id(id).is_ok_and(|ty| ty.kind() == Kind::Func);
-        is_function.then(|| self.kernel.name(id).ok()).flatten().map(|name| name.to_string())
+        is_function.then(|| self.kernel.name(id).ok()).flatten().map(str::to_owned)
     }
 }
 

@@ -1,0 +1,229 @@
+//! Probes of functions: every call and every return is seen once, and the command goes on as without them.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::harness::{Said, Scratch, installed, is_root, run, said, skep, skip, tool};
+
+/// What is traced, compiled once.
+struct Built {
+    scratch: Scratch,
+    traced: PathBuf,
+    library: PathBuf,
+}
+
+fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/probes").join(name)
+}
+
+fn built() -> Option<&'static Built> {
+    static BUILT: OnceLock<Option<Built>> = OnceLock::new();
+    let build = || {
+        if !["clang", "clang-19", "clang-14"].into_iter().any(installed) {
+            return None;
+        }
+        let scratch = Scratch::new("probes");
+        let (traced, library) = (scratch.path("traced"), scratch.path("library.so"));
+        compile(&["-pthread"], &source("traced.c"), &traced);
+        compile(&["-shared", "-fPIC"], &source("library.c"), &library);
+        Some(Built { scratch, traced, library })
+    };
+    let built = BUILT.get_or_init(build).as_ref();
+    if built.is_none() {
+        skip("clang is not installed");
+    }
+    built
+}
+
+fn compile(options: &[&str], from: &Path, to: &Path) {
+    let done = Command::new("cc").arg("-O1").args(options).arg("-o").arg(to).arg(from).arg("-ldl").status();
+    assert!(done.expect("cc starts").success(), "{} does not compile", from.display());
+}
+
+/// `skep run` with these programs attached to a function.
+fn arguments(programs: &[(&str, &str)], file: &Path, function: &str) -> Vec<OsString> {
+    let attach = |(program, section): &(&str, &str)| {
+        format!("--attach={program}={section}:{}:{function}", file.display()).into()
+    };
+    let object = source("count.bpf.c").into();
+    ["run".into(), object].into_iter().chain(programs.iter().map(attach)).collect()
+}
+
+const BOTH: [(&str, &str); 2] = [("enter", "uprobe"), ("leave", "uretprobe")];
+
+/// A number that the programs leave behind; zero is not shown.
+fn number(said: &Said, variable: &str) -> u64 {
+    let line = said.stdout.lines().find_map(|line| line.strip_prefix(variable)?.strip_prefix(" = "));
+    line.map_or(0, |value| value.parse().expect("a number"))
+}
+
+/// Traces one way of calling, in user space and, where that can be, in the kernel.
+fn check(function: (&Path, &str), command: &[&str], calls: u64, sum: u64) {
+    let Some(built) = built() else { return };
+    for runtime in ["user", "kernel"] {
+        let mut skep = skep();
+        skep.env("SKEP_RUNTIME", runtime).args(arguments(&BOTH, function.0, function.1));
+        let said = said(skep.arg("--").arg(&built.traced).args(command).output().expect("skep starts"));
+        if runtime == "kernel" && said.status != 0 && (!is_root() || said.stderr.contains("uprobe")) {
+            return skip("the kernel does not let us probe");
+        }
+        assert_eq!(said.status, 0, "{runtime}: {}", said.stderr);
+        let seen = ["entries", "exits", "sum", "strange"].map(|name| number(&said, name));
+        assert_eq!(seen, [calls, calls, sum, 0], "{runtime}: {command:?}");
+    }
+}
+
+fn check_traced(command: &[&str], calls: u64, sum: u64) {
+    if let Some(built) = built() {
+        check((&built.traced, "probed"), command, calls, sum);
+    }
+}
+
+#[test]
+fn calls_and_returns_are_counted() {
+    check_traced(&["loop", "100"], 100, 5050);
+}
+
+#[test]
+fn threads_do_not_slip_past() {
+    check_traced(&["threads"], 6400, 64 * 5050);
+}
+
+#[test]
+fn children_inherit_probes() {
+    check_traced(&["forks"], 11, 56);
+    check_traced(&["vforks"], 40, 55 + 10 * 6);
+    check_traced(&["spawns"], 30, 10 * 6);
+}
+
+#[test]
+fn programs_that_are_executed_are_probed_anew() {
+    check_traced(&["execs", "5"], 6, 21);
+}
+
+#[test]
+fn jumping_out_of_functions_does_no_harm() {
+    check_traced(&["jumps"], 20, 210);
+}
+
+#[test]
+fn libraries_that_are_loaded_later_are_probed() {
+    let Some(built) = built() else { return };
+    let library = built.library.to_str().expect("an ASCII path");
+    check((&built.library, "library_function"), &["libraries", library], 5, 30);
+}
+
+#[test]
+fn signals_between_do_no_harm() {
+    let Some(built) = built() else { return };
+    let mut arguments = arguments(&BOTH, &built.traced, "probed");
+    arguments.extend(["--".into(), built.traced.clone().into(), "interrupted".into()]);
+    let said = run(arguments);
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    let calls = said.stdout.lines().find_map(|line| line.strip_suffix(" calls")).expect("what it says");
+    let calls: u64 = calls.parse().expect("a number");
+    assert_eq!((number(&said, "entries"), number(&said, "exits")), (calls, calls));
+}
+
+#[test]
+fn a_child_killed_in_a_probe_is_only_missed() {
+    let Some(built) = built() else { return };
+    let mut arguments = arguments(&BOTH, &built.traced, "probed");
+    arguments.extend(["--".into(), built.traced.clone().into(), "killed".into()]);
+    let said = run(arguments);
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    let (entries, exits) = (number(&said, "entries"), number(&said, "exits"));
+    assert!(entries > 0 && entries - exits <= 1, "{entries} entries, {exits} exits");
+}
+
+#[test]
+fn sixty_four_threads_open_files_at_once() {
+    let Some(built) = built() else { return };
+    let mut skep = skep();
+    skep.arg("run").arg(tool("opensnoop.bpf.o")).args(["-o", "json", "--"]);
+    let said = said(skep.arg(&built.traced).args(["opens", "/etc/passwd"]).output().expect("skep starts"));
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    let opened = said.stdout.lines().filter(|line| line.contains("\"/etc/passwd\"")).count();
+    assert_eq!(opened, 640, "{}", said.stderr);
+}
+
+#[test]
+fn a_full_map_refuses_and_the_program_goes_on() {
+    let Some(built) = built() else { return };
+    let mut arguments = arguments(&[("fill", "uprobe")], &built.traced, "probed");
+    arguments.extend(["--".into(), built.traced.clone().into(), "loop".into(), "100".into()]);
+    let said = run(arguments);
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    assert_eq!((number(&said, "kept"), number(&said, "refused")), (4, 96));
+    assert!(said.stdout.contains("map `few` (hash, 4 elements)"), "{}", said.stdout);
+    assert!(said.stderr.contains("not attached") && said.stderr.contains("--attach"), "{}", said.stderr);
+}
+
+#[test]
+fn a_buffer_that_nobody_reads_fills_up_and_drops() {
+    let Some(built) = built() else { return };
+    let mut object = skep::open(&source("count.bpf.c")).expect("it compiles").object;
+    let place = format!("uprobe:{}:probed", built.traced.display());
+    let emit = object.programs.iter_mut().find(|program| program.name == "emit").expect("a program");
+    emit.attach_at(&[&place]).expect("a place");
+    let runtime = skep_user::UserRuntime::new(skep_user::Config::default()).expect("a runtime");
+    let linked = object.link(&skep::host::target(&object)).expect("it links");
+    let loaded = skep::load(&runtime, &object, linked).expect("it loads");
+    let _links = loaded.attach().expect("it attaches");
+    let argv = vec![built.traced.clone().into(), "loop".into(), "100".into()];
+    let mut session = runtime.start(skep::runtime::Scope::Command(argv)).expect("it starts");
+    let ended = session.wait(Some(Duration::from_secs(20))).expect("a state");
+    assert_eq!(ended, skep::runtime::SessionState::Ended { code: Some(0), signal: None });
+    let bss = loaded.maps().find(|map| map.def.name.ends_with(".bss")).expect("variables");
+    let values = bss.map.lookup(&[0; 4]).expect("a map").expect("their values");
+    let value = |name: &str| {
+        let variable = object.variables.iter().find(|variable| variable.name == name).expect("a variable");
+        let at = variable.offset as usize;
+        u64::from_ne_bytes(values[at..at + 8].try_into().expect("eight bytes"))
+    };
+    // A record has a header of eight bytes, and a ring is full one record before its end.
+    assert_eq!((value("sent") + value("dropped"), value("sent")), (100, 4096 / 72));
+}
+
+/// A traced command that goes on until a file is there.
+fn until(built: &Built, flag: &Path) -> Child {
+    let mut command = Command::new(&built.traced);
+    command.arg("until").arg(flag).stdin(Stdio::null()).spawn().expect("it starts")
+}
+
+const SIGTERM: i32 = 15;
+
+fn terminate(pid: u32) {
+    let done = Command::new("kill").arg(pid.to_string()).status().expect("kill starts");
+    assert!(done.success());
+}
+
+#[test]
+fn an_attached_process_goes_on_unharmed() {
+    let Some(built) = built() else { return };
+    let flag = built.scratch.path("attached");
+    let mut child = until(built, &flag);
+    let mut command = skep();
+    command.args(arguments(&BOTH, &built.traced, "probed")).args(["-p", &child.id().to_string()]);
+    let skep = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("skep starts");
+    // Until it is attached the front may be told to end before it has begun.
+    let tracer = || fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let attached = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        !tracer().contains("TracerPid:\t0\n")
+    });
+    assert!(attached, "it is not attached");
+    std::thread::sleep(Duration::from_millis(300));
+    terminate(skep.id());
+    let said = said(skep.wait_with_output().expect("skep ends"));
+    assert!(tracer().contains("TracerPid:\t0\n"), "it is still traced");
+    assert_eq!(said.status, 128 + SIGTERM, "{}", said.stderr);
+    let (entries, exits) = (number(&said, "entries"), number(&said, "exits"));
+    assert!(entries > 0 && entries.abs_diff(exits) <= 1, "{entries} entries, {exits} exits");
+    fs::write(&flag, "").expect("a file");
+    assert!(child.wait().expect("it ends").success(), "the process was harmed");
+}
