@@ -16,7 +16,7 @@ fn main() -> skep::Result<()> {
     let mut object = Object::read(bytes, "load.bpf.o")?;
     object.set_variable_bytes("targ_pid", &std::process::id().to_ne_bytes())?;
     let runtime: SharedRuntime = Arc::new(KernelRuntime::new());
-    let linked = object.link(&skep::host::target(&object))?;
+    let linked = skep::host::link(&object)?;
     let loaded = skep::load(&runtime, &object, linked)?;
     let links = loaded.attach()?;
     print_peak();

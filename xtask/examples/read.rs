@@ -23,7 +23,7 @@ fn main() -> Result<()> {
     };
     let object = Object::read(OBJECT, "produce.bpf.o")?;
     let runtime: SharedRuntime = Arc::new(KernelRuntime::new());
-    let loaded = skep::load(&runtime, &object, object.link(&skep::host::target(&object))?)?;
+    let loaded = skep::load(&runtime, &object, skep::host::link(&object)?)?;
     let sum = drain(&loaded, &runtime, records)? + read_all(map(&loaded, "entries")?, entries)?;
     println!("sum {sum}");
     Ok(())

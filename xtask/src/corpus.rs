@@ -1,7 +1,10 @@
-//! `cargo xtask corpus DIR…`: which objects load and attach on this kernel, beside what libbpf does with them.
+//! `cargo xtask corpus DIR… [--on KERNEL]`: which objects load and attach on this kernel, or on one of Debian's in a guest,
+//! beside what libbpf does with them.
 //!
 //! Programs are attached through a runtime that is kept to a process tree, and there is none: so they are attached, and
 //! see nothing. libbpf attaches only with `--libbpf-attach`, because its programs see the machine while they are.
+
+mod setup;
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,9 +19,16 @@ use skep_kernel::KernelRuntime;
 /// Loads every object of the directories (or files) that the arguments name, and prints a table.
 pub(crate) fn corpus(args: &[String]) -> Result<(), String> {
     let libbpf_attaches = args.iter().any(|arg| arg == "--libbpf-attach");
-    let objects = objects(args.iter().filter(|arg| !arg.starts_with("--")).map(Path::new))?;
+    let (places, kernels) = match args.iter().position(|arg| arg == "--on") {
+        Some(at) => (&args[..at], &args[at + 1..]),
+        None => (args, &[][..]),
+    };
+    let objects = objects(places.iter().filter(|arg| !arg.starts_with("--")).map(Path::new))?;
     if objects.is_empty() {
-        return Err("usage: cargo xtask corpus DIR… [--libbpf-attach]".to_owned());
+        return Err("usage: cargo xtask corpus DIR… [--libbpf-attach] [--on KERNEL…]".to_owned());
+    }
+    if !kernels.is_empty() {
+        return in_guests(kernels, &objects);
     }
     let peer = libbpf(&objects, libbpf_attaches);
     let runtime: SharedRuntime = Arc::new(KernelRuntime::scoped());
@@ -35,6 +45,18 @@ pub(crate) fn corpus(args: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// The same in guests; what these write is the table.
+fn in_guests(kernels: &[String], objects: &[PathBuf]) -> Result<(), String> {
+    for kernel in kernels {
+        println!("{kernel}:");
+        let text = crate::vm::corpus(kernel, objects, libbpf_program())?;
+        for line in text.lines().skip_while(|line| !line.starts_with("object ")) {
+            println!("{}", line.trim_end_matches('\r'));
+        }
+    }
+    Ok(())
+}
+
 /// How far an object came, and why no farther.
 struct Outcome {
     stage: &'static str,
@@ -43,11 +65,16 @@ struct Outcome {
 
 fn try_object(runtime: &SharedRuntime, path: &Path) -> Outcome {
     let fail = |stage, e: skep::Error| Outcome { stage, reason: first_and_last_line(&e.to_string()) };
-    let object = match skep::open(path) {
+    let mut object = match skep::open(path) {
         Ok(opened) => opened.object,
         Err(e) => return fail("open", e),
     };
-    let linked = match object.link(&skep::host::target(&object)) {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    if let Err(reason) = setup::set_up(&mut object, file.split('.').next().unwrap_or_default()) {
+        return Outcome { stage: "set-up", reason };
+    }
+    skep::defaults::fill_in(&mut object);
+    let linked = match skep::host::link(&object) {
         Ok(linked) => linked,
         Err(e) => return fail("link", e.into()),
     };
@@ -56,7 +83,16 @@ fn try_object(runtime: &SharedRuntime, path: &Path) -> Outcome {
         Err(e) => return fail("load", e),
     };
     match attach(&loaded) {
-        Ok(links) => Outcome { stage: "ok", reason: format!("{} attached", links.len()) },
+        Ok(links) if loaded.left_out.is_empty() => {
+            Outcome { stage: "ok", reason: format!("{} attached", links.len()) }
+        }
+        Ok(links) => {
+            let left: Vec<&str> = loaded.left_out.iter().map(|left| left.program.as_str()).collect();
+            Outcome {
+                stage: "ok",
+                reason: format!("{} attached; left out: {}", links.len(), left.join(", ")),
+            }
+        }
         Err(e) => fail("attach", e),
     }
 }
@@ -72,18 +108,13 @@ fn attach(loaded: &skep::Loaded) -> skep::Result<Vec<Link>> {
         .collect()
 }
 
+/// Is there something to attach to, without a device, a cgroup or the like of the caller's?
 fn says_where(point: &AttachPoint) -> bool {
-    match point {
-        AttachPoint::Kprobe { function, .. } => function.is_some(),
-        AttachPoint::KprobeMulti { pattern, .. } => pattern.is_some(),
-        AttachPoint::Ksyscall { name, .. } | AttachPoint::Usdt { name, .. } => name.is_some(),
-        AttachPoint::Uprobe { path, .. } | AttachPoint::UprobeMulti { path, .. } => path.is_some(),
-        AttachPoint::Btf { name, .. } => name.is_some(),
-        AttachPoint::None | AttachPoint::PerfEvent | AttachPoint::Target { .. } | AttachPoint::StructOps => {
-            false
-        }
-        _ => true,
-    }
+    let of_callers = matches!(
+        point,
+        AttachPoint::None | AttachPoint::PerfEvent | AttachPoint::Target { .. } | AttachPoint::StructOps
+    );
+    !of_callers && !point.is_open()
 }
 
 /// The lines of a message that say what and why; a verifier's log is long.

@@ -31,7 +31,9 @@ pub(crate) fn vm(args: &[String]) -> Result<(), String> {
     let directory = crate::root().join("target/vm");
     fs::create_dir_all(&directory).map_err(|e| format!("`{}`: {e}", directory.display()))?;
     let binary = build_tests()?;
-    let system = guest::file_system(&binary, tests)?;
+    let arguments: Vec<&str> =
+        tests.iter().map(String::as_str).chain(guest::TEST_ARGUMENTS.iter().copied()).collect();
+    let system = guest::file_system(&binary, &arguments, Vec::new(), &[])?;
     let mut runs = Vec::new();
     for kernel in kernels {
         let text = match kernel.as_str() {
@@ -56,6 +58,24 @@ pub(crate) fn vm(args: &[String]) -> Result<(), String> {
     print!("{}", report::table(&runs));
     let failed: Vec<&str> = runs.iter().filter(|run| !run.passed()).map(Run::kernel).collect();
     if failed.is_empty() { Ok(()) } else { Err(format!("tests failed on {}", failed.join(", "))) }
+}
+
+/// Tries objects on another kernel, as [`corpus`](crate::corpus) does on this one; `libbpf` is the program that asks libbpf.
+pub(crate) fn corpus(kernel: &str, objects: &[PathBuf], libbpf: Option<PathBuf>) -> Result<String, String> {
+    let directory = crate::root().join("target/vm");
+    fs::create_dir_all(&directory).map_err(|e| format!("`{}`: {e}", directory.display()))?;
+    // Without optimisation, and emulated, it would take half an hour.
+    let cargo = ["build", "--quiet", "--release", "--package", "xtask"];
+    output(Command::new(env!("CARGO")).args(cargo).current_dir(crate::root()))?;
+    let binary = crate::root().join("target/release/xtask");
+    let in_guest =
+        |object: &PathBuf| format!("objects/{}", object.file_name().unwrap_or_default().to_string_lossy());
+    let files: Vec<(&Path, String)> = objects.iter().map(|object| (&**object, in_guest(object))).collect();
+    let others = libbpf.into_iter().map(|program| (program, "bin/libbpf".to_owned())).collect();
+    let arguments = ["corpus", "/objects", "--libbpf-attach"];
+    let system = guest::file_system(&binary, &arguments, others, &files)?;
+    let (image, initramfs) = prepare(&directory, kernel, &system)?;
+    guest::boot(&image, &initramfs)
 }
 
 /// Builds the tests of the kernel runtime; answers the binary.

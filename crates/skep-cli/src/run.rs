@@ -35,11 +35,13 @@ pub(crate) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitC
     let scope = scope(args)?;
     let specs = args.event.iter().map(|text| EventSpec::parse(text)).collect::<Result<Vec<_>>>()?;
     let object = open(args)?;
-    let target = host::target(&object);
     let runtime = crate::runtime::open(choice, sight(args), user_config(args))?;
-    let loaded = skep::load(&runtime, &object, object.link(&target)?)?;
+    let loaded = skep::load(&runtime, &object, host::link(&object)?)?;
     let links = loaded.attach()?;
     tell_unattached(&loaded);
+    for left in &loaded.left_out {
+        term::warning(format_args!("left out, because this machine cannot run it: {}", left.reason));
+    }
     if links.is_empty() {
         return Err(Error::usage(
             "no program of the object names a hook to attach to",

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use skep_isa::uapi::Cmd;
 use skep_runtime::Error;
@@ -17,6 +18,32 @@ pub(crate) fn command(cmd: Cmd, error: &io::Error) -> Error {
         libc::EPERM => failed.hint(privileges()),
         libc::ENOSYS => failed.hint("this kernel is built without `CONFIG_BPF_SYSCALL`"),
         _ => failed,
+    }
+}
+
+/// `BPF_FS_MAGIC`.
+const BPF_FS: i64 = 0xcafe_4a11;
+
+/// The error of a command on a path of a BPF file system.
+pub(crate) fn pin(cmd: Cmd, path: &Path, error: &io::Error) -> Error {
+    let failed = command(cmd, error).context(format_args!("`{}`", path.display()));
+    let directory = path.parent().unwrap_or(path);
+    match rustix::fs::statfs(directory) {
+        Err(_) => failed.hint(format!("there is no directory `{}`", directory.display())),
+        Ok(stat) if i64::from(stat.f_type) != BPF_FS => failed.hint(format!(
+            "`{}` is not on a BPF file system: `mount -t bpf bpf /sys/fs/bpf` makes one",
+            directory.display()
+        )),
+        Ok(_) if errno(error) == libc::EEXIST => {
+            failed.hint("something is pinned there; remove it, or choose another name")
+        }
+        Ok(_)
+            if errno(error) == libc::EPERM
+                && path.file_name().is_some_and(|name| name.to_string_lossy().contains('.')) =>
+        {
+            failed.hint("names of pinned objects have no `.`")
+        }
+        Ok(_) => failed,
     }
 }
 

@@ -8,6 +8,7 @@ mod composite;
 mod explain;
 mod info;
 mod load;
+mod memory;
 mod netlink;
 mod perf;
 mod printk;
@@ -16,5 +17,6 @@ mod runtime;
 mod scope;
 mod session;
 mod sys;
+mod user_ring;
 
 pub use runtime::KernelRuntime;

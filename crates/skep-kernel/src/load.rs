@@ -17,6 +17,10 @@ const LOG_BYTES_MAX: usize = (u32::MAX >> 2) as usize;
 
 /// Passes a command on.
 pub(crate) fn command(mut command: Command<'_>) -> Result<Reply> {
+    let pinned = match &command {
+        Command::ObjPin { path, .. } | Command::ObjGet { path } => Some(path.to_path_buf()),
+        _ => None,
+    };
     let mut attr = Attr::encode(&mut command, None)?;
     let returned = bpf::bpf(&mut attr);
     match (returned, attr.cmd()) {
@@ -28,7 +32,10 @@ pub(crate) fn command(mut command: Command<'_>) -> Result<Reply> {
                 other => Ok(other),
             }
         }
-        (Err(e), cmd) => Err(explain::command(cmd, &e)),
+        (Err(e), cmd) => Err(match pinned {
+            Some(path) => explain::pin(cmd, &path, &e),
+            None => explain::command(cmd, &e),
+        }),
     }
 }
 

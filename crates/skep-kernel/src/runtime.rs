@@ -1,25 +1,27 @@
 //! [`KernelRuntime`]: the waist over bpf(2).
 
 use std::collections::HashMap;
-use std::os::fd::{IntoRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, IntoRawFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use skep_isa::uapi::{AttachType, MapType, ProgType};
 use skep_obj::AttachPoint;
 use skep_runtime::command::ProgLoad;
 use skep_runtime::{
-    AttachOptions, AttachTarget, Command, Error, EventSource, Fd, Hook, Reply, Result, Runtime, RuntimeKind,
-    Scope, Session,
+    AttachOptions, AttachTarget, Command, Error, EventSource, Fd, Hook, Memory, Producer, Reply, Result,
+    Runtime, RuntimeKind, Scope, Session,
 };
 
 use crate::attach::Attachment;
 use crate::composite::Composite;
 use crate::info::MapInfo;
+use crate::memory::MapMemory;
 use crate::perf::PerfBuffers;
 use crate::printk::TracePipe;
 use crate::ring::RingBuffer;
 use crate::scope::{Filter, Places};
 use crate::sys::{bpf, errno};
+use crate::user_ring::UserRing;
 use crate::{attach, explain, load, scope, session};
 
 /// Linux's BPF subsystem. Descriptors are the process's own.
@@ -142,6 +144,14 @@ impl Runtime for KernelRuntime {
             }
             other => Err(Error::os(libc::EINVAL, format!("a map of type `{other}` holds no records"))),
         }
+    }
+
+    fn memory(&self, map: Fd, bytes: usize, address: u64, writable: bool) -> Result<Box<dyn Memory>> {
+        Ok(Box::new(MapMemory::open(duplicate(map)?.as_fd(), bytes, address, writable)?))
+    }
+
+    fn producer(&self, map: Fd, bytes: usize) -> Result<Box<dyn Producer>> {
+        Ok(Box::new(UserRing::open(duplicate(map)?, bytes, rustix::param::page_size())?))
     }
 
     fn printk(&self) -> Result<Box<dyn EventSource>> {

@@ -41,7 +41,7 @@ pub mod variable;
 pub use attach::AttachPoint;
 pub use error::{Error, ErrorKind, Result};
 pub use externs::{Extern, ExternKind};
-pub use link::{Linked, LinkedProgram, Target};
+pub use link::{Linked, LinkedProgram, Module, Target};
 pub use map::{MapDef, MapKind};
 pub use object::Object;
 pub use program::Program;

@@ -24,7 +24,7 @@ use skep_isa::Insn;
 use skep_isa::uapi::{AttachType, ProgType};
 
 use crate::attach::AttachPoint;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::externs::Extern;
 use crate::map::{KernelType, MapDef};
 use crate::object::Object;
@@ -50,6 +50,8 @@ pub struct Linked {
     pub externs: Vec<Extern>,
     /// Types to load, with externs as the kernel wants them.
     pub btf: Option<Arc<Btf>>,
+    /// Names of the target's modules, by number.
+    pub modules: Vec<String>,
     /// Modules whose BTF descriptors programs find in their `fd_array`, from index 1 on.
     pub kfunc_modules: Vec<usize>,
 }
@@ -125,6 +127,34 @@ pub struct Poison {
     pub reason: String,
 }
 
+impl Linked {
+    /// The modules whose BTF descriptors are wanted for loading, by number.
+    pub fn used_modules(&self) -> Vec<usize> {
+        let hooks = self.programs.iter().filter_map(|program| program.attach_btf?.module);
+        let variables = self.programs.iter().flat_map(|program| program.module_refs.iter().map(|m| m.module));
+        let structures = self.maps.iter().filter_map(|map| map.kernel_value_type?.module);
+        let functions = self.kfunc_modules.iter().copied();
+        let mut used: Vec<usize> = hooks.chain(variables).chain(structures).chain(functions).collect();
+        used.sort_unstable();
+        used.dedup();
+        used
+    }
+
+    /// Does something lack types that a module of the kernel may have?
+    pub fn lacks_types(&self) -> bool {
+        let lacks = |program: &LinkedProgram| {
+            let unresolved = program.result.as_ref().is_err_and(|e| e.kind() == ErrorKind::Unresolved);
+            program.autoload && (unresolved || !program.poisoned.is_empty())
+        };
+        self.programs.iter().any(lacks)
+    }
+
+    /// The types to load without the kinds that kernels before 5.2 to 6.0 do not know.
+    pub fn plain_types(&self) -> Result<Option<Btf>> {
+        self.btf.as_deref().map(btf::plain).transpose()
+    }
+}
+
 impl LinkedProgram {
     /// The source line of an instruction, if the object keeps lines.
     pub fn source_line(&self, insn: usize) -> Option<SourceLine> {
@@ -187,6 +217,7 @@ fn link(object: &Object, target: &Target) -> Result<Linked> {
         programs,
         externs: object.externs.clone(),
         btf: btf::to_load(object)?,
+        modules: target.modules.iter().map(|module| module.name.clone()).collect(),
         kfunc_modules: linker.externs.modules,
     })
 }

@@ -36,6 +36,9 @@ pub struct Attr<'a> {
     command: PhantomData<&'a mut [u8]>,
 }
 
+/// The descriptor of a token is set (`BPF_F_TOKEN_FD`).
+const F_TOKEN_FD: u32 = 1 << 16;
+
 /// Where the verifier or the BTF check writes what it thinks.
 #[derive(Debug)]
 pub struct Log<'a> {
@@ -197,7 +200,13 @@ impl<'a> Attr<'a> {
                 self.fd(8, *prog);
                 self.u64(16, *cookie);
             }
-            Command::BtfLoad { data } => self.btf_load(data, log),
+            Command::BtfLoad { data, token } => {
+                self.btf_load(data, log);
+                if let Some(token) = token {
+                    self.u32(32, F_TOKEN_FD); // btf_flags
+                    self.fd(36, *token); // btf_token_fd
+                }
+            }
             Command::TaskFdQuery { pid, fd, buffer } => {
                 self.u32(0, *pid);
                 self.u32(4, *fd);
@@ -248,6 +257,15 @@ impl<'a> Attr<'a> {
         }
         self.u32(60, spec.btf_vmlinux_value_type_id);
         self.u64(64, spec.map_extra);
+        if let Some(module) = spec.value_type_module {
+            const F_VTYPE_BTF_OBJ_FD: u32 = 1 << 15;
+            self.u32(16, spec.map_flags | F_VTYPE_BTF_OBJ_FD);
+            self.fd(72, module); // value_type_btf_obj_fd
+        }
+        if let Some(token) = spec.token {
+            self.u32(16, self.get_u32(16) | F_TOKEN_FD);
+            self.fd(76, token); // map_token_fd
+        }
     }
 
     fn prog_load(&mut self, spec: &'a ProgLoad<'_>, log: Option<Log<'a>>) -> Result<()> {
@@ -278,6 +296,10 @@ impl<'a> Attr<'a> {
             let words: Box<[u32]> = spec.fd_array.iter().map(|fd| fd.0.cast_unsigned()).collect();
             self.address(120, words.as_ptr());
             self.words.push(words);
+        }
+        if let Some(token) = spec.token {
+            self.u32(44, spec.prog_flags | F_TOKEN_FD);
+            self.fd(144, token); // prog_token_fd
         }
         Ok(())
     }

@@ -34,6 +34,10 @@ pub struct MapCreate<'a> {
     pub btf: Option<(Fd, u32, u32)>,
     /// Kernel type of a `struct_ops` value.
     pub btf_vmlinux_value_type_id: u32,
+    /// BTF of the module that has that type; `None` for the kernel's own.
+    pub value_type_module: Option<Fd>,
+    /// Token that allows it.
+    pub token: Option<Fd>,
 }
 
 impl<'a> MapCreate<'a> {
@@ -51,6 +55,8 @@ impl<'a> MapCreate<'a> {
             inner_map: None,
             btf: None,
             btf_vmlinux_value_type_id: 0,
+            value_type_module: None,
+            token: None,
         }
     }
 }
@@ -88,6 +94,8 @@ pub struct ProgLoad<'a> {
     pub fd_array: &'a [Fd],
     /// Verifier log: 0 none, 1 and 2 more and more, 4 statistics.
     pub log_level: u32,
+    /// Token that allows it.
+    pub token: Option<Fd>,
 }
 
 impl<'a> ProgLoad<'a> {
@@ -109,6 +117,7 @@ impl<'a> ProgLoad<'a> {
             attach_prog: None,
             fd_array: &[],
             log_level: 0,
+            token: None,
         }
     }
 }
@@ -427,6 +436,8 @@ pub enum Command<'a> {
     BtfLoad {
         /// The bytes of `.BTF`.
         data: &'a [u8],
+        /// Token that allows it.
+        token: Option<Fd>,
     },
     /// `BPF_TASK_FD_QUERY` → [`Reply::Count`].
     TaskFdQuery {

@@ -9,7 +9,7 @@ use skep_obj::AttachPoint;
 use crate::command::{BatchOp, Command, MapCreate, ProgLoad, Reply, TestRun};
 use crate::info::MapInfo;
 use crate::packet::{PacketRunner, TestRunner};
-use crate::{AttachOptions, Error, ErrorKind, EventSource, Result, SharedRuntime};
+use crate::{AttachOptions, Error, ErrorKind, EventSource, Memory, Producer, Result, SharedRuntime};
 
 /// A descriptor number, as a runtime hands it out. Copying it does not copy the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +94,22 @@ impl Map {
     /// The descriptor.
     pub fn fd(&self) -> Fd {
         self.handle.fd
+    }
+
+    /// The descriptor with its runtime.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The first `bytes` of the map's values as memory that is shared with programs: of an array with `BPF_F_MMAPABLE`, and of
+    /// an arena, which wants to be at `address` unless that is 0.
+    pub fn memory(&self, bytes: usize, address: u64, writable: bool) -> Result<Box<dyn Memory>> {
+        self.handle.runtime.memory(self.fd(), bytes, address, writable)
+    }
+
+    /// Opens the producer side of a user ring buffer of `bytes` bytes.
+    pub fn producer(&self, bytes: usize) -> Result<Box<dyn Producer>> {
+        self.handle.runtime.producer(self.fd(), bytes)
     }
 
     /// What kind of map it is.
@@ -256,6 +272,11 @@ pub struct Link {
 }
 
 impl Link {
+    /// A link of which there is a descriptor already.
+    pub fn new(handle: Handle) -> Self {
+        Self { handle }
+    }
+
     /// The descriptor.
     pub fn fd(&self) -> Fd {
         self.handle.fd

@@ -15,6 +15,7 @@ pub mod event;
 pub mod handle;
 pub mod info;
 pub mod link_info;
+pub mod memory;
 pub mod packet;
 mod scan;
 pub mod session;
@@ -26,6 +27,7 @@ pub use command::{Command, Reply};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, EventSource};
 pub use handle::{Fd, Handle, Link, LinkInfo, Map, Program};
+pub use memory::{Memory, Producer};
 pub use packet::{PacketIn, PacketRan, PacketRunner};
 pub use session::{Scope, Session, SessionState};
 use skep_isa::uapi::AttachType;
@@ -83,6 +85,18 @@ pub trait Runtime: Send + Sync {
 
     /// Opens the consumer side of a ring buffer or perf event array.
     fn events(&self, map: Fd) -> Result<Box<dyn EventSource>>;
+
+    /// The first `bytes` of a map's values as shared memory; see [`Map::memory`].
+    fn memory(&self, _map: Fd, _bytes: usize, _address: u64, _writable: bool) -> Result<Box<dyn Memory>> {
+        Err(Error::unsupported(format!("the {} runtime does not share memory of maps", self.kind()))
+            .hint("look elements up and update them, or use `--runtime kernel`"))
+    }
+
+    /// Opens the producer side of a user ring buffer; see [`Map::producer`].
+    fn producer(&self, _map: Fd, _bytes: usize) -> Result<Box<dyn Producer>> {
+        Err(Error::unsupported(format!("the {} runtime takes no records from outside", self.kind()))
+            .hint("user ring buffers are served by `--runtime kernel`"))
+    }
 
     /// Opens the stream of lines that programs write with `bpf_trace_printk`; one record a line, without its newline.
     fn printk(&self) -> Result<Box<dyn EventSource>>;

@@ -127,7 +127,7 @@ impl Runtime for UserRuntime {
         match command {
             Command::MapCreate(spec) => self.create_map(spec).map(Reply::Fd),
             Command::ProgLoad(spec) => self.load(spec).map(Reply::Fd),
-            Command::BtfLoad { data } => self.load_types(data).map(Reply::Fd),
+            Command::BtfLoad { data, .. } => self.load_types(data).map(Reply::Fd),
             Command::MapLookup { map, key, value, flags } => {
                 self.on_map(map, |map| map.lookup(key, value, flags))
             }

@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use skep_btf::{Btf, Bytes};
 use skep_obj::externs::ExternKind;
-use skep_obj::{Object, Target};
+use skep_obj::{Linked, Module, Object, Target};
 
 /// Where Linux shows its own types.
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+/// Where it shows those of its modules, too.
+const MODULE_BTF: &str = "/sys/kernel/btf";
 
 /// What linking `object` needs to know of this machine; facts that the object does not ask for are not read.
 pub fn target(object: &Object) -> Target {
@@ -35,6 +37,30 @@ pub fn target(object: &Object) -> Target {
 pub fn kernel_btf() -> Option<Arc<Btf>> {
     let bytes = read_shared(Path::new(KERNEL_BTF)).ok()?;
     Btf::parse(bytes).ok().map(Arc::new)
+}
+
+/// Links an object for this machine. The kernel's modules are looked at only for what the kernel itself does not have.
+pub fn link(object: &Object) -> skep_obj::error::Result<Linked> {
+    let mut target = target(object);
+    let linked = object.link(&target)?;
+    if !linked.lacks_types() {
+        return Ok(linked);
+    }
+    target.modules = target.btf.as_ref().map(modules).unwrap_or_default();
+    if target.modules.is_empty() { Ok(linked) } else { object.link(&target) }
+}
+
+/// The types of the loaded modules, as far as the kernel shows them.
+pub fn modules(kernel: &Arc<Btf>) -> Vec<Module> {
+    let Ok(entries) = fs::read_dir(MODULE_BTF) else { return Vec::new() };
+    let module = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().ok().filter(|name| name != "vmlinux")?;
+        let bytes: Bytes = Arc::new(fs::read(entry.path()).ok()?);
+        Some(Module { name, btf: Arc::new(Btf::parse_split(bytes, Arc::clone(kernel)).ok()?) })
+    };
+    let mut modules: Vec<Module> = entries.flatten().filter_map(module).collect();
+    modules.sort_by(|a, b| a.name.cmp(&b.name));
+    modules
 }
 
 /// A file's bytes: mapped where that works, read otherwise.

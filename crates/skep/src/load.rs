@@ -1,20 +1,45 @@
 //! Linked object → maps and programs of a runtime.
 //!
 //! Order matters: maps exist before programs refer to them, constants are frozen before the verifier reads them, and
-//! elements that refer to programs are written last. What fails drops everything made so far.
+//! elements that refer to programs are written last. What fails drops everything made so far. A program that lacks
+//! something of this machine (a kernel function, a symbol, a hook) is left out and says why; the others are loaded.
 
-use std::sync::Arc;
+mod extend;
+mod maps;
+mod pin;
+mod programs;
+mod refusal;
+mod types;
 
-use skep_btf::{Btf, TypeId};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use skep_btf::Btf;
+use skep_isa::Reg;
 use skep_isa::uapi::MapType;
-use skep_isa::{Insn, Reg};
-use skep_obj::map::{MapDef, MapKind, SlotTarget};
-use skep_obj::source::{FuncInfo, LineInfo};
+use skep_obj::map::{F_LINK, F_MMAPABLE, MapDef, MapKind};
 use skep_obj::{AttachPoint, Linked, LinkedProgram, Object, Variable};
-use skep_runtime::command::{Command, MapCreate, ProgLoad, Reply};
-use skep_runtime::{AttachOptions, Fd, Handle, Link, Map, Program, SharedRuntime};
+use skep_runtime::{AttachOptions, AttachTarget, Fd, Handle, Link, Map, Memory, Program, SharedRuntime};
 
-use crate::{Error, Result, host};
+use crate::{Error, Result};
+use types::Types;
+
+/// How an object is loaded, apart from what it says itself.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where maps that are shared under their names (`LIBBPF_PIN_BY_NAME`) are pinned: a directory of a BPF file system.
+    pub pin_directory: PathBuf,
+    /// For programs that extend or trace a function of another program: its name in the object, and the other program.
+    pub extends: Vec<(String, Fd)>,
+    /// A token of [`TokenCreate`](skep_runtime::Command::TokenCreate), for callers who may use bpf(2) by delegation only.
+    pub token: Option<Fd>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { pin_directory: "/sys/fs/bpf".into(), extends: Vec::new(), token: None }
+    }
+}
 
 /// A map with what the object says of it.
 #[derive(Debug)]
@@ -23,6 +48,10 @@ pub struct LoadedMap {
     pub def: MapDef,
     /// The map.
     pub map: Map,
+    /// Was it there before, pinned under its name?
+    pub reused: bool,
+    /// Its values as memory, once somebody has asked for it.
+    memory: OnceLock<Option<Box<dyn Memory>>>,
 }
 
 /// A program with what the object says of it.
@@ -34,6 +63,15 @@ pub struct LoadedProgram {
     pub program: Program,
 }
 
+/// A program that this machine cannot run.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// Its name.
+    pub program: String,
+    /// What it lacks.
+    pub reason: Error,
+}
+
 /// An object in a runtime. Dropping it unloads what is not pinned or attached.
 #[derive(Debug)]
 pub struct Loaded {
@@ -43,27 +81,86 @@ pub struct Loaded {
     pub maps: Vec<Option<LoadedMap>>,
     /// The object's global variables.
     pub variables: Vec<Variable>,
-    /// Programs, with the object's numbers; `None` for those that the object does not want loaded.
+    /// Programs, with the object's numbers; `None` for those that the object does not want loaded, or that are left out.
     pub programs: Vec<Option<LoadedProgram>>,
+    /// Programs that the object wants and this machine cannot run.
+    pub left_out: Vec<LeftOut>,
     /// The types as the runtime knows them, held for as long as maps and programs refer to them.
-    _types: Option<Handle>,
+    _types: Types,
+}
+
+/// What holds a part of an object in its place; dropping it takes it out again.
+#[derive(Debug)]
+pub enum Attached {
+    /// A program on its hook, or a `struct_ops` structure by a link.
+    Link(Link),
+    /// A `struct_ops` structure that is registered without a link.
+    Registered(Registered),
+}
+
+/// A `struct_ops` structure that the kernel uses until this is dropped.
+#[derive(Debug)]
+pub struct Registered {
+    map: Handle,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        // Nothing can be done about a structure that does not go.
+        let _ = maps::unregister(&self.map);
+    }
 }
 
 /// Loads a linked object: types, maps, initial values, programs, references to programs.
 pub fn load(runtime: &SharedRuntime, object: &Object, linked: Linked) -> Result<Loaded> {
-    check_programs(&linked)?;
-    let types = load_types(runtime, &linked)?;
-    let maps = create_maps(runtime, &linked, types.as_ref())?;
-    fill_maps(&maps)?;
-    let programs = load_programs(runtime, &linked, &maps, types.as_ref())?;
-    fill_program_slots(&maps, &programs)?;
-    Ok(Loaded { btf: linked.btf, maps, variables: object.variables.clone(), programs, _types: types })
+    load_with(runtime, object, linked, &Options::default())
+}
+
+/// Loads a linked object as the options say.
+pub fn load_with(
+    runtime: &SharedRuntime,
+    object: &Object,
+    linked: Linked,
+    options: &Options,
+) -> Result<Loaded> {
+    let left_out = left_out(&linked)?;
+    let types = Types::load(runtime, &linked, options)?;
+    let mut maps = maps::create(runtime, &linked, &types, options)?;
+    maps::fill(&maps)?;
+    let programs = programs::load(runtime, &linked, &maps, &types, options)?;
+    maps::refer_to_programs(&mut maps, &programs)?;
+    Ok(Loaded {
+        btf: linked.btf,
+        maps,
+        variables: object.variables.clone(),
+        programs,
+        left_out,
+        _types: types,
+    })
+}
+
+/// The wanted programs that cannot be linked here. That none is left is an error: that of the first one.
+fn left_out(linked: &Linked) -> Result<Vec<LeftOut>> {
+    let wanted = || linked.programs.iter().filter(|program| program.autoload);
+    let left_out: Vec<LeftOut> = wanted()
+        .filter_map(|program| {
+            let reason = program.result.clone().err()?.into();
+            Some(LeftOut { program: program.name.clone(), reason })
+        })
+        .collect();
+    if left_out.is_empty() || wanted().any(|program| program.result.is_ok()) {
+        return Ok(left_out);
+    }
+    left_out.into_iter().next().map_or(Ok(Vec::new()), |first| Err(first.reason))
 }
 
 impl Loaded {
-    /// Attaches every program that names a hook; dropping a link detaches.
-    pub fn attach(&self) -> Result<Vec<Link>> {
-        self.programs.iter().flatten().flat_map(LoadedProgram::attach).collect()
+    /// Attaches every program that names a hook, and every `struct_ops` structure; dropping the answer detaches.
+    pub fn attach(&self) -> Result<Vec<Attached>> {
+        let programs = self.programs.iter().flatten().flat_map(LoadedProgram::attach);
+        let structures =
+            self.maps().filter(|map| map.def.kind == MapKind::StructOps).map(LoadedMap::register);
+        programs.map(|link| link.map(Attached::Link)).chain(structures).collect()
     }
 
     /// Does some program write lines with `bpf_trace_printk` or `bpf_trace_vprintk`?
@@ -78,164 +175,16 @@ impl Loaded {
     pub fn maps(&self) -> impl Iterator<Item = &LoadedMap> {
         self.maps.iter().flatten()
     }
-}
 
-impl LoadedMap {
-    /// Is it a buffer of records?
-    pub fn is_event_buffer(&self) -> bool {
-        matches!(self.def.map_type, MapType::RINGBUF | MapType::PERF_EVENT_ARRAY)
-            && self.def.kind == MapKind::User
-    }
-}
-
-impl LoadedProgram {
-    /// Is it for the caller to say where the program is to be attached, and nobody has?
-    pub fn lacks_target(&self) -> bool {
-        self.linked.attach_error.is_none() && self.linked.attach.is_open()
+    /// The map of this name.
+    pub fn map(&self, name: &str) -> Option<&LoadedMap> {
+        self.maps().find(|map| map.def.name == name)
     }
 
-    /// Attaches the program where its section or the caller says; that may be nowhere.
-    fn attach(&self) -> Vec<Result<Link>> {
-        if let Some(error) = &self.linked.attach_error {
-            return vec![Err(error.clone().into())];
-        }
-        let points = [&self.linked.attach].into_iter().chain(&self.linked.also);
-        let attach =
-            |point| self.program.attach(point, &AttachOptions::default()).map_err(|e| self.in_program(e));
-        points.filter(|point| **point != AttachPoint::None && !point.is_open()).map(attach).collect()
+    /// The program of this name.
+    pub fn program(&self, name: &str) -> Option<&LoadedProgram> {
+        self.programs.iter().flatten().find(|program| program.linked.name == name)
     }
-
-    /// The error with the program it happened in.
-    fn in_program(&self, error: skep_runtime::Error) -> Error {
-        in_program(&self.linked, error)
-    }
-}
-
-/// The first thing that keeps a wanted program from loading ends it all, before anything is made.
-fn check_programs(linked: &Linked) -> Result<()> {
-    for program in linked.programs.iter().filter(|p| p.autoload) {
-        program.result.clone()?;
-    }
-    Ok(())
-}
-
-/// Hands the object's types to the runtime; one that does not take any gets none.
-fn load_types(runtime: &SharedRuntime, linked: &Linked) -> Result<Option<Handle>> {
-    let Some(btf) = &linked.btf else {
-        return Ok(None);
-    };
-    match runtime.bpf(Command::BtfLoad { data: btf.bytes() }) {
-        Ok(Reply::Fd(fd)) => Ok(Some(Handle::new(Arc::clone(runtime), fd))),
-        Ok(_) => Ok(None),
-        Err(e) if e.kind() == skep_runtime::ErrorKind::Unsupported => Ok(None),
-        Err(e) => Err(e.context("types of the object").into()),
-    }
-}
-
-fn create_maps(
-    runtime: &SharedRuntime,
-    linked: &Linked,
-    types: Option<&Handle>,
-) -> Result<Vec<Option<LoadedMap>>> {
-    let cpus = host::possible_cpus();
-    let create = |def: &MapDef| -> Result<Option<LoadedMap>> {
-        if !def.autocreate {
-            return Ok(None);
-        }
-        let map = create_map(runtime, def, types.map(Handle::fd), cpus)?;
-        Ok(Some(LoadedMap { def: def.clone(), map }))
-    };
-    linked.maps.iter().map(create).collect()
-}
-
-/// Creates one map, after a template of the maps it holds.
-fn create_map(runtime: &SharedRuntime, def: &MapDef, types: Option<Fd>, cpus: usize) -> Result<Map> {
-    let template = def.inner.as_deref().map(|inner| create_map(runtime, inner, types, cpus)).transpose()?;
-    let spec = MapCreate {
-        map_flags: def.map_flags,
-        map_extra: def.map_extra,
-        numa_node: def.numa_node,
-        inner_map: template.as_ref().map(Map::fd),
-        btf: types.filter(|_| takes_types(def)).map(|fd| (fd, def.key_type.0, def.value_type.0)),
-        btf_vmlinux_value_type_id: def.kernel_value_type.map_or(0, |ty| ty.id.0),
-        ..MapCreate::new(def.map_type, &def.name, def.key_size, def.value_size, def.max_entries)
-    };
-    Ok(Map::create(runtime, &spec, cpus)?)
-}
-
-/// The kernel takes types only for maps whose elements are plain bytes (`map_check_btf` of each map type).
-fn takes_types(def: &MapDef) -> bool {
-    let plain = matches!(
-        def.map_type,
-        MapType::HASH
-            | MapType::ARRAY
-            | MapType::PERCPU_HASH
-            | MapType::PERCPU_ARRAY
-            | MapType::LRU_HASH
-            | MapType::LRU_PERCPU_HASH
-            | MapType::LPM_TRIE
-            | MapType::CGROUP_STORAGE
-            | MapType::PERCPU_CGROUP_STORAGE
-            | MapType::SK_STORAGE
-            | MapType::INODE_STORAGE
-            | MapType::TASK_STORAGE
-            | MapType::CGRP_STORAGE
-            | MapType::STRUCT_OPS
-    );
-    plain && def.value_type != TypeId::VOID
-}
-
-/// Writes initial values and references to maps, and freezes constants.
-fn fill_maps(maps: &[Option<LoadedMap>]) -> Result<()> {
-    for loaded in maps.iter().flatten() {
-        let in_map = |e: skep_runtime::Error| e.context(format_args!("map `{}`", loaded.def.name));
-        if loaded.def.is_data() && !loaded.def.data.is_empty() {
-            loaded.map.update(&0u32.to_ne_bytes(), &loaded.def.data, 0).map_err(in_map)?;
-        }
-        for slot in &loaded.def.slots {
-            if let SlotTarget::Map(target) = slot.target
-                && loaded.def.kind == MapKind::User
-                && let Some(target) = &maps[target]
-            {
-                loaded
-                    .map
-                    .update(&slot.at.to_ne_bytes(), &target.map.fd().0.to_ne_bytes(), 0)
-                    .map_err(in_map)?;
-            }
-        }
-        if loaded.def.is_frozen() {
-            loaded.map.freeze().map_err(in_map)?;
-        }
-    }
-    Ok(())
-}
-
-fn load_programs(
-    runtime: &SharedRuntime,
-    linked: &Linked,
-    maps: &[Option<LoadedMap>],
-    types: Option<&Handle>,
-) -> Result<Vec<Option<LoadedProgram>>> {
-    let load = |program: &LinkedProgram| -> Result<Option<LoadedProgram>> {
-        if !program.autoload {
-            return Ok(None);
-        }
-        let insns = resolve_maps(program, maps)?;
-        let (functions, lines) = (program.func_info_bytes(), program.line_info_bytes());
-        let spec = ProgLoad {
-            expected_attach_type: program.expected_attach_type,
-            kern_version: linked.kern_version,
-            prog_flags: program.flags,
-            btf: types.map(Handle::fd),
-            func_info: (&functions, FuncInfo::SIZE),
-            line_info: (&lines, LineInfo::SIZE),
-            attach_btf_id: program.attach_btf.map_or(0, |ty| ty.id.0),
-            ..ProgLoad::new(program.prog_type, &program.name, &insns, &linked.license)
-        };
-        let loaded = Program::load(runtime, &spec).map_err(|e| in_program(program, e))?;
-        Ok(Some(LoadedProgram { linked: program.clone(), program: loaded }))
-    };
-    linked.programs.iter().map(load).collect()
 }
 
 /// Opcode of a call, of a helper where the source is 0 (RFC 9669 section 4.3.1), and numbers of helpers.
@@ -243,43 +192,59 @@ const CALL: u8 = 0x85;
 const TRACE_PRINTK: i32 = 6;
 const TRACE_VPRINTK: i32 = 177;
 
-/// Pseudo sources of `LD_IMM64` (`include/uapi/linux/bpf.h`).
-const PSEUDO_MAP_FD: Reg = Reg(1);
-const PSEUDO_MAP_VALUE: Reg = Reg(2);
+impl LoadedMap {
+    /// Is it a buffer of records?
+    pub fn is_event_buffer(&self) -> bool {
+        matches!(self.def.map_type, MapType::RINGBUF | MapType::PERF_EVENT_ARRAY)
+            && self.def.kind == MapKind::User
+    }
 
-/// The program's code with descriptors in place of map numbers.
-fn resolve_maps(program: &LinkedProgram, maps: &[Option<LoadedMap>]) -> Result<Vec<Insn>> {
-    let mut insns = program.insns.clone();
-    for reference in &program.map_refs {
-        let Some(loaded) = &maps[reference.map] else {
-            return Err(Error::usage(
-                format!("program `{}` uses a map that the object does not want created", program.name),
-                "leave the program out as well",
-            ));
+    /// Its values as memory that is shared with the programs: of arenas, and of global variables where the runtime shares
+    /// them. Constants are only read.
+    pub fn memory(&self) -> Option<&dyn Memory> {
+        let shared = self.def.is_data() && self.def.map_flags & F_MMAPABLE != 0;
+        let map = || {
+            let open = || self.map.memory(self.def.value_size as usize, 0, !self.def.is_frozen());
+            shared.then(open).and_then(skep_runtime::Result::ok)
         };
-        let pseudo = if reference.value_off.is_some() { PSEUDO_MAP_VALUE } else { PSEUDO_MAP_FD };
-        let insn = &mut insns[reference.insn];
-        *insn = Insn { imm: loaded.map.fd().0, ..insn.with_src(pseudo) };
+        self.memory.get_or_init(map).as_deref()
     }
-    Ok(insns)
-}
 
-/// Writes the initial elements of program arrays.
-fn fill_program_slots(maps: &[Option<LoadedMap>], programs: &[Option<LoadedProgram>]) -> Result<()> {
-    for loaded in maps.iter().flatten().filter(|m| m.def.kind == MapKind::User) {
-        for slot in &loaded.def.slots {
-            if let SlotTarget::Program(target) = slot.target
-                && let Some(target) = &programs[target]
-            {
-                let value = target.program.fd().0.to_ne_bytes();
-                let in_map = |e: skep_runtime::Error| e.context(format_args!("map `{}`", loaded.def.name));
-                loaded.map.update(&slot.at.to_ne_bytes(), &value, 0).map_err(in_map)?;
-            }
+    /// Has the kernel use a `struct_ops` structure: by a link where the object asks for one, for as long as that lives.
+    fn register(&self) -> Result<Attached> {
+        let in_map = |e: skep_runtime::Error| e.context(format_args!("`struct_ops` map `{}`", self.def.name));
+        self.map.update(&0_u32.to_ne_bytes(), &self.def.data, 0).map_err(in_map)?;
+        if self.def.map_flags & F_LINK != 0 {
+            let options =
+                AttachOptions { target: Some(AttachTarget::Map(self.map.fd())), ..AttachOptions::default() };
+            let runtime = self.map.handle().runtime();
+            let fd = runtime.attach(self.map.fd(), &AttachPoint::StructOps, &options).map_err(in_map)?;
+            return Ok(Attached::Link(Link::new(Handle::new(Arc::clone(runtime), fd))));
         }
+        let map = maps::another_handle(self.map.handle()).map_err(in_map)?;
+        Ok(Attached::Registered(Registered { map }))
     }
-    Ok(())
 }
 
-fn in_program(program: &LinkedProgram, error: skep_runtime::Error) -> Error {
-    error.context(format_args!("section `{}`: program `{}`", program.section, program.name)).into()
+impl LoadedProgram {
+    /// Attaches the program where its section or the caller says; that may be nowhere.
+    fn attach(&self) -> Vec<Result<Link>> {
+        if let Some(error) = &self.linked.attach_error {
+            return vec![Err(error.clone().into())];
+        }
+        let points = [&self.linked.attach].into_iter().chain(&self.linked.also);
+        let attach = |point| {
+            let link = self.program.attach(point, &AttachOptions::default());
+            link.map_err(|e| refusal::in_program(&self.linked, e))
+        };
+        let is_place = |point: &&AttachPoint| {
+            !point.is_open() && !matches!(point, AttachPoint::None | AttachPoint::StructOps)
+        };
+        points.filter(is_place).map(attach).collect()
+    }
+
+    /// Does its section name a kind of hook without a target, and nobody else says where?
+    pub fn lacks_target(&self) -> bool {
+        self.linked.attach_error.is_none() && self.linked.attach.is_open()
+    }
 }

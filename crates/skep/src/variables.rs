@@ -6,7 +6,7 @@ use skep_btf::{TypeId, value};
 use skep_obj::{Object, Variable};
 
 use crate::results::{self, Holds};
-use crate::{Error, Loaded, Result};
+use crate::{Error, Loaded, LoadedMap, Result};
 
 /// Sets a variable to what `text` says, read by the variable's type.
 pub fn set(object: &mut Object, name: &str, text: &str) -> Result<()> {
@@ -48,6 +48,51 @@ fn parse_untyped(variable: &Variable, text: &str) -> Result<Vec<u8>> {
         return Err(refuse(&format!("does not fit in {} bytes", variable.size)));
     }
     Ok(number.to_le_bytes()[..variable.size as usize].to_vec())
+}
+
+/// The bytes of a variable of a loaded object, as they are now.
+pub fn read(loaded: &Loaded, name: &str) -> Result<Vec<u8>> {
+    let (variable, map) = place(loaded, name)?;
+    let mut value = vec![0; variable.size as usize];
+    if let Some(memory) = map.memory() {
+        memory.read(variable.offset as usize, &mut value)?;
+        return Ok(value);
+    }
+    let all = map.map.lookup(&0_u32.to_ne_bytes())?.unwrap_or_default();
+    let bytes = all.get(variable.offset as usize..).and_then(|rest| rest.get(..value.len()));
+    Ok(bytes.unwrap_or(&value).to_vec())
+}
+
+/// Gives a variable of a loaded object another value; the bytes are as many as its type has. Without memory that is shared,
+/// what programs write to other variables of the section at the same moment may be undone.
+pub fn write(loaded: &Loaded, name: &str, bytes: &[u8]) -> Result<()> {
+    let (variable, map) = place(loaded, name)?;
+    if bytes.len() != variable.size as usize {
+        let message = format!("`{name}` has {} bytes, and {} are given", variable.size, bytes.len());
+        return Err(Error::usage(message, "see the variable's type in its source"));
+    }
+    if let Some(memory) = map.memory() {
+        return Ok(memory.write(variable.offset as usize, bytes)?);
+    }
+    let key = 0_u32.to_ne_bytes();
+    let mut all = map.map.lookup(&key)?.unwrap_or_default();
+    let at = variable.offset as usize;
+    if let Some(place) = all.get_mut(at..at + bytes.len()) {
+        place.copy_from_slice(bytes);
+    }
+    Ok(map.map.update(&key, &all, 0)?)
+}
+
+/// A variable and the map that it is in.
+fn place<'a>(loaded: &'a Loaded, name: &str) -> Result<(&'a Variable, &'a LoadedMap)> {
+    let variable = loaded.variables.iter().find(|variable| variable.name == name);
+    let found = variable.and_then(|variable| Some((variable, loaded.maps.get(variable.map)?.as_ref()?)));
+    found.ok_or_else(|| {
+        Error::usage(
+            format!("no global variable `{name}`"),
+            "variables that are not used are not in the object",
+        )
+    })
 }
 
 /// A variable whose value is another than the object gave it.

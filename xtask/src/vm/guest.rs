@@ -21,7 +21,7 @@ pub(super) const VERDICT: &str = "skep-vm: exit ";
 
 /// What the guest does; the line with its verdict ends the run. tracefs is not mounted: that has to work.
 const INIT: &str = "#!/bin/sh
-export PATH=/bin HOME=/ RUST_BACKTRACE=0
+export PATH=/bin HOME=/ RUST_BACKTRACE=0 SKEP_CORPUS_LIBBPF=/bin/libbpf
 mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t devtmpfs none /dev
@@ -38,14 +38,21 @@ echo o > /proc/sysrq-trigger
 sleep 60
 ";
 
-/// The archive that every guest starts from.
-pub(super) fn file_system(tests: &Path, arguments: &[String]) -> Result<Vec<u8>, String> {
+/// The archive that every guest starts from: what it runs and with which arguments, and other programs and files by their
+/// names in the guest.
+pub(super) fn file_system(
+    tests: &Path,
+    arguments: &[&str],
+    others: Vec<(PathBuf, String)>,
+    files: &[(&Path, String)],
+) -> Result<Vec<u8>, String> {
     let mut archive = cpio::Archive::new();
-    for directory in ["proc", "sys", "dev", "tmp", "bin", "etc"] {
+    for directory in ["proc", "sys", "dev", "tmp", "bin", "etc", "objects"] {
         archive.directory(directory);
     }
     let mut programs = vec![(tests.to_owned(), "tests".to_owned())];
     programs.extend(PROGRAMS.iter().filter_map(|name| Some((find(name)?, format!("bin/{name}")))));
+    programs.extend(others);
     let mut libraries = BTreeSet::new();
     for (file, name) in &programs {
         libraries.extend(libraries_of(file)?);
@@ -57,8 +64,9 @@ pub(super) fn file_system(tests: &Path, arguments: &[String]) -> Result<Vec<u8>,
     if let Ok(cache) = fs::read("/etc/ld.so.cache") {
         archive.executable("etc/ld.so.cache", &cache);
     }
-    let arguments: Vec<&str> =
-        arguments.iter().map(String::as_str).chain(TEST_ARGUMENTS.iter().copied()).collect();
+    for (file, name) in files {
+        archive.executable(name, &read(file)?);
+    }
     archive.executable("arguments", arguments.join(" ").as_bytes());
     archive.executable("init", INIT.as_bytes());
     Ok(archive.finish())

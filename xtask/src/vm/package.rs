@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::output;
 
-/// Modules that tests use, beside those that these need.
+/// Modules that tests and programs of the corpus use, beside those that these need.
 const MODULES: &[&str] = &[
     "veth",
     "netkit",
@@ -18,6 +18,10 @@ const MODULES: &[&str] = &[
     "nf_defrag_ipv4",
     "nf_defrag_ipv6",
     "tcp_dctcp",
+    "btrfs",
+    "md_mod",
+    "nfs",
+    "xfs",
 ];
 
 /// An unpacked kernel.

@@ -6,6 +6,7 @@ mod endings;
 mod harness;
 mod helpers;
 mod katran;
+mod loading;
 mod objects;
 mod packets;
 mod probes;

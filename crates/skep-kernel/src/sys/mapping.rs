@@ -4,7 +4,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// A shared mapping; unmapped when dropped.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Mapping {
 
 // SAFETY: the memory belongs to no thread; all access goes through atomics and copies.
 unsafe impl Send for Mapping {}
+// SAFETY: as above; nothing behind a shared reference is accessed but by atomics, or belongs to a protocol of its user.
+unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Maps `bytes` of a descriptor from `offset` on.
@@ -29,6 +31,93 @@ impl Mapping {
         }
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
         Ok(Self { start, bytes })
+    }
+
+    /// Maps `bytes` of a descriptor for writing where it wants to be, unless something is there.
+    pub(crate) fn at(address: usize, fd: BorrowedFd<'_>, bytes: usize) -> io::Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE;
+        let place = std::ptr::without_provenance_mut(address);
+        // SAFETY: the kernel makes the mapping only where there is none yet, so it touches nothing that exists.
+        let start = unsafe { libc::mmap(place, bytes, protection, flags, fd.as_raw_fd(), 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        Ok(Self { start, bytes })
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> u64 {
+        self.start.as_ptr().addr() as u64
+    }
+
+    /// Copies from `offset` on; words that are aligned are read whole.
+    pub(crate) fn read(&self, offset: usize, to: &mut [u8]) {
+        self.check(offset, to.len());
+        let mut at = 0;
+        while at < to.len() {
+            let place = self.start.as_ptr().wrapping_add(offset + at);
+            at += match to[at..].first_chunk_mut::<8>() {
+                Some(word) if place.addr().is_multiple_of(8) => {
+                    // SAFETY: eight aligned bytes in the mapping; nobody of us accesses them but by atomics.
+                    *word =
+                        unsafe { AtomicU64::from_ptr(place.cast()) }.load(Ordering::Relaxed).to_ne_bytes();
+                    8
+                }
+                _ => match to[at..].first_chunk_mut::<4>() {
+                    Some(word) if place.addr().is_multiple_of(4) => {
+                        // SAFETY: four aligned bytes in the mapping; nobody of us accesses them but by atomics.
+                        *word = unsafe { AtomicU32::from_ptr(place.cast()) }
+                            .load(Ordering::Relaxed)
+                            .to_ne_bytes();
+                        4
+                    }
+                    _ => {
+                        // SAFETY: a byte in the mapping; nobody of us accesses it but by atomics.
+                        to[at] = unsafe { AtomicU8::from_ptr(place) }.load(Ordering::Relaxed);
+                        1
+                    }
+                },
+            };
+        }
+    }
+
+    /// Copies to `offset` and on, in a mapping that was made for writing; words that are aligned are written whole.
+    pub(crate) fn write(&self, offset: usize, from: &[u8]) {
+        self.check(offset, from.len());
+        let mut at = 0;
+        while at < from.len() {
+            let place = self.start.as_ptr().wrapping_add(offset + at);
+            at += match from[at..].first_chunk::<8>() {
+                Some(word) if place.addr().is_multiple_of(8) => {
+                    // SAFETY: eight aligned bytes in the mapping; nobody of us accesses them but by atomics.
+                    unsafe { AtomicU64::from_ptr(place.cast()) }
+                        .store(u64::from_ne_bytes(*word), Ordering::Relaxed);
+                    8
+                }
+                _ => match from[at..].first_chunk::<4>() {
+                    Some(word) if place.addr().is_multiple_of(4) => {
+                        let word = u32::from_ne_bytes(*word);
+                        // SAFETY: four aligned bytes in the mapping; nobody of us accesses them but by atomics.
+                        unsafe { AtomicU32::from_ptr(place.cast()) }.store(word, Ordering::Relaxed);
+                        4
+                    }
+                    _ => {
+                        // SAFETY: a byte in the mapping; nobody of us accesses it but by atomics.
+                        unsafe { AtomicU8::from_ptr(place) }.store(from[at], Ordering::Relaxed);
+                        1
+                    }
+                },
+            };
+        }
+    }
+
+    fn check(&self, offset: usize, bytes: usize) {
+        assert!(
+            offset <= self.bytes && bytes <= self.bytes - offset,
+            "invariant: what is accessed lies in the mapping"
+        );
     }
 
     /// A 64-bit position that both sides update; `offset` is a multiple of eight.
@@ -65,10 +154,7 @@ impl Mapping {
     ///
     /// The slice must not be kept beyond the position's advance: the borrow of `self` by the caller's `&mut` sees to that.
     pub(crate) fn record(&self, offset: usize, bytes: usize) -> &[u8] {
-        assert!(
-            offset <= self.bytes && bytes <= self.bytes - offset,
-            "invariant: records lie in the mapping"
-        );
+        self.check(offset, bytes);
         // SAFETY: in the mapping; the protocol of both buffers keeps the producer away from finished records.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr().wrapping_add(offset), bytes) }
     }

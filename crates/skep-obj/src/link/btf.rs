@@ -54,6 +54,27 @@ fn define_functions(btf: &Btf, builder: &mut Builder) -> Result<()> {
     Ok(())
 }
 
+/// The types without kinds that old kernels do not know, each replaced by an older one of the same size, as libbpf does:
+/// floating-point numbers and 64-bit enumerations by structures, tags by what changes nothing.
+/// Numbers of types stay.
+pub(super) fn plain(btf: &Btf) -> Result<Btf> {
+    let mut builder = Builder::from_btf(btf)?;
+    for ty in btf.types() {
+        let ty = ty?;
+        let def = match ty.shape {
+            Shape::Float { bytes } => Def::Struct { name: ty.name, bytes, members: &[] },
+            Shape::Enum64(_) => Def::Struct { name: ty.name, bytes: 8, members: &[] },
+            Shape::TypeTag { ty, .. } | Shape::DeclTag { ty, .. } => Def::Const(ty),
+            Shape::Func { proto, linkage: Linkage::Global } => {
+                Def::Func { name: ty.name, proto, linkage: Linkage::Static }
+            }
+            _ => continue,
+        };
+        builder.set(ty.id, def);
+    }
+    Ok(builder.finish_btf(None)?)
+}
+
 fn hide_functions(object: &Object, btf: &Btf, builder: &mut Builder) -> Result<()> {
     for function in object.functions.iter().filter(|f| f.global && f.hidden && !f.is_entry()) {
         let name = function.name.as_str();

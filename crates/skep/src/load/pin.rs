@@ -1,0 +1,56 @@
+//! Maps that objects share under their names in a BPF file system.
+
+use std::path::Path;
+
+use skep_obj::map::MapDef;
+use skep_runtime::command::{Command, Reply};
+use skep_runtime::info::MapInfo;
+use skep_runtime::{ErrorKind, Fd, Handle, Map, SharedRuntime};
+
+use crate::{Error, Result};
+
+const EEXIST: i32 = 17;
+
+/// The map that is pinned at `path`, if there is one; it has to be like the one that the object defines.
+pub(super) fn reuse(runtime: &SharedRuntime, def: &MapDef, path: &Path, cpus: usize) -> Result<Option<Map>> {
+    let in_map = |e: skep_runtime::Error| e.context(format_args!("map `{}`", def.name));
+    let handle = match runtime.bpf(Command::ObjGet { path }) {
+        Ok(Reply::Fd(fd)) => Handle::new(runtime.clone(), fd),
+        Ok(_) => return Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(in_map(e).into()),
+    };
+    let info = MapInfo::of(runtime, handle.fd()).map_err(in_map)?;
+    if let Some((what, here, there)) = difference(def, &info) {
+        return Err(Error::usage(
+            format!(
+                "map `{}`: the one at `{}` has another {what}: {there} instead of {here}",
+                def.name,
+                path.display()
+            ),
+            "remove the pin if nobody needs that map any more, or pin into another directory",
+        ));
+    }
+    Ok(Some(Map::adopt(handle, &info, cpus)))
+}
+
+/// The first parameter that differs: what it is, what the object wants, and what is there.
+fn difference(def: &MapDef, info: &MapInfo) -> Option<(&'static str, u64, u64)> {
+    let parameters: [(&str, u64, u64); 6] = [
+        ("type", def.map_type.0.into(), info.map_type.0.into()),
+        ("size of keys", def.key_size.into(), info.key_size.into()),
+        ("size of values", def.value_size.into(), info.value_size.into()),
+        ("number of elements", def.max_entries.into(), info.max_entries.into()),
+        ("set of flags", def.map_flags.into(), info.map_flags.into()),
+        ("`map_extra`", def.map_extra, info.map_extra),
+    ];
+    parameters.into_iter().find(|(_, wanted, there)| wanted != there)
+}
+
+/// Pins a map. When somebody else has pinned one there meanwhile, that is an error, as with any other pin.
+pub(super) fn pin(runtime: &SharedRuntime, map: Fd, path: &Path) -> skep_runtime::Result<()> {
+    runtime.bpf(Command::ObjPin { fd: map, path }).map(drop).map_err(|e| match e.errno() {
+        EEXIST => e.hint("another process was faster: try again, and its map will be used"),
+        _ => e,
+    })
+}

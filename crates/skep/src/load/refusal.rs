@@ -1,0 +1,105 @@
+//! Why a program was refused, in the terms of its source.
+//!
+//! An instruction that has no meaning on this machine was replaced, when it was linked, by the call of a helper that does not
+//! exist; the verifier refuses that only where the program can come there. So what its log says of such a call is said here
+//! of what is missing.
+
+use skep_obj::{Linked, LinkedProgram};
+use skep_runtime::ErrorKind;
+
+use super::programs;
+use crate::Error;
+
+/// Lines of a log that say why; those before say how the verifier came there.
+const LAST_LINES: usize = 12;
+
+/// The error with the program it happened in.
+pub(super) fn in_program(program: &LinkedProgram, error: skep_runtime::Error) -> Error {
+    error.context(format_args!("section `{}`: program `{}`", program.section, program.name)).into()
+}
+
+/// A refusal of the verifier, with what is missing where that is the reason, and else with the end of its log.
+pub(super) fn explain(program: &LinkedProgram, linked: &Linked, error: skep_runtime::Error) -> Error {
+    if error.kind() != ErrorKind::Rejected {
+        return in_program(program, error);
+    }
+    let log = error.to_string();
+    let explained = match missing(program, linked, &log) {
+        Some(reason) => skep_runtime::Error::rejected(error.errno(), reason)
+            .hint("ask first whether it is there, as with `bpf_core_field_exists`, or run another kernel"),
+        None => skep_runtime::Error::rejected(error.errno(), with_source(program, &log)),
+    };
+    in_program(program, explained)
+}
+
+/// What the call of a helper that does not exist stands for, if that is what the verifier refuses.
+fn missing(program: &LinkedProgram, linked: &Linked, log: &str) -> Option<String> {
+    let refused = last_insn(log)?;
+    let line = log.lines().rev().find(|line| line.contains("unknown") || line.contains("invalid func"))?;
+    let what = match (program.poison(refused), map_of(line)) {
+        (Some(reason), _) => reason.to_owned(),
+        (None, Some(map)) => {
+            let name = linked.maps.get(map).map_or("", |map| map.name.as_str());
+            format!("map `{name}` is used, but was not to be created")
+        }
+        (None, None) => return None,
+    };
+    Some(format!("{}{what}", place(program, refused)))
+}
+
+/// The map that a line about an unknown helper (`invalid func unknown#2147418112`) stands for.
+fn map_of(line: &str) -> Option<usize> {
+    let digits = line.rsplit('#').next()?;
+    let number: i64 = digits.trim().parse().ok()?;
+    programs::missing_map(i32::try_from(number).ok()?)
+}
+
+/// The number of the last instruction in a log: `12: (85) call unknown#195896080`.
+fn last_insn(log: &str) -> Option<usize> {
+    log.lines().rev().find_map(|line| {
+        let (number, rest) = line.trim_start().split_once(": ")?;
+        rest.starts_with('(').then(|| number.parse().ok())?
+    })
+}
+
+/// Where an instruction is, in front of what is to be said of it.
+fn place(program: &LinkedProgram, insn: usize) -> String {
+    match program.source_line(insn) {
+        Some(line) => format!("instruction {insn} (`{}:{}`): ", line.file, line.line),
+        None => format!("instruction {insn}: "),
+    }
+}
+
+/// The end of a log, with the source line where the verifier stopped in front.
+fn with_source(program: &LinkedProgram, log: &str) -> String {
+    let lines: Vec<&str> = log.lines().filter(|line| !line.starts_with("processed ")).collect();
+    let reason = lines.last().copied().unwrap_or_default();
+    let source = last_insn(log).map(|insn| {
+        let text =
+            program.source_line(insn).map(|line| format!("`{}`", line.text.trim())).unwrap_or_default();
+        format!("\n    at {}{text}", place(program, insn))
+    });
+    let end = lines.len().saturating_sub(1);
+    let before = lines[end.saturating_sub(LAST_LINES)..end].join("\n    ");
+    let before = if before.is_empty() { before } else { format!("\n    {before}") };
+    format!("the kernel's verifier refuses it: {reason}{}{before}", source.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_instruction_of_a_log_is_found() {
+        let log = "0: R1=ctx() R10=fp0\n; int f(void *ctx) @ f.c:3\n0: (b7) r0 = 0 ; R0_w=0\n\
+                   1: (85) call unknown#195896080\ninvalid func unknown#195896080\nprocessed 2 insns";
+        assert_eq!(last_insn(log), Some(1));
+        assert_eq!(last_insn("func#0 @0\nreg type unsupported"), None);
+    }
+
+    #[test]
+    fn poison_of_maps_is_told_by_its_number() {
+        assert_eq!(map_of("invalid func unknown#2147418115"), Some(3));
+        assert_eq!(map_of("invalid func unknown#195896080"), None);
+    }
+}
