@@ -30,7 +30,7 @@ pub(crate) fn pin(cmd: Cmd, path: &Path, error: &io::Error) -> Error {
     let directory = path.parent().unwrap_or(path);
     match rustix::fs::statfs(directory) {
         Err(_) => failed.hint(format!("there is no directory `{}`", directory.display())),
-        Ok(stat) if i64::from(stat.f_type) != BPF_FS => failed.hint(format!(
+        Ok(stat) if stat.f_type != BPF_FS => failed.hint(format!(
             "`{}` is not on a BPF file system: `mount -t bpf bpf /sys/fs/bpf` makes one",
             directory.display()
         )),
