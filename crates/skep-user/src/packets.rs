@@ -7,14 +7,14 @@ mod world;
 
 use std::sync::Arc;
 
-use skep_isa::uapi::ProgType;
+use skep_isa::uapi::{MapType, ProgType};
 use skep_runtime::{Error, PacketIn, PacketRan, PacketRunner, Result};
 use skep_vm::packet::skb::{self, Layer};
 use skep_vm::packet::{ETH_HLEN, Form, KEYS_BYTES, Packet, Redirect, xdp};
 
 use crate::objects::Prog;
 
-pub(crate) use world::World;
+pub(crate) use world::{World, device_exists};
 
 /// Runs a program of this runtime on packets.
 pub(crate) struct Runner {
@@ -79,8 +79,10 @@ impl PacketRunner for Runner {
         self.give_back(packet, out);
         let redirect = match self.packet.redirect() {
             Some(Redirect::Device { ifindex, .. }) => Some(*ifindex),
-            Some(Redirect::Map { value, .. }) => Some(*value),
-            None => None,
+            Some(Redirect::Map { map_type: MapType::DEVMAP | MapType::DEVMAP_HASH, value, .. }) => {
+                Some(*value)
+            }
+            Some(Redirect::Map { .. }) | None => None,
         };
         let copies = self.packet.take_clones().into_iter().map(|copy| (copy.ifindex, copy.data)).collect();
         Ok(PacketRan { retval, redirect, copies })

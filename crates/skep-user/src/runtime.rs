@@ -29,7 +29,7 @@ use skep_vm::{Errno, Map, MapSpec, ProgramInfo};
 use crate::hook::dispatch::{self, Dispatcher};
 use crate::objects::{Object, Objects, Prog, ProgSpec, Types};
 use crate::output::{PerfSource, Printk, PrintkSource, RingSource};
-use crate::packets::{Runner, World};
+use crate::packets::{self, Runner, World};
 use crate::session::{Progress, UserSession, spawn_tracer};
 use crate::sys::time::clock_ns;
 use crate::tracer::{CommandLine, Interest, Observer, Ready, Tracer};
@@ -263,10 +263,41 @@ impl UserRuntime {
                 let inner = self.objects.map(descriptor().map_err(invalid)?)?;
                 map.set_inner(key, inner, flags)
             }
+            MapType::DEVMAP | MapType::DEVMAP_HASH | MapType::CPUMAP => {
+                map.update(key, &self.target(map.map_type(), value)?, flags)
+            }
             _ => map.update(key, value, flags),
         };
         done.map_err(of_errno)?;
         Ok(Reply::Done)
+    }
+}
+
+impl UserRuntime {
+    /// A target of redirection as maps keep it: the device exists, and a program is its id.
+    fn target(&self, map_type: MapType, value: &[u8]) -> Result<Vec<u8>> {
+        let mut target = value.to_vec();
+        let (first, rest) = value.split_first_chunk::<4>().ok_or_else(|| of_errno(Errno::EINVAL))?;
+        let first = u32::from_ne_bytes(*first);
+        let prog = rest.first_chunk::<4>().map_or(-1, |fd| i32::from_ne_bytes(*fd));
+        let devices = map_type != MapType::CPUMAP;
+        if devices && first != 0 && !packets::device_exists(first) {
+            return Err(Error::os(libc::EINVAL, format!("there is no network device {first}")));
+        }
+        if prog > 0 {
+            let wanted = if devices { AttachType::XDP_DEVMAP } else { AttachType::XDP_CPUMAP };
+            let prog = self.objects.prog(Fd(prog))?;
+            if first == 0 || prog.spec.attach_type != Some(wanted) {
+                return Err(Error::os(
+                    libc::EINVAL,
+                    format!("program `{}` is not one of `{wanted}`", prog.spec.name),
+                ));
+            }
+            target[4..8].copy_from_slice(&prog.id.to_ne_bytes());
+        } else if target.len() == 8 {
+            target[4..8].fill(0);
+        }
+        Ok(target)
     }
 }
 

@@ -16,6 +16,7 @@ mod lpm;
 mod nested;
 mod perf;
 mod queue;
+mod redirect;
 pub(crate) mod ring;
 mod spec;
 mod stack_trace;
@@ -49,7 +50,8 @@ use hash::Hash;
 use lpm::LpmTrie;
 use nested::{ArrayOfMaps, HashOfMaps};
 use queue::Queue;
-use storage::TaskStorage;
+use redirect::Targets;
+use storage::Storage;
 
 /// A map. Share it by `Arc`; programs that use it hold one.
 pub struct Map {
@@ -73,7 +75,8 @@ enum Kind {
     Cgroups(CgroupArray),
     ArrayOfMaps(ArrayOfMaps),
     HashOfMaps(HashOfMaps),
-    TaskStorage(TaskStorage),
+    Storage(Storage),
+    Targets(Targets),
 }
 
 impl Map {
@@ -193,6 +196,9 @@ impl Map {
         self.sys_writable()?;
         self.key_sized(key)?;
         let template = self.spec.inner.as_deref().ok_or(Errno::EINVAL)?;
+        if let Kind::ArrayOfMaps(maps) = &self.kind {
+            maps.check(key, flags)?;
+        }
         if !nested::fits(template, &inner) {
             return Err(Errno::EINVAL);
         }
@@ -239,7 +245,8 @@ impl Map {
             Kind::Cgroups(it) => it,
             Kind::ArrayOfMaps(it) => it,
             Kind::HashOfMaps(it) => it,
-            Kind::TaskStorage(it) => it,
+            Kind::Storage(it) => it,
+            Kind::Targets(it) => it,
         }
     }
 
@@ -293,8 +300,16 @@ impl Map {
         if let Kind::StackTrace(traces) = &self.kind { Some(traces) } else { None }
     }
 
-    pub(crate) fn task_storage(&self) -> Option<&TaskStorage> {
-        if let Kind::TaskStorage(storage) = &self.kind { Some(storage) } else { None }
+    /// The storage of this kind that it is.
+    pub(crate) fn storage(&self, map_type: MapType) -> Option<&Storage> {
+        match &self.kind {
+            Kind::Storage(storage) if self.spec.map_type == map_type => Some(storage),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn targets(&self) -> Option<&Targets> {
+        if let Kind::Targets(targets) = &self.kind { Some(targets) } else { None }
     }
 
     /// Does a lookup answer a map instead of a value?
@@ -321,7 +336,12 @@ impl Kind {
             MapType::CGROUP_ARRAY => Self::Cgroups(CgroupArray::new(spec)),
             MapType::ARRAY_OF_MAPS => Self::ArrayOfMaps(ArrayOfMaps::new(spec)),
             MapType::HASH_OF_MAPS => Self::HashOfMaps(HashOfMaps::new(spec)),
-            MapType::TASK_STORAGE => Self::TaskStorage(TaskStorage::new(spec)?),
+            MapType::TASK_STORAGE | MapType::SK_STORAGE | MapType::INODE_STORAGE | MapType::CGRP_STORAGE => {
+                Self::Storage(Storage::new(spec)?)
+            }
+            MapType::DEVMAP | MapType::DEVMAP_HASH | MapType::CPUMAP | MapType::XSKMAP | MapType::SOCKMAP => {
+                Self::Targets(Targets::new(spec)?)
+            }
             _ => return Err(Errno::EOPNOTSUPP),
         })
     }

@@ -74,8 +74,13 @@ impl Env for World {
     }
 
     fn has_device(&mut self, ifindex: u32) -> bool {
-        device_name(ifindex).is_some()
+        device_exists(ifindex)
     }
+}
+
+/// Does the host have a network device of this number?
+pub(crate) fn device_exists(ifindex: u32) -> bool {
+    device_name(ifindex).is_some()
 }
 
 /// The name of a network device of the host.

@@ -150,14 +150,15 @@ pub(super) fn for_each(call: &mut Call<'_, '_>) -> HelperResult {
 /// Makes the element if it is not there (`BPF_LOCAL_STORAGE_GET_F_CREATE`).
 const CREATE: u64 = 1;
 
-pub(super) fn task_storage_get(call: &mut Call<'_, '_>) -> HelperResult {
+/// `bpf_*_storage_get(map, owner, value, flags)`: the address of an owner's value, or null.
+fn storage_get(call: &mut Call<'_, '_>, map_type: MapType) -> HelperResult {
     let map = call.map(0)?;
-    let [_, task, init, flags, _] = call.args;
-    let storage = map.task_storage().ok_or_else(|| argument("the map is no task storage"))?;
-    if flags & !CREATE != 0 || task == 0 {
+    let [_, owner, init, flags, _] = call.args;
+    let storage = map.storage(map_type).ok_or_else(|| argument(format!("the map is no {map_type}")))?;
+    if flags & !CREATE != 0 || owner == 0 {
         return Ok(0);
     }
-    if let Some(addr) = storage.find(task) {
+    if let Some(addr) = storage.find(owner) {
         return Ok(addr);
     }
     if flags & CREATE == 0 {
@@ -165,11 +166,47 @@ pub(super) fn task_storage_get(call: &mut Call<'_, '_>) -> HelperResult {
     }
     let len = map.spec().value_size as usize;
     let value = if init == 0 { vec![0; len] } else { call.bytes(2, len)? };
-    Ok(storage.create(task, &value).unwrap_or(0))
+    Ok(storage.create(owner, &value).unwrap_or(0))
+}
+
+/// `bpf_*_storage_delete(map, owner)`.
+fn storage_delete(call: &mut Call<'_, '_>, map_type: MapType) -> HelperResult {
+    let map = call.map(0)?;
+    let storage = map.storage(map_type).ok_or_else(|| argument(format!("the map is no {map_type}")))?;
+    if call.args[1] == 0 {
+        return errno(Errno::EINVAL);
+    }
+    status(storage.remove(call.args[1]))
+}
+
+pub(super) fn task_storage_get(call: &mut Call<'_, '_>) -> HelperResult {
+    storage_get(call, MapType::TASK_STORAGE)
 }
 
 pub(super) fn task_storage_delete(call: &mut Call<'_, '_>) -> HelperResult {
-    let map = call.map(0)?;
-    let storage = map.task_storage().ok_or_else(|| argument("the map is no task storage"))?;
-    status(storage.remove(call.args[1]))
+    storage_delete(call, MapType::TASK_STORAGE)
+}
+
+pub(super) fn sk_storage_get(call: &mut Call<'_, '_>) -> HelperResult {
+    storage_get(call, MapType::SK_STORAGE)
+}
+
+pub(super) fn sk_storage_delete(call: &mut Call<'_, '_>) -> HelperResult {
+    storage_delete(call, MapType::SK_STORAGE)
+}
+
+pub(super) fn inode_storage_get(call: &mut Call<'_, '_>) -> HelperResult {
+    storage_get(call, MapType::INODE_STORAGE)
+}
+
+pub(super) fn inode_storage_delete(call: &mut Call<'_, '_>) -> HelperResult {
+    storage_delete(call, MapType::INODE_STORAGE)
+}
+
+pub(super) fn cgrp_storage_get(call: &mut Call<'_, '_>) -> HelperResult {
+    storage_get(call, MapType::CGRP_STORAGE)
+}
+
+pub(super) fn cgrp_storage_delete(call: &mut Call<'_, '_>) -> HelperResult {
+    storage_delete(call, MapType::CGRP_STORAGE)
 }

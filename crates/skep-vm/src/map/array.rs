@@ -60,7 +60,7 @@ impl Array {
     }
 }
 
-fn index_of(key: &[u8]) -> Option<u32> {
+pub(super) fn index_of(key: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(*key.first_chunk()?))
 }
 

@@ -110,11 +110,16 @@ impl ArrayOfMaps {
         Self { maps: RwLock::default(), max_entries: spec.max_entries }
     }
 
-    pub(super) fn set(&self, key: &[u8], inner: Arc<Map>, flags: u64) -> Result<(), Errno> {
+    /// What Linux looks at before it looks at the new element; answers the index.
+    pub(super) fn check(&self, key: &[u8], flags: u64) -> Result<u32, Errno> {
         if flags != update::ANY {
             return Err(Errno::EINVAL);
         }
-        let index = index_below(key, self.max_entries).ok_or(Errno::E2BIG)?;
+        index_below(key, self.max_entries).ok_or(Errno::E2BIG)
+    }
+
+    pub(super) fn set(&self, key: &[u8], inner: Arc<Map>, flags: u64) -> Result<(), Errno> {
+        let index = self.check(key, flags)?;
         write(&self.maps).insert(index, inner);
         Ok(())
     }

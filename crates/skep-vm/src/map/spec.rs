@@ -28,6 +28,8 @@ pub mod flags {
     pub const RDONLY_PROG: u32 = 1 << 7;
     /// Programs may only write.
     pub const WRONLY_PROG: u32 = 1 << 8;
+    /// A socket's storage goes to the sockets that it accepts.
+    pub const CLONE: u32 = 1 << 9;
     /// User space may map the values.
     pub const MMAPABLE: u32 = 1 << 10;
     /// Perf events stay when the descriptor is closed.
@@ -213,7 +215,12 @@ impl MapSpec {
             MapType::BLOOM_FILTER => self.check_bloom(),
             MapType::LPM_TRIE => self.check_lpm(),
             MapType::STACK_TRACE => self.check_stack_trace(),
-            MapType::TASK_STORAGE => self.check_storage(),
+            MapType::TASK_STORAGE | MapType::SK_STORAGE | MapType::INODE_STORAGE | MapType::CGRP_STORAGE => {
+                self.check_storage()
+            }
+            MapType::DEVMAP | MapType::DEVMAP_HASH | MapType::CPUMAP | MapType::XSKMAP | MapType::SOCKMAP => {
+                self.check_targets()
+            }
             _ => Err(Errno::EOPNOTSUPP),
         }
     }
@@ -313,8 +320,24 @@ impl MapSpec {
         if self.max_entries > 1 << 31 { Err(Errno::E2BIG) } else { Ok(()) }
     }
 
+    fn check_targets(&self) -> Result<(), Errno> {
+        /// Processors that a kernel may be built for.
+        const NR_CPUS: u32 = 8192;
+        let access = flags::RDONLY | flags::WRONLY;
+        let allowed = if self.map_type == MapType::CPUMAP { 0 } else { access };
+        self.only_flags(flags::NUMA_NODE | allowed)?;
+        let program_too = self.value_size == 8 && self.map_type != MapType::XSKMAP;
+        require(self.max_entries != 0 && self.key_size == 4 && (self.value_size == 4 || program_too))?;
+        match self.map_type {
+            MapType::CPUMAP if self.max_entries > NR_CPUS => Err(Errno::E2BIG),
+            MapType::DEVMAP_HASH => require(self.max_entries <= 1 << 31),
+            _ => Ok(()),
+        }
+    }
+
     fn check_storage(&self) -> Result<(), Errno> {
-        self.only_flags(flags::NO_PREALLOC)?;
+        let clone = if self.map_type == MapType::SK_STORAGE { flags::CLONE } else { 0 };
+        self.only_flags(flags::NO_PREALLOC | clone)?;
         require(self.map_flags & flags::NO_PREALLOC != 0 && self.max_entries == 0)?;
         require(self.key_size == 4 && self.value_size != 0)?;
         if self.value_size > 65_000 { Err(Errno::E2BIG) } else { Ok(()) }

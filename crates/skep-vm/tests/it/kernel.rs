@@ -1,8 +1,7 @@
 //! The same operations on Linux's maps and on ours: every result and every errno is compared.
 //!
 //! Needs the right to create maps in the kernel; without it the tests say so and pass. Orders that the kernel leaves open
-//! (of hash tables) are sorted away. LRU tables are compared below their capacity only, because what is evicted is
-//! nobody's promise.
+//! (of hash tables) are sorted away. What a full LRU table evicts is nobody's promise either.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -111,7 +110,10 @@ impl Pair {
     /// Is the order of iteration nobody's promise?
     fn sorted(&self) -> bool {
         use MapType as T;
-        matches!(self.ours.map_type(), T::HASH | T::PERCPU_HASH | T::LRU_HASH | T::LRU_PERCPU_HASH)
+        matches!(
+            self.ours.map_type(),
+            T::HASH | T::PERCPU_HASH | T::LRU_HASH | T::LRU_PERCPU_HASH | T::DEVMAP_HASH | T::HASH_OF_MAPS
+        )
     }
 
     /// Reads (and deletes) everything in one batch.
@@ -186,6 +188,11 @@ const TYPES: &[MapType] = &[
     MapType::CGROUP_ARRAY,
     MapType::ARRAY_OF_MAPS,
     MapType::HASH_OF_MAPS,
+    MapType::DEVMAP,
+    MapType::DEVMAP_HASH,
+    MapType::CPUMAP,
+    MapType::XSKMAP,
+    MapType::SOCKMAP,
 ];
 
 #[test]
@@ -203,6 +210,8 @@ fn creation_is_refused_alike() {
         let value = rng.pick(&[0, 4, 4, 8, 24, 80, 1 << 15, (1 << 15) + 1, 1 << 22]);
         // The kernel allocates at once what these need.
         let entries = if value > 100 { rng.pick(&[0, 1, 5]) } else { rng.pick(&[0, 1, 5, 4096, 8192, 5000]) };
+        // How many processors a kernel is built for is its own affair.
+        let entries = if map_type == MapType::CPUMAP { entries.min(5) } else { entries };
         let mut map_flags = 0;
         for _ in 0..rng.below(3) {
             map_flags |= 1 << rng.below(14);
@@ -219,17 +228,26 @@ fn creation_is_refused_alike() {
     }
 }
 
-/// Runs random operations; keys are numbers below `keys`, made into the map's keys by `key`.
+/// Runs random operations on random values; keys are numbers below `keys`, made into the map's keys by `key`.
 fn compare(spec: MapSpec, seed: u64, keys: u64, key: impl Fn(u64) -> Vec<u8>) {
+    let (stride, slot) = (spec.value_stride(), spec.value_size as usize);
+    let padded = slot.next_multiple_of(8);
+    // The kernel copies the padding of per-CPU slots in or not, by type; zeros look the same.
+    let byte =
+        |rng: &mut Rng, n: usize| if stride > slot && n % padded >= slot { 0 } else { rng.next() as u8 };
+    compare_values(spec, seed, keys, key, |rng| (0..stride).map(|n| byte(rng, n)).collect());
+}
+
+/// The same with values that mean something to the map.
+fn compare_values(
+    spec: MapSpec,
+    seed: u64,
+    keys: u64,
+    key: impl Fn(u64) -> Vec<u8>,
+    value: impl Fn(&mut Rng) -> Vec<u8>,
+) {
     let pair = Pair::new(spec);
     let mut rng = Rng(seed);
-    let stride = pair.ours.spec().value_stride();
-    let value = |rng: &mut Rng| -> Vec<u8> {
-        let slot = pair.ours.spec().value_size as usize;
-        let padded = slot.next_multiple_of(8);
-        // The kernel copies the padding of per-CPU slots in or not, by type; zeros look the same.
-        (0..stride).map(|n| if stride > slot && n % padded >= slot { 0 } else { rng.next() as u8 }).collect()
-    };
     for _ in 0..600 {
         let n = rng.below(keys);
         let some_flags = rng.pick(&[0, 0, 0, 1, 2, 3, 4, 8]);
@@ -277,6 +295,170 @@ fn keyed_maps_answer_alike() {
         }
         let prefix = |n: u64| [&((n % 9) as u32 * 2).to_ne_bytes()[..], &[(n * 37) as u8, n as u8]].concat();
         compare(MapSpec::new(MapType::LPM_TRIE, "m", 6, 8, 30).flags(flags::NO_PREALLOC), seed, 64, prefix);
+    }
+}
+
+/// The loopback device, which every machine has, or nothing; queues of one packet, or none.
+#[test]
+fn maps_of_places_answer_alike() {
+    if !permitted("maps_of_places_answer_alike") {
+        return;
+    }
+    for seed in 0..3 {
+        for map_type in [MapType::DEVMAP, MapType::DEVMAP_HASH, MapType::CPUMAP] {
+            for size in [4, 8] {
+                let value = |rng: &mut Rng| -> Vec<u8> {
+                    let first = (rng.below(4) != 0) as u32;
+                    [first, 0].map(u32::to_ne_bytes).as_flattened()[..size as usize].to_vec()
+                };
+                compare_values(MapSpec::new(map_type, "m", 4, size, 6), seed, 9, number, value);
+            }
+        }
+    }
+}
+
+/// Which element goes is nobody's promise. But an update of a full map succeeds, what was written last is there, what
+/// both hold is equal, and there are never more elements than the map may have.
+#[test]
+fn full_lru_maps_make_room_alike() {
+    if !permitted("full_lru_maps_make_room_alike") {
+        return;
+    }
+    for map_type in [MapType::LRU_HASH, MapType::LRU_PERCPU_HASH] {
+        for map_flags in [0, flags::NO_COMMON_LRU] {
+            let spec = MapSpec::new(map_type, "m", 4, 8, 16 * MapSpec::new(map_type, "", 4, 8, 1).cpus);
+            let capacity = u64::from(spec.max_entries);
+            let pair = Pair::new(spec.flags(map_flags));
+            let mut rng = Rng(11);
+            for n in 0..20 * capacity {
+                let key = number(rng.below(3 * capacity));
+                let mut value = [n as u8; 8].repeat(pair.ours.spec().value_stride() / 8);
+                pair.update(&key, &mut value, rng.pick(&[0, 0, 0, update::NOEXIST | update::EXIST]));
+                if rng.below(4) == 0 {
+                    pair.update(&key, &mut value, 0);
+                    pair.lookup(&key, 0);
+                }
+            }
+            let ours = pair.walk(|key, next| pair.ours.next_key(key, next)).0.len() as u64;
+            let kernel = |key: Option<&[u8]>, next: &mut [u8]| {
+                pair.kernel.element(Cmd::MAP_GET_NEXT_KEY, key, next.as_mut_ptr(), 0)
+            };
+            let theirs = pair.walk(kernel).0.len() as u64;
+            assert!(ours <= capacity && theirs <= capacity, "{ours} and {theirs} of {capacity}");
+            assert!(ours > capacity / 2, "{ours} of {capacity}: eviction takes too much");
+        }
+    }
+}
+
+/// Two ways to empty a map while going through it; both must see every key and come to an end.
+#[test]
+fn deleting_while_iterating_ends_alike() {
+    if !permitted("deleting_while_iterating_ends_alike") {
+        return;
+    }
+    for map_type in
+        [MapType::HASH, MapType::PERCPU_HASH, MapType::LRU_HASH, MapType::LPM_TRIE, MapType::DEVMAP_HASH]
+    {
+        for delete_first in [false, true] {
+            let lpm = map_type == MapType::LPM_TRIE;
+            let size = if lpm { 8 } else { 4 };
+            let flags = if lpm { flags::NO_PREALLOC } else { 0 };
+            let pair = Pair::new(MapSpec::new(map_type, "m", size, 4, 64).flags(flags));
+            let stride = pair.ours.spec().value_stride();
+            for n in 0..20u32 {
+                let key = if lpm { [32, n.to_be()].map(u32::to_ne_bytes).concat() } else { number(n.into()) };
+                pair.update(
+                    &key,
+                    &mut 1u32.to_ne_bytes().repeat(2)[..stride.min(8)].repeat(stride.div_ceil(8)),
+                    0,
+                );
+            }
+            let ours = empty(
+                size,
+                delete_first,
+                |key, next| pair.ours.next_key(key, next),
+                |key| pair.ours.delete(key),
+            );
+            let kernel = |cmd, key: Option<&[u8]>, next: *mut u8| pair.kernel.element(cmd, key, next, 0);
+            let theirs = empty(
+                size,
+                delete_first,
+                |key, next| kernel(Cmd::MAP_GET_NEXT_KEY, key, next.as_mut_ptr()),
+                |key| kernel(Cmd::MAP_DELETE_ELEM, Some(key), std::ptr::null_mut()),
+            );
+            pair.same(format_args!("keys seen while deleting, {delete_first}"), ours, theirs);
+            pair.keys();
+        }
+    }
+}
+
+/// Deletes every key, the one before or after asking for the next; answers the keys seen and what ended it.
+fn empty(
+    size: u32,
+    delete_first: bool,
+    next_key: impl Fn(Option<&[u8]>, &mut [u8]) -> Result<(), Errno>,
+    delete: impl Fn(&[u8]) -> Result<(), Errno>,
+) -> (BTreeSet<Vec<u8>>, Errno) {
+    let mut seen = BTreeSet::new();
+    let mut next = vec![0; size as usize];
+    let mut last: Option<Vec<u8>> = None;
+    for _ in 0..1000 {
+        if delete_first && let Some(key) = &last {
+            delete(key).expect("the key was just seen");
+        }
+        let found = next_key(last.as_deref(), &mut next);
+        if !delete_first && let Some(key) = &last {
+            delete(key).expect("the key was just seen");
+        }
+        if let Err(end) = found {
+            return (seen, end);
+        }
+        seen.insert(next.clone());
+        last = Some(next.clone());
+    }
+    panic!("the iteration does not end");
+}
+
+/// Maps in maps: which one is there is told by an id, which differs; that one is there, and every errno, must not.
+#[test]
+fn nested_maps_answer_alike() {
+    if !permitted("nested_maps_answer_alike") {
+        return;
+    }
+    let template = || MapSpec::new(MapType::HASH, "inner", 4, 8, 4);
+    let inner: Vec<_> = (0..3).map(|_| KernelMap::create(&template(), None).expect("an inner map")).collect();
+    let ours: Vec<_> = (0..3).map(|_| Map::create(template()).expect("an inner map")).collect();
+    let other = MapSpec::new(MapType::HASH, "other", 8, 8, 4);
+    let other = (KernelMap::create(&other, None).expect("a map"), Map::create(other).expect("a map"));
+    for map_type in [MapType::ARRAY_OF_MAPS, MapType::HASH_OF_MAPS] {
+        let spec = MapSpec::new(map_type, "m", 4, 4, 5).inner(Arc::clone(&ours[0]));
+        let kernel = KernelMap::create(&spec, Some(&inner[0])).expect("the kernel makes the test's map");
+        let label = map_type.to_string();
+        let pair = Pair { kernel, ours: Map::create(spec).expect("we make the test's map"), label };
+        let mut rng = Rng(23);
+        for _ in 0..600 {
+            let key = number(rng.below(7));
+            match rng.below(6) {
+                0..=2 => {
+                    let some_flags = rng.pick(&[0, 0, 0, 1, 2, 3, 4]);
+                    let chosen = rng.below(4) as usize;
+                    let (theirs, mine) =
+                        inner.get(chosen).zip(ours.get(chosen)).unwrap_or((&other.0, &other.1));
+                    let mut fd = theirs.0.as_raw_fd().to_ne_bytes();
+                    let kernel =
+                        pair.kernel.element(Cmd::MAP_UPDATE_ELEM, Some(&key), fd.as_mut_ptr(), some_flags);
+                    let ours = pair.ours.set_inner(&key, Arc::clone(mine), some_flags);
+                    pair.same(format_args!("set {key:?} {chosen} {some_flags}"), ours, kernel);
+                }
+                3 => pair.delete(&key),
+                4 => pair.keys(),
+                _ => {
+                    let (mut a, mut b) = ([0; 4], [0; 4]);
+                    let kernel = pair.kernel.element(Cmd::MAP_LOOKUP_ELEM, Some(&key), b.as_mut_ptr(), 0);
+                    pair.same(format_args!("lookup {key:?}"), pair.ours.lookup(&key, &mut a, 0), kernel);
+                }
+            }
+        }
     }
 }
 

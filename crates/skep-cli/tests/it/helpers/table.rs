@@ -414,5 +414,10 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
          bpf_get_branch_snapshot bpf_read_branch_records bpf_task_storage_get bpf_task_storage_delete",
         "they ask of a traced task, which a test run has not",
     ),
+    (
+        "bpf_redirect_map bpf_sk_storage_get bpf_sk_storage_delete bpf_inode_storage_get bpf_inode_storage_delete \
+         bpf_cgrp_storage_get bpf_cgrp_storage_delete",
+        "they need a map of their own, or an owner that a test run has not",
+    ),
     ("bpf_skb_cgroup_id bpf_skb_ancestor_cgroup_id", "they answer the group of the host's socket"),
 ];

@@ -29,6 +29,33 @@ pub(in crate::helper) fn redirect(call: &mut Call<'_, '_>) -> HelperResult {
     Ok(done)
 }
 
+/// `bpf_redirect_map(map, key, flags)`: the lower bits of the flags are the verdict when nothing is there.
+pub(in crate::helper) fn redirect_map(call: &mut Call<'_, '_>) -> HelperResult {
+    const VERDICT: u64 = 3;
+    const BROADCAST: u64 = 1 << 3;
+    let map = call.map(0)?;
+    let [_, key, flags, ..] = call.args;
+    let Some(targets) = map.targets() else {
+        return Err(argument("packets cannot be redirected to this map"));
+    };
+    if flags & !(VERDICT | targets.redirect_flags()) != 0 {
+        return Ok(XDP_ABORTED);
+    }
+    let found = targets.get(key as u32);
+    if found.is_none() && flags & BROADCAST == 0 {
+        return Ok(flags & VERDICT);
+    }
+    let target = Redirect::Map {
+        map: map.spec().name.clone(),
+        map_type: map.map_type(),
+        key,
+        value: found.unwrap_or(0),
+        flags,
+    };
+    call.xdp()?.redirect = Some(target);
+    Ok(XDP_REDIRECT)
+}
+
 /// `bpf_redirect_peer(ifindex, flags)` and `bpf_redirect_neigh(ifindex, params, plen, flags)`.
 fn redirect_beyond(call: &mut Call<'_, '_>, flags: u64) -> HelperResult {
     let ifindex = call.u32(0);
