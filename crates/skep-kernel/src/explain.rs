@@ -14,9 +14,14 @@ pub(crate) fn command(cmd: Cmd, error: &io::Error) -> Error {
     let errno = errno(error);
     let name = cmd.c_name().unwrap_or("bpf(2)");
     let failed = Error::os(errno, format!("`{name}`: {}", describe(error)));
-    match errno {
-        libc::EPERM => failed.hint(privileges()),
-        libc::ENOSYS => failed.hint("this kernel is built without `CONFIG_BPF_SYSCALL`"),
+    match (cmd, errno) {
+        (_, libc::EPERM) => failed.hint(privileges()),
+        (_, libc::ENOSYS) if is_confined() => failed.hint(CONFINED),
+        (_, libc::ENOSYS) => failed.hint("this kernel is built without `CONFIG_BPF_SYSCALL`"),
+        (Cmd::MAP_UPDATE_ELEM | Cmd::MAP_UPDATE_BATCH, libc::E2BIG) => {
+            Error::os(errno, "the map is full, or the key is beyond its end")
+                .hint("`max_entries` says how many elements it has room for")
+        }
         _ => failed,
     }
 }
@@ -47,6 +52,15 @@ pub(crate) fn pin(cmd: Cmd, path: &Path, error: &io::Error) -> Error {
     }
 }
 
+const CONFINED: &str = "a seccomp filter confines this process, and bpf(2) is not among the calls that it lets through: \
+    containers allow it by their profile";
+
+/// Does a seccomp filter decide which system calls this thread may make?
+fn is_confined() -> bool {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"))
+}
+
 /// An operating system error in lower case, without its number.
 pub(crate) fn describe(error: &io::Error) -> String {
     let text = error.to_string();
@@ -56,7 +70,10 @@ pub(crate) fn describe(error: &io::Error) -> String {
 /// What a caller lacks who may not use bpf(2).
 fn privileges() -> String {
     if rustix::process::geteuid().is_root() {
-        return "root may not either: a container, a seccomp filter, lockdown or an LSM forbids it; see `CapEff` in \
+        if is_confined() {
+            return CONFINED.to_owned();
+        }
+        return "root may not either: a container, lockdown or an LSM forbids it; see `CapEff` in \
                 `/proc/self/status` and `/sys/kernel/security/lockdown`"
             .to_owned();
     }

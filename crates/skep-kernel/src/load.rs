@@ -1,11 +1,9 @@
 //! Commands passed on, and programs loaded: with a log only where the kernel refuses, as large as the kernel makes it.
 
-use std::path::Path;
-
 use skep_isa::uapi::Cmd;
 use skep_runtime::codec::{Attr, Log};
 use skep_runtime::command::ProgLoad;
-use skep_runtime::{Command, Error, ErrorKind, Fd, Reply, Result};
+use skep_runtime::{Command, Error, ErrorKind, Reply, Result};
 
 use crate::explain;
 use crate::scope::Filter;
@@ -37,29 +35,6 @@ pub(crate) fn command(mut command: Command<'_>) -> Result<Reply> {
             None => explain::command(cmd, &e),
         }),
     }
-}
-
-/// Gives an object a path; what stands in the way of that is about the path, and not about privileges.
-pub(crate) fn pin(fd: Fd, path: &Path) -> Result<Reply> {
-    command(Command::ObjPin { fd, path }).map_err(|e| {
-        let error = match e.errno() {
-            libc::EEXIST => Error::os(libc::EEXIST, "something is there already")
-                .hint("remove it, or choose another path; `BPF_OBJ_GET` opens what is pinned"),
-            libc::ENOENT => Error::os(libc::ENOENT, "its directory does not exist"),
-            libc::EPERM if !is_bpffs_above(path) => Error::os(libc::EPERM, "it is not on a bpf file system")
-                .hint("`mount -t bpf none /sys/fs/bpf`, and pin below that"),
-            _ => e,
-        };
-        error.context(format_args!("cannot pin to `{}`", path.display()))
-    })
-}
-
-/// Is the directory that a path is in one of a bpf file system? Where nobody can tell, it may be.
-fn is_bpffs_above(path: &Path) -> bool {
-    /// `BPF_FS_MAGIC`.
-    const BPF_FS: u64 = 0xcafe_4a11;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    rustix::fs::statfs(directory).is_ok_and(|found| found.f_type.cast_unsigned() == BPF_FS)
 }
 
 /// Loads a program that sees only what `filter` lets through, where it is one that sees processes.

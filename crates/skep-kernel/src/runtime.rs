@@ -96,7 +96,7 @@ impl Runtime for KernelRuntime {
             },
             Command::ObjPin { fd, path } => match self.composites().get(&fd) {
                 Some(composite) => composite.pin(path),
-                None => load::pin(fd, path),
+                None => load::command(Command::ObjPin { fd, path }),
             },
             command => load::command(command),
         }

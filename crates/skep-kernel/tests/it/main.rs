@@ -1,8 +1,11 @@
 //! What the kernel does when commands are passed on. Tests that the caller may not run say so and are skipped.
 
 mod asm;
+mod confine;
 mod devices;
+mod faults;
 mod hooks;
+mod killed;
 mod maps;
 mod netns;
 mod packets;

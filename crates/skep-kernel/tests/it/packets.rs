@@ -171,17 +171,22 @@ fn a_missing_target_is_named() {
     assert!(missing.to_string().contains("`skep-none`"), "{missing}");
 }
 
+/// Where the second version of cgroups is, or `None` with a printed reason.
+pub(crate) fn cgroup_root() -> Option<PathBuf> {
+    let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(PathBuf::from);
+    let root = roots.into_iter().find(|root| root.join("cgroup.controllers").exists());
+    if root.is_none() {
+        eprintln!("skipped: there is no cgroup2 file system");
+    }
+    root
+}
+
 /// A cgroup of our own that this process is in until the end.
-struct Cgroup(PathBuf);
+pub(crate) struct Cgroup(pub(crate) PathBuf);
 
 impl Cgroup {
-    fn enter() -> Option<Self> {
-        let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(PathBuf::from);
-        let root = roots.into_iter().find(|root| root.join("cgroup.controllers").exists());
-        let Some(root) = root else {
-            eprintln!("skipped: there is no cgroup2 file system");
-            return None;
-        };
+    pub(crate) fn enter() -> Option<Self> {
+        let root = cgroup_root()?;
         let own = root.join(format!("skep-test-{}", std::process::id()));
         let entered = std::fs::create_dir(&own)
             .and_then(|()| std::fs::write(own.join("cgroup.procs"), std::process::id().to_string()));
