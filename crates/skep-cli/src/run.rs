@@ -183,10 +183,26 @@ fn observe(
     };
     let ending = Watch { session, streams: sources, printk, front }.run(&mut printer)?;
     printer.report_lost();
+    if printer.had_nothing() {
+        tell_settings(loaded);
+    }
     if ending != Ending::OutputClosed && !args.no_results {
         results::print(loaded, &mut printer)?;
     }
     Ok(ending.status())
+}
+
+/// Says what may have kept records away: tools filter by settings, and some of them let nothing through as they are.
+fn tell_settings(loaded: &Loaded) {
+    let settings = variables::settings(loaded);
+    if settings.is_empty() {
+        return;
+    }
+    let list: Vec<String> = settings.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    term::note(format_args!(
+        "no records; the object has settings: {} (change them with `--set`)",
+        list.join(", ")
+    ));
 }
 
 /// The lines of `bpf_printk`; records are shown without them, too.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use skep_btf::{TypeId, value};
+use skep_obj::map::MapKind;
 use skep_obj::{Object, Variable};
 
 use crate::results::{self, Holds};
@@ -129,6 +130,24 @@ pub fn changed(loaded: &Loaded) -> Result<Vec<Changed>> {
         }));
     }
     Ok(changed)
+}
+
+/// The constants that are there for a caller to set, as text: names and values that programs were loaded with. Strings and
+/// tables are left out.
+pub fn settings(loaded: &Loaded) -> Vec<(String, String)> {
+    const NUMBER_BYTES: u32 = 8;
+    let of_map =
+        |index: usize| loaded.maps.get(index)?.as_ref().filter(|map| map.def.kind == MapKind::Rodata);
+    let is_setting = |variable: &&Variable| variable.size <= NUMBER_BYTES && !variable.name.contains('.');
+    let variables = loaded.variables.iter().filter(is_setting);
+    variables
+        .filter_map(|variable| {
+            let range = variable.offset as usize..variable.offset as usize + variable.size as usize;
+            let bytes: Vec<u8> = initial(&of_map(variable.map)?.def.data, range).copied().collect();
+            let value = value::to_text(loaded.btf.as_ref()?, variable.type_id?, &bytes);
+            Some((variable.name.clone(), value))
+        })
+        .collect()
 }
 
 /// The bytes that the object gives a range of a section; what lies beyond its contents is zero.

@@ -35,6 +35,8 @@ pub(crate) struct Printer {
     format: Format,
     origins: Vec<Origin>,
     table: Option<Table>,
+    /// Records that came.
+    records: u64,
     out: BufWriter<Stdout>,
 }
 
@@ -45,7 +47,7 @@ impl Printer {
             .into_iter()
             .map(|stream| (Origin { map: stream.map, record: stream.record, lost: 0 }, stream.source))
             .unzip();
-        (Self { format, origins, table: None, out: BufWriter::new(io::stdout()) }, sources)
+        (Self { format, origins, table: None, records: 0, out: BufWriter::new(io::stdout()) }, sources)
     }
 
     /// The format that was asked for.
@@ -95,6 +97,11 @@ impl Printer {
         origin.lost += count;
     }
 
+    /// Are there buffers, and did no record come?
+    pub(crate) fn had_nothing(&self) -> bool {
+        !self.origins.is_empty() && self.records == 0
+    }
+
     /// Tells how many records were lost in all.
     pub(crate) fn report_lost(&self) {
         for Origin { map, lost, .. } in self.origins.iter().filter(|origin| origin.lost > 0) {
@@ -103,6 +110,7 @@ impl Printer {
     }
 
     fn record(&mut self, origin: usize, cpu: u32, data: &[u8]) -> io::Result<()> {
+        self.records += 1;
         let Origin { map, record, .. } = &self.origins[origin];
         let record = record.as_ref().filter(|record| record.fits(data.len())).cloned();
         match (self.format, record) {

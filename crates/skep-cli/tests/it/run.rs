@@ -1,6 +1,5 @@
 //! What is printed of a command that is observed.
 
-use std::collections::BTreeSet;
 use std::process::Command;
 
 use crate::harness::{Scratch, installed, is_root, run, said, skep, skip, tool};
@@ -26,8 +25,11 @@ fn opensnoop_shows_what_a_command_opens() {
     assert!(words.contains(&"cat") && words.contains(&"3") && words.contains(&"0"), "{row}");
 }
 
-/// Path and result of every open, by strace: the descriptor, or the negative errno's name.
-fn strace_opens(argv: &[&str]) -> BTreeSet<(String, bool)> {
+/// A file that was opened, or not: its path, the descriptor or -1, the errno or 0.
+type Opened = (String, i64, i64);
+
+/// What a command opens, in order, as strace says.
+fn strace_opens(argv: &[&str]) -> Vec<Opened> {
     let scratch = Scratch::new("strace");
     let log = scratch.path("log");
     let status = Command::new("strace")
@@ -38,10 +40,19 @@ fn strace_opens(argv: &[&str]) -> BTreeSet<(String, bool)> {
         .expect("strace starts");
     assert!(status.status.success());
     let text = std::fs::read_to_string(&log).expect("a log");
-    text.lines()
-        .filter(|line| line.contains("open"))
-        .filter_map(|line| Some((line.split('"').nth(1)?.to_owned(), !line.contains("= -1"))))
-        .collect()
+    text.lines().filter(|line| line.contains("open")).map(strace_open).collect()
+}
+
+/// `PID openat(AT_FDCWD, "PATH", FLAGS) = 3`, or `= -1 ENOENT (No such file or directory)`.
+fn strace_open(line: &str) -> Opened {
+    let path = line.split('"').nth(1).expect("a path").to_owned();
+    let (_, result) = line.rsplit_once(") = ").or_else(|| line.split_once(") = ")).expect("a result");
+    let result = line.rsplit_once("= -1 ").map_or(result, |(_, error)| error);
+    match result.split_whitespace().next() {
+        Some("ENOENT") => (path, -1, 2),
+        Some("EACCES") => (path, -1, 13),
+        fd => (path, fd.and_then(|fd| fd.parse().ok()).expect("a descriptor or a known error"), 0),
+    }
 }
 
 #[test]
@@ -51,16 +62,31 @@ fn opensnoop_agrees_with_strace() {
     }
     let argv = ["sh", "-c", "{ cat /etc/passwd /no/such/file /etc/hostname; ls /; } > /dev/null 2>&1; true"];
     let stdout = observe("opensnoop.bpf.o", &["-o", "json"], &argv);
-    let ours: BTreeSet<(String, bool)> = stdout
+    let ours: Vec<Opened> = stdout
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
         .filter(|line| line["type"] == "event")
         .map(|line| {
             let data = &line["data"];
-            (data["path"].as_str().expect("a path").to_owned(), data["errno"].as_i64() == Some(0))
+            let number = |name: &str| data[name].as_i64().expect("a number");
+            (data["path"].as_str().expect("a path").to_owned(), number("fd"), number("errno"))
         })
         .collect();
     assert_eq!(ours, strace_opens(&argv));
+}
+
+#[test]
+fn settings_are_told_when_nothing_comes() {
+    let said = run([
+        "run".as_ref(),
+        tool("opensnoop.bpf.o").as_os_str(),
+        "--set=targ_pid=1".as_ref(),
+        "--".as_ref(),
+        "cat".as_ref(),
+        "/etc/passwd".as_ref(),
+    ]);
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    assert!(said.stderr.contains("no records") && said.stderr.contains("targ_pid = 1"), "{}", said.stderr);
 }
 
 #[test]
