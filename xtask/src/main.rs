@@ -1,6 +1,7 @@
 //! Development tasks. `cargo xtask` lists them.
 
 mod bench;
+mod bpftool;
 mod conformance;
 mod corpus;
 mod fuzz;
@@ -16,6 +17,7 @@ type Task = (&'static str, &'static str, fn(&[String]) -> Result<(), String>);
 
 const TASKS: &[Task] = &[
     ("bench", "measure what things cost beside what others need for the same", bench::bench),
+    ("bpftool", "run command lines with bpftool and with skep, and say where they differ", bpftool::bpftool),
     (
         "conformance",
         "run the bpf_conformance files of a directory in the interpreter",

@@ -5,13 +5,18 @@
 //! or as text. Exit statuses and JSON members are bpftool's; messages are ours.
 
 mod batch;
+mod btf;
 mod btf_value;
 mod failure;
+mod generate;
 mod holders;
 mod json;
+mod link;
 mod map;
+mod net;
 mod options;
 mod pins;
+mod prog;
 mod select;
 mod shell;
 mod table;
@@ -36,6 +41,7 @@ pub(crate) fn serve(line: &[String], is_reserved: impl Fn(&str) -> bool) -> Opti
     };
     match (&parsed, first) {
         (_, Some(word)) if FAMILIES.iter().any(|family| family.name == word) => {}
+        (Ok((options, _)), Some(word)) if options.json && !is_reserved(word) => {}
         (_, Some(word)) if is_reserved(word) || !is_ours(word) => return None,
         (Ok((options, _)), None) if !options.version => return None,
         (Err(_), None) => return None,
@@ -81,7 +87,7 @@ fn dispatch(shell: &mut Shell, words: &[String]) -> Outcome {
         return version(shell);
     }
     let Some(family) = FAMILIES.iter().find(|family| abbreviates(first, family.name)) else {
-        return Err(Failure::new(format!("there is no object `{first}`"))
+        return Err(Failure::usage(format!("there is no object `{first}`"))
             .hint(format!("there are {}", FAMILIES.iter().map(|f| f.name).collect::<Vec<_>>().join(", "))));
     };
     let Some(word) = words.next() else {
@@ -92,7 +98,7 @@ fn dispatch(shell: &mut Shell, words: &[String]) -> Outcome {
     }
     match family.find(word) {
         Some(command) => (command.run)(shell, &mut words),
-        None => Err(Failure::new(format!("`{}` has no command `{word}`", family.name)).hint(format!(
+        None => Err(Failure::usage(format!("`{}` has no command `{word}`", family.name)).hint(format!(
             "it has {}; `skep {} help` says more",
             family.commands.iter().map(|c| c.name).collect::<Vec<_>>().join(", "),
             family.name

@@ -94,6 +94,18 @@ pub(crate) struct RawReloc {
     pub(crate) symbol: usize,
 }
 
+/// The contents of a section of any 64-bit little-endian ELF file: an eBPF object, a kernel, a module.
+pub fn section<'d>(bytes: &'d [u8], name: &str) -> Result<Option<&'d [u8]>> {
+    let header = elf::FileHeader64::<LE>::parse(bytes)
+        .map_err(|e| truncated(format!("cannot read the ELF header: {}", lower(e))))?;
+    let headers = header
+        .sections(LE, bytes)
+        .map_err(|e| truncated(format!("cannot read the section table: {}", lower(e))))?;
+    let Some((_, section)) = headers.section_by_name(LE, name.as_bytes()) else { return Ok(None) };
+    let data = section.data(LE, bytes).map_err(|e| truncated(format!("section `{name}`: {}", lower(e))))?;
+    Ok(Some(data))
+}
+
 impl Symbol<'_> {
     pub(crate) fn is_extern(&self) -> bool {
         self.place == SymbolPlace::Undefined && self.bind != Bind::Local && !self.name.is_empty()

@@ -39,6 +39,7 @@ mod types;
 pub mod variable;
 
 pub use attach::AttachPoint;
+pub use elf::section as elf_section;
 pub use error::{Error, ErrorKind, Result};
 pub use externs::{Extern, ExternKind};
 pub use link::{Linked, LinkedProgram, Module, Target};

@@ -30,6 +30,7 @@ const CRATES: &[Rules] = &[
     Rules { name: "skep-isa", crates: &[], external: &[], may: May::Compute },
     Rules { name: "skep-btf", crates: &["skep-isa"], external: &["memchr", "serde_json"], may: May::Compute },
     Rules { name: "skep-obj", crates: &["skep-isa", "skep-btf"], external: &["object"], may: May::Compute },
+    Rules { name: "skep-skel", crates: &["skep-btf", "skep-obj"], external: &[], may: May::Compute },
     Rules { name: "skep-cc", crates: &["skep-isa"], external: &["tempfile"], may: May::Act(&[]) },
     Rules { name: "skep-runtime", crates: &["skep-isa", "skep-btf", "skep-obj"], external: &[], may: May::Compute },
     Rules { name: "skep-binary", crates: &["skep-runtime"], external: &["libc", "object"], may: May::Act(&[]) },
@@ -65,9 +66,9 @@ const CRATES: &[Rules] = &[
         name: "skep-cli",
         crates: &[
             "skep-isa", "skep-btf", "skep-obj", "skep-cc", "skep-runtime", "skep-binary", "skep-verifier", "skep-vm", "skep-user",
-            "skep-kernel", "skep",
+            "skep-kernel", "skep", "skep-skel",
         ],
-        external: &["clap", "clap_complete", "rustix", "serde_json"],
+        external: &["clap", "clap_complete", "iced-x86", "rustix", "serde_json"],
         may: May::Act(&[]),
     },
     Rules {

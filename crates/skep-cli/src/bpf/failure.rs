@@ -38,6 +38,17 @@ impl Failure {
         Self { absent: true, ..Self::new(message).with_errno(ENOENT) }
     }
 
+    /// Words that mean nothing, which JSON says with `null` and stderr in words.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { absent: true, ..Self::new(message) }
+    }
+
+    /// With a status that no errno stands for.
+    pub(crate) fn with_status(mut self, status: u8) -> Self {
+        self.status = status;
+        self
+    }
+
     /// The same failure with where it happened put in front.
     pub(crate) fn context(mut self, place: impl fmt::Display) -> Self {
         self.message = format!("{place}: {}", self.message);
@@ -90,6 +101,12 @@ impl From<skep::runtime::Error> for Failure {
 impl From<skep::Error> for Failure {
     fn from(error: skep::Error) -> Self {
         Self { hint: error.hint(), ..Self::new(error.to_string()) }
+    }
+}
+
+impl From<skep::object::Error> for Failure {
+    fn from(error: skep::object::Error) -> Self {
+        Self::from(skep::Error::from(error))
     }
 }
 

@@ -114,7 +114,7 @@ fn marks(kind: ObjectKind) -> (&'static str, &'static str) {
         ObjectKind::Map => ("anon_inode:bpf-map", "map_id:"),
         ObjectKind::Prog => ("anon_inode:bpf-prog", "prog_id:"),
         ObjectKind::Btf => ("anon_inode:btf", "btf_id:"),
-        ObjectKind::Link => ("anon_inode:bpf_link", "link_id:"),
+        ObjectKind::Link => ("anon_inode:bpf-link", "link_id:"),
     }
 }
 

@@ -106,6 +106,13 @@ impl Json {
         self.unsigned(number);
     }
 
+    pub(crate) fn array_field<T: Into<u64>>(&mut self, name: &str, numbers: impl IntoIterator<Item = T>) {
+        self.name(name);
+        self.begin_array();
+        numbers.into_iter().for_each(|number| self.unsigned(number));
+        self.end_array();
+    }
+
     pub(crate) fn bool_field(&mut self, name: &str, is_true: bool) {
         self.name(name);
         self.boolean(is_true);

@@ -54,9 +54,9 @@ impl Pins {
         self.0.get(&id).map_or(&[], Vec::as_slice)
     }
 
-    /// Writes `"pinned": […]` where there are any.
+    /// Writes `"pinned": […]`, for every object if any is pinned.
     pub(crate) fn write_json(&self, json: &mut Json, id: u32) {
-        if !self.of(id).is_empty() {
+        if !self.0.is_empty() {
             json.name("pinned");
             json.begin_array();
             self.of(id).iter().for_each(|path| json.string(path));
@@ -77,12 +77,12 @@ fn pinned_id(runtime: &SharedRuntime, kind: ObjectKind, path: &Path) -> Option<u
     let handle = runtime.bpf(Command::ObjGet { path }).and_then(|reply| info::owned(runtime, reply)).ok()?;
     let target = fs::read_link(format!("/proc/self/fd/{}", handle.fd().0)).ok()?;
     let expected = match kind {
-        ObjectKind::Map => "anon_inode:bpf-map",
-        ObjectKind::Prog => "anon_inode:bpf-prog",
-        ObjectKind::Link => "anon_inode:bpf_link",
+        ObjectKind::Map => ["anon_inode:bpf-map"; 2],
+        ObjectKind::Prog => ["anon_inode:bpf-prog"; 2],
+        ObjectKind::Link => ["anon_inode:bpf-link", "anon_inode:bpf_link"],
         ObjectKind::Btf => return None,
     };
-    if target.as_os_str() != expected {
+    if !expected.contains(&target.to_str()?) {
         return None;
     }
     // Maps, programs and links alike have their id in the second word of their information.
@@ -111,10 +111,7 @@ pub(crate) fn pin(shell: &mut Shell, fd: Fd, path: &str) -> Outcome {
             file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         prepare(directory, shell.options.no_mount)?;
     }
-    runtime
-        .bpf(Command::ObjPin { fd, path: file })
-        .map(drop)
-        .map_err(|e| Failure::from(&e).context(format_args!("`{path}`")))
+    runtime.bpf(Command::ObjPin { fd, path: file }).map(drop).map_err(|e| Failure::refused(&e))
 }
 
 /// Makes sure that a directory is in a bpf file system: mounts one over it unless that is forbidden.

@@ -65,6 +65,9 @@ impl Shell {
 
     fn tell_json(&mut self, failure: &Failure) {
         if failure.is_absent() {
+            if failure.status() == u8::MAX {
+                super::report(failure);
+            }
             return self.json.null();
         }
         self.json.begin_object();

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use super::failure::Outcome;
-use super::map;
 use super::options::OPTIONS;
 use super::shell::Shell;
 use super::words::{Words, abbreviates};
+use super::{btf, generate, link, map, prog};
 
 /// Commands on one kind of object.
 pub(crate) struct Family {
@@ -63,61 +63,148 @@ const fn command(
 
 const MAP: &str = "MAP := { id ID | name NAME | pinned FILE }";
 const PROG: &str = "PROG := { id ID | name NAME | tag TAG | pinned FILE }";
+const LINK: &str = "LINK := { id ID | pinned FILE }";
 const DATA: &str = "DATA := { [hex] BYTE … | typed VALUE }   VALUE as in C, by the map's types: 7, { .pid = 1, .comm = \"sh\" }";
 
 /// Every kind of object. Where an abbreviation fits several, the first is meant.
-pub(crate) const FAMILIES: &[Family] = &[Family {
-    name: "map",
-    about: "Maps: what there is, and what is in them.",
-    commands: &[
-        command("show", "[MAP]", "List maps, or show one", map::show::show),
-        command("list", "[MAP]", "The same as show", map::show::show),
-        command("dump", "MAP", "Print all elements", map::dump::dump),
-        command(
-            "update",
-            "MAP [key DATA] [value { DATA | MAP | PROG }] [any|exist|noexist]",
-            "Write an element",
-            map::element::update,
-        ),
-        command("lookup", "MAP [key DATA]", "Print an element", map::element::lookup),
-        command(
-            "getnext",
-            "MAP [key DATA]",
-            "Print the key after a key, or the first",
-            map::element::getnext,
-        ),
-        command("delete", "MAP key DATA", "Remove an element", map::element::delete),
-        command("pin", "MAP FILE", "Give the map a name in the bpf file system", map::pin),
-        command(
-            "event_pipe",
-            "MAP [cpu N index M]",
-            "Print what programs send to a perf event array, until interrupted",
-            map::events::event_pipe,
-        ),
-        command("peek", "MAP", "Print the next element of a queue or stack", map::queue::peek),
-        command("push", "MAP value DATA", "Put an element on a stack", map::element::update),
-        command("enqueue", "MAP value DATA", "Put an element in a queue", map::element::update),
-        command("pop", "MAP", "Take an element from a stack", map::queue::take),
-        command("dequeue", "MAP", "Take an element from a queue", map::queue::take),
-        command("freeze", "MAP", "Make the map read-only for user space", map::freeze),
-        command(
-            "create",
-            "FILE type TYPE key BYTES value BYTES entries N name NAME [flags N] [inner_map MAP] [dev NAME]",
-            "Create a map and pin it",
-            map::create::create,
-        ),
-        command(
-            "events",
-            "MAP [count N]",
-            "Print the records of a ring buffer or perf event array, decoded, until interrupted",
-            map::events::events,
-        ),
-        command(
-            "watch",
-            "MAP [interval MS] [count N]",
-            "Print elements as they appear, change and vanish, until interrupted",
-            map::watch::watch,
-        ),
-    ],
-    terms: &[MAP, PROG, DATA],
-}];
+pub(crate) const FAMILIES: &[Family] = &[
+    Family {
+        name: "prog",
+        about: "Programs: what there is, what is in them, and loading more.",
+        commands: &[
+            command("show", "[PROG]", "List programs, or show one", prog::show::show),
+            command("list", "[PROG]", "The same as show", prog::show::show),
+            command(
+                "dump",
+                "{ xlated|jited } PROG [file FILE | opcodes linum visual]",
+                "Print a program as the verifier left it, or as machine code",
+                prog::dump::dump,
+            ),
+            command("pin", "PROG FILE", "Give the program a name in the bpf file system", prog::pin),
+            command(
+                "load",
+                "OBJ PATH [type TYPE] [pinmaps DIR] [autoattach]",
+                "Load an object and pin its first program",
+                prog::load::load,
+            ),
+            command(
+                "loadall",
+                "OBJ DIR [type TYPE] [pinmaps DIR] [autoattach]",
+                "Load an object and pin all its programs",
+                prog::load::loadall,
+            ),
+            command(
+                "attach",
+                "PROG TYPE [MAP]",
+                "Attach to a map of sockets, or as flow dissector",
+                prog::attach::attach,
+            ),
+            command("detach", "PROG TYPE [MAP]", "Take it away from there", prog::attach::detach),
+            command(
+                "tracelog",
+                "[{ stdout|stderr } PROG]",
+                "Print what programs print",
+                prog::tracelog::tracelog,
+            ),
+            command(
+                "run",
+                "PROG data_in FILE [data_out FILE [data_size_out N]] [ctx_in FILE [ctx_out FILE [ctx_size_out N]]] [repeat N]",
+                "Run a program on data",
+                prog::run::run,
+            ),
+        ],
+        terms: &[PROG, MAP],
+    },
+    Family {
+        name: "map",
+        about: "Maps: what there is, and what is in them.",
+        commands: &[
+            command("show", "[MAP]", "List maps, or show one", map::show::show),
+            command("list", "[MAP]", "The same as show", map::show::show),
+            command("dump", "MAP", "Print all elements", map::dump::dump),
+            command(
+                "update",
+                "MAP [key DATA] [value { DATA | MAP | PROG }] [any|exist|noexist]",
+                "Write an element",
+                map::element::update,
+            ),
+            command("lookup", "MAP [key DATA]", "Print an element", map::element::lookup),
+            command(
+                "getnext",
+                "MAP [key DATA]",
+                "Print the key after a key, or the first",
+                map::element::getnext,
+            ),
+            command("delete", "MAP key DATA", "Remove an element", map::element::delete),
+            command("pin", "MAP FILE", "Give the map a name in the bpf file system", map::pin),
+            command(
+                "event_pipe",
+                "MAP [cpu N index M]",
+                "Print what programs send to a perf event array, until interrupted",
+                map::events::event_pipe,
+            ),
+            command("peek", "MAP", "Print the next element of a queue or stack", map::queue::peek),
+            command("push", "MAP value DATA", "Put an element on a stack", map::element::update),
+            command("enqueue", "MAP value DATA", "Put an element in a queue", map::element::update),
+            command("pop", "MAP", "Take an element from a stack", map::queue::take),
+            command("dequeue", "MAP", "Take an element from a queue", map::queue::take),
+            command("freeze", "MAP", "Make the map read-only for user space", map::freeze),
+            command(
+                "create",
+                "FILE type TYPE key BYTES value BYTES entries N name NAME [flags N] [inner_map MAP] [dev NAME]",
+                "Create a map and pin it",
+                map::create::create,
+            ),
+            command(
+                "events",
+                "MAP [count N]",
+                "Print the records of a ring buffer or perf event array, decoded, until interrupted",
+                map::events::events,
+            ),
+            command(
+                "watch",
+                "MAP [interval MS] [count N]",
+                "Print elements as they appear, change and vanish, until interrupted",
+                map::watch::watch,
+            ),
+        ],
+        terms: &[MAP, PROG, DATA],
+    },
+    Family {
+        name: "link",
+        about: "Links: what holds programs to their hooks.",
+        commands: &[
+            command("show", "[LINK]", "List links, or show one", link::show),
+            command("list", "[LINK]", "The same as show", link::show),
+            command("pin", "LINK FILE", "Give the link a name in the bpf file system", link::pin),
+            command("detach", "LINK", "Detach it, whoever holds it", link::detach),
+        ],
+        terms: &[LINK],
+    },
+    Family {
+        name: "btf",
+        about: "Types: of the kernel, of programs and maps, and in files.",
+        commands: &[
+            command("show", "[id ID]", "List types objects, or show one", btf::show::show),
+            command("list", "[id ID]", "The same as show", btf::show::show),
+            command(
+                "dump",
+                "{ id ID | prog PROG | map MAP [key|value|kv|all] | file FILE } [format { raw|c }] [root_id ID …]",
+                "Print types",
+                btf::dump::dump,
+            ),
+        ],
+        terms: &[MAP, PROG],
+    },
+    Family {
+        name: "gen",
+        about: "Source text and objects made of objects.",
+        commands: &[command(
+            "skeleton",
+            "FILE [name NAME]",
+            "Write a C header that embeds an object, for a program written with libbpf",
+            generate::skeleton,
+        )],
+        terms: &[],
+    },
+];

@@ -10,5 +10,6 @@ mod loading;
 mod objects;
 mod packets;
 mod probes;
+mod programs;
 mod run;
 mod verify;

@@ -14,56 +14,60 @@ use super::{Types, holds_maps, show};
 pub(crate) fn dump(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     let selected = select::maps(shell, words)?;
     words.end()?;
-    if let [only] = selected.as_slice() {
-        return one(shell, only);
-    }
-    if shell.is_json() {
+    let runtime = shell.runtime()?;
+    let types = selected.iter().map(|map| Types::of(&runtime, &map.info)).collect::<Outcome<Vec<_>>>()?;
+    // What has types is shown in JSON's shape to people, too.
+    let is_shaped = shell.is_json() || types.iter().any(Option::is_some);
+    let wanted = shell.options.pretty || !shell.is_json();
+    let pretty = std::mem::replace(&mut shell.json.pretty, wanted);
+    let several = selected.len() > 1;
+    if several && is_shaped {
         shell.json.begin_array();
     }
-    for map in &selected {
-        headed(shell, map)?;
+    for (map, types) in selected.iter().zip(&types) {
+        let elements = Elements { info: &map.info, types: types.as_ref(), is_json: shell.is_json() };
+        match (several, is_shaped) {
+            (false, true) => shaped(shell, map, &elements)?,
+            (true, true) => headed(shell, map, &elements)?,
+            (_, false) => listed(shell, map, &elements, several)?,
+        }
     }
-    if shell.is_json() {
+    if several && is_shaped {
         shell.json.end_array();
     }
+    if is_shaped && !shell.is_json() {
+        shell.json.finish_document();
+    }
+    shell.json.pretty = pretty;
     Ok(())
 }
 
+/// The elements of one map as an array, which ends even where reading fails.
+fn shaped(shell: &mut Shell, selected: &SelectedMap, elements: &Elements<'_>) -> Outcome {
+    shell.json.begin_array();
+    let result = all(shell, elements, &selected.map);
+    shell.json.end_array();
+    result.map(drop)
+}
+
 /// One of several, with its header.
-fn headed(shell: &mut Shell, selected: &SelectedMap) -> Outcome {
-    if !shell.is_json() {
-        show::header_text(&mut shell.json, &selected.info);
-        return one(shell, selected);
-    }
+fn headed(shell: &mut Shell, selected: &SelectedMap, elements: &Elements<'_>) -> Outcome {
     shell.json.begin_object();
     show::header_json(&mut shell.json, &selected.info);
     shell.json.name("elements");
-    one(shell, selected)?;
+    shaped(shell, selected, elements)?;
     shell.json.end_object();
     Ok(())
 }
 
-fn one(shell: &mut Shell, selected: &SelectedMap) -> Outcome {
-    let types = Types::of(&shell.runtime()?, &selected.info)?;
-    let elements = Elements::new(shell, &selected.info, types.as_ref());
-    let is_text = !shell.is_json() && types.is_none();
-    let wanted = shell.options.pretty || !shell.is_json();
-    let pretty = std::mem::replace(&mut shell.json.pretty, wanted);
-    if !is_text {
-        shell.json.begin_array();
+/// Elements as lines, and how many there are.
+fn listed(shell: &mut Shell, selected: &SelectedMap, elements: &Elements<'_>, header: bool) -> Outcome {
+    if header {
+        show::header_text(&mut shell.json, &selected.info);
     }
-    let result = all(shell, &elements, &selected.map);
-    if !is_text {
-        shell.json.end_array();
-        if !shell.is_json() {
-            shell.json.finish_document();
-        }
-    }
-    shell.json.pretty = pretty;
-    if is_text {
-        let count = *result.as_ref().unwrap_or(&0);
-        shell.json.text(format_args!("Found {count} element{}\n", if count == 1 { "" } else { "s" }));
-    }
+    let result = all(shell, elements, &selected.map);
+    let count = *result.as_ref().unwrap_or(&0);
+    shell.json.text(format_args!("Found {count} element{}\n", if count == 1 { "" } else { "s" }));
     result.map(drop)
 }
 

@@ -163,8 +163,8 @@ mod tests {
         assert_eq!(text(&[1, 2], &[0xff]), "key: 01 02  value: ff\n");
         assert_eq!(text(&[1; 10], &[2; 15]).lines().count(), 2);
         let long = text(&[1], &[2; 17]);
-        assert_eq!(long.lines().collect::<Vec<_>>()[2], "02 02 02 02 02 02 02 02  02 02 02 02 02 02 02 02");
-        assert_eq!(long.lines().count(), 5 - 1);
+        assert_eq!(long.lines().collect::<Vec<_>>()[3], "02 02 02 02 02 02 02 02  02 02 02 02 02 02 02 02");
+        assert_eq!(long.lines().count(), 5);
         assert_eq!(text(&[], &[7]), "value: 07\n");
     }
 }

@@ -71,6 +71,9 @@ impl Listing {
         let json = &mut shell.json;
         json.begin_object();
         header_json(json, info);
+        json.unsigned_field("bytes_key", info.key_size);
+        json.unsigned_field("bytes_value", info.value_size);
+        json.unsigned_field("max_entries", info.max_entries);
         if let Some(memlock) = number(fdinfo, "memlock") {
             json.unsigned_field("bytes_memlock", memlock);
         }
@@ -101,6 +104,7 @@ impl Listing {
             let jited = if jited { "" } else { "not " };
             json.text(format_args!("\n\towner_prog_type {owner}  owner {jited}jited"));
         }
+        self.pins.write_text(json, info.id);
         let frozen = number(fdinfo, "frozen").is_some_and(|frozen| frozen > 0);
         match (info.btf_id, frozen) {
             (0, false) => {}
@@ -109,7 +113,6 @@ impl Listing {
                 json.text(format_args!("\n\tbtf_id {id}{}", if frozen { "  frozen" } else { "" }));
             }
         }
-        self.pins.write_text(json, info.id);
         self.holders.write_text(json, info.id);
         json.text(format_args!("\n"));
     }
@@ -127,9 +130,6 @@ pub(crate) fn header_json(json: &mut super::super::json::Json, info: &MapInfo) {
         json.string_field("name", &info.name);
     }
     json.unsigned_field("flags", info.map_flags);
-    json.unsigned_field("bytes_key", info.key_size);
-    json.unsigned_field("bytes_value", info.value_size);
-    json.unsigned_field("max_entries", info.max_entries);
 }
 
 /// The first line of a map.

@@ -1,0 +1,167 @@
+//! `prog load` and `prog loadall`: object to pinned programs, maps and links.
+
+use std::path::{Path, PathBuf};
+
+use skep::object::section::SectionDef;
+use skep::object::{AttachPoint, Object};
+use skep::runtime::AttachOptions;
+use skep::{Loaded, LoadedProgram, host};
+use skep_isa::uapi::ProgType;
+
+use super::super::failure::{Failure, Outcome};
+use super::super::pins;
+use super::super::shell::Shell;
+use super::super::words::Words;
+
+/// What the words say.
+#[derive(Default)]
+struct Wanted<'a> {
+    program_type: Option<&'a str>,
+    pin_maps: Option<&'a str>,
+    autoattach: bool,
+}
+
+/// `prog load OBJ PATH`: the first program is pinned there.
+pub(crate) fn load(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    place(shell, words, false)
+}
+
+/// `prog loadall OBJ DIR`: every program is pinned in there, under its name.
+pub(crate) fn loadall(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    place(shell, words, true)
+}
+
+fn place(shell: &mut Shell, words: &mut Words<'_>, all: bool) -> Outcome {
+    let file = words.need("the object")?;
+    let path = Path::new(words.need("the path to pin to")?);
+    let wanted = wanted(words)?;
+    let mut object = skep::open(Path::new(file))?.object;
+    object.require_programs()?;
+    if let Some(name) = wanted.program_type {
+        set_type(&mut object, name)?;
+    }
+    let target = host::target(&object);
+    let loaded = skep::load(&shell.runtime()?, &object, object.link(&target)?)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    pins::prepare(parent, shell.options.no_mount)?;
+    let mut pinned = Pinned::default();
+    let result = pin_all(shell, &loaded, path, all, &wanted, &mut pinned);
+    if result.is_err() {
+        pinned.undo();
+    }
+    result
+}
+
+/// Names made so far, which go away if the rest fails.
+#[derive(Default)]
+struct Pinned {
+    files: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
+}
+
+impl Pinned {
+    fn directory(&mut self, path: &Path) -> Outcome {
+        match std::fs::create_dir(path) {
+            Ok(()) => self.directories.push(path.to_owned()),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(Failure::file(path.display(), &e)),
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, shell: &mut Shell, fd: skep::runtime::Fd, path: PathBuf) -> Outcome {
+        pins::pin(shell, fd, &path.to_string_lossy()).map_err(|e| e.with_status(u8::MAX))?;
+        self.files.push(path);
+        Ok(())
+    }
+
+    fn undo(&self) {
+        self.files.iter().for_each(|file| drop(std::fs::remove_file(file)));
+        self.directories.iter().for_each(|directory| drop(std::fs::remove_dir(directory)));
+    }
+}
+
+fn pin_all(
+    shell: &mut Shell,
+    loaded: &Loaded,
+    path: &Path,
+    all: bool,
+    wanted: &Wanted<'_>,
+    pinned: &mut Pinned,
+) -> Outcome {
+    let mut programs = loaded.programs.iter().flatten();
+    if all {
+        pinned.directory(path)?;
+        for program in programs {
+            pin_program(shell, program, path.join(&program.linked.name), wanted.autoattach, pinned)?;
+        }
+    } else if let Some(first) = programs.next() {
+        pin_program(shell, first, path.to_owned(), wanted.autoattach, pinned)?;
+    }
+    if let Some(directory) = wanted.pin_maps.map(Path::new) {
+        pinned.directory(directory)?;
+        for map in loaded.maps() {
+            let name = map.def.name.replace('.', "_");
+            pinned.file(shell, map.map.fd(), directory.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Pins a program, or, with `autoattach`, the link that holds it to where its section says.
+fn pin_program(
+    shell: &mut Shell,
+    program: &LoadedProgram,
+    path: PathBuf,
+    autoattach: bool,
+    pinned: &mut Pinned,
+) -> Outcome {
+    let linked = &program.linked;
+    if !autoattach || linked.attach == AttachPoint::None {
+        return pinned.file(shell, program.program.fd(), path);
+    }
+    match program.program.attach(&linked.attach, &AttachOptions::default()) {
+        Ok(link) => pinned.file(shell, link.fd(), path),
+        Err(e) => {
+            crate::term::warning(format_args!("program `{}` is pinned unattached: {e}", linked.name));
+            pinned.file(shell, program.program.fd(), path)
+        }
+    }
+}
+
+fn wanted<'a>(words: &mut Words<'a>) -> Outcome<Wanted<'a>> {
+    let mut wanted = Wanted::default();
+    while !words.is_empty() {
+        if words.keyword("type") {
+            wanted.program_type = Some(words.need("the type")?);
+        } else if words.keyword("pinmaps") {
+            wanted.pin_maps = Some(words.need("the directory")?);
+        } else if words.keyword("autoattach") {
+            wanted.autoattach = true;
+        } else {
+            let word = words.next().unwrap_or_default();
+            return Err(Failure::new(format!("loading with `{word}` is not supported"))
+                .hint("there are `type`, `pinmaps` and `autoattach`"));
+        }
+    }
+    Ok(wanted)
+}
+
+/// Makes every program one of the type that a section name, or the type's own name, means.
+fn set_type(object: &mut Object, name: &str) -> Outcome {
+    let by_section = [name.to_owned(), format!("{name}/")].iter().find_map(|name| SectionDef::find(name));
+    let (prog_type, attach_type) = match (by_section, ProgType::from_name(name)) {
+        (Some(def), _) => (def.prog_type, def.attach_type),
+        (None, Some(prog_type)) => (prog_type, None),
+        (None, None) => {
+            return Err(Failure::new(format!("there is no program type `{name}`"))
+                .hint("give one such as `xdp`, or a section such as `cgroup/connect4`"));
+        }
+    };
+    for program in &mut object.programs {
+        program.prog_type = prog_type;
+        program.expected_attach_type = attach_type;
+        program.section_error = None;
+    }
+    Ok(())
+}

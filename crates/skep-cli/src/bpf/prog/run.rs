@@ -1,0 +1,154 @@
+//! `prog run`: a program on data of the caller's, once or many times.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+
+use skep::runtime::command::TestRun;
+use skep::runtime::{Command, Reply};
+
+use super::super::failure::{Failure, Outcome};
+use super::super::select;
+use super::super::shell::Shell;
+use super::super::words::Words;
+
+/// Room for results, where the caller does not say how much.
+const OUT_BYTES: u32 = 64 << 10;
+
+/// Files and counts that the words name.
+#[derive(Default)]
+struct Wanted<'a> {
+    data_in: Option<&'a str>,
+    data_out: Option<&'a str>,
+    data_size_out: Option<u32>,
+    ctx_in: Option<&'a str>,
+    ctx_out: Option<&'a str>,
+    ctx_size_out: Option<u32>,
+    repeat: Option<u32>,
+}
+
+/// Runs a program and prints what it returned and how long it took.
+pub(crate) fn run(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    let selected = select::prog(shell, words)?;
+    let wanted = wanted(words)?;
+    if wanted.data_in.is_none() && wanted.ctx_in.is_none() {
+        return Err(Failure::new("there is nothing to run on").hint("`data_in FILE`, `ctx_in FILE`, or both"));
+    }
+    let data_in = read(wanted.data_in)?;
+    let ctx_in = read(wanted.ctx_in)?;
+    let mut data_out = vec![0; room(wanted.data_out, wanted.data_size_out)];
+    let mut ctx_out = vec![0; room(wanted.ctx_out, wanted.ctx_size_out)];
+    let run = TestRun {
+        data_in: &data_in,
+        data_out: &mut data_out,
+        ctx_in: &ctx_in,
+        ctx_out: &mut ctx_out,
+        repeat: wanted.repeat.unwrap_or(1),
+        ..TestRun::default()
+    };
+    let reply = shell.runtime()?.bpf(Command::ProgTestRun { prog: selected.handle.fd(), run });
+    let Reply::TestRun { retval, duration_ns, data_size_out, ctx_size_out } =
+        reply.map_err(|e| Failure::refused(&e))?
+    else {
+        return Err(Failure::new("the run has no result"));
+    };
+    data_out.truncate(data_size_out as usize);
+    ctx_out.truncate(ctx_size_out as usize);
+    if shell.is_json() {
+        shell.json.begin_object();
+    }
+    output(shell, "data_out", wanted.data_out, &data_out)?;
+    output(shell, "ctx_out", wanted.ctx_out, &ctx_out)?;
+    if shell.is_json() {
+        shell.json.unsigned_field("retval", retval);
+        shell.json.unsigned_field("duration", duration_ns);
+        shell.json.end_object();
+    } else {
+        let average = if wanted.repeat.unwrap_or(1) > 1 { " (average)" } else { "" };
+        shell.json.text(format_args!("Return value: {retval}, duration{average}: {duration_ns}ns\n"));
+    }
+    Ok(())
+}
+
+fn wanted<'a>(words: &mut Words<'a>) -> Outcome<Wanted<'a>> {
+    let mut wanted = Wanted::default();
+    while !words.is_empty() {
+        if words.keyword("data_in") {
+            wanted.data_in = Some(words.need("the file for data")?);
+        } else if words.keyword("data_out") {
+            wanted.data_out = Some(words.need("the file for data")?);
+        } else if words.keyword("data_size_out") {
+            wanted.data_size_out = Some(words.number("the size of data")?);
+        } else if words.keyword("ctx_in") {
+            wanted.ctx_in = Some(words.need("the file for the context")?);
+        } else if words.keyword("ctx_out") {
+            wanted.ctx_out = Some(words.need("the file for the context")?);
+        } else if words.keyword("ctx_size_out") {
+            wanted.ctx_size_out = Some(words.number("the size of the context")?);
+        } else if words.keyword("repeat") {
+            wanted.repeat = Some(words.number("how often")?);
+        } else {
+            words.end()?;
+        }
+    }
+    Ok(wanted)
+}
+
+fn room(file: Option<&str>, bytes: Option<u32>) -> usize {
+    file.map_or(0, |_| bytes.unwrap_or(OUT_BYTES) as usize)
+}
+
+fn read(file: Option<&str>) -> Outcome<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match file {
+        None => {}
+        Some("-") => {
+            std::io::stdin().read_to_end(&mut bytes).map_err(|e| Failure::file("stdin", &e))?;
+        }
+        Some(file) => bytes = fs::read(file).map_err(|e| Failure::file(file, &e))?,
+    }
+    Ok(bytes)
+}
+
+/// Writes results to a file, or, for `-`, to stdout.
+fn output(shell: &mut Shell, name: &str, file: Option<&str>, bytes: &[u8]) -> Outcome {
+    match file {
+        None => Ok(()),
+        Some("-") if shell.is_json() => {
+            shell.json.array_field(name, bytes.iter().copied());
+            Ok(())
+        }
+        Some("-") => {
+            let mut text = Vec::new();
+            hex_dump(&mut text, bytes);
+            shell.json.bytes(&text);
+            Ok(())
+        }
+        Some(file) => fs::write(file, bytes).map_err(|e| Failure::file(file, &e)),
+    }
+}
+
+/// Sixteen bytes a line: offset, pairs of bytes, characters.
+fn hex_dump(text: &mut Vec<u8>, bytes: &[u8]) {
+    for (number, line) in bytes.chunks(16).enumerate() {
+        let _ = write!(text, "{:07x}\t", number * 16);
+        for at in 0..16 {
+            match line.get(at) {
+                Some(byte) => {
+                    let _ = write!(text, "{byte:02x}");
+                }
+                None => text.extend_from_slice(b"  "),
+            }
+            if at % 2 == 1 {
+                text.push(b' ');
+            }
+        }
+        text.extend_from_slice(b"| ");
+        for (at, &byte) in line.iter().enumerate() {
+            if at == 8 {
+                text.push(b' ');
+            }
+            text.push(if byte.is_ascii_graphic() || byte == b' ' { byte } else { b'.' });
+        }
+        text.push(b'\n');
+    }
+}

@@ -1,0 +1,35 @@
+//! Skeletons: an object as source text that embeds it, with its programs, maps and variables as members of a structure.
+//!
+//! Takes an [`Object`](skep_obj::Object) and its bytes; gives text. [`c`] writes the header that a program written with
+//! libbpf includes; the names in it are those that libbpf's own tool gives. No I/O here.
+#![forbid(unsafe_code)]
+
+pub mod c;
+
+/// A name as C and Rust take it: whatever is no letter or digit becomes `_`.
+pub fn identifier(text: &str) -> String {
+    let clean: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    match clean.chars().next() {
+        Some('0'..='9') => format!("_{clean}"),
+        Some(_) => clean,
+        None => "_".to_owned(),
+    }
+}
+
+/// The name of a skeleton by its object's file: `opensnoop_bpf` for `/x/opensnoop.bpf.o`.
+pub fn name_of_file(file: &str) -> String {
+    let base = file.rsplit('/').next().unwrap_or(file);
+    identifier(base.strip_suffix(".o").unwrap_or(base))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_give_names() {
+        assert_eq!(name_of_file("/x/opensnoop.bpf.o"), "opensnoop_bpf");
+        assert_eq!(name_of_file("9lives.o"), "_9lives");
+        assert_eq!(name_of_file(""), "_");
+    }
+}
