@@ -3,6 +3,7 @@
 //! A case fails by saying so, by a panic, or by taking longer than any program may. Failures that look alike are told
 //! once. What a case is depends on the seed and its number alone, not on threads or on the cases before it.
 
+use std::backtrace::Backtrace;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -102,7 +103,9 @@ pub fn run(plan: &Plan, target: &dyn Target) -> Summary {
         summary: Mutex::default(),
         running: Mutex::default(),
     };
-    panic::set_hook(Box::new(|info| PANIC.set(info.to_string().replace('\n', " "))));
+    panic::set_hook(Box::new(|info| {
+        PANIC.set(format!("{}{}", info.to_string().replace('\n', " "), caller()))
+    }));
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..plan.threads).map(|_| scope.spawn(|| run.work(target))).collect();
         run.watch(|| threads.iter().all(std::thread::ScopedJoinHandle::is_finished));
@@ -112,6 +115,14 @@ pub fn run(plan: &Plan, target: &dyn Target) -> Summary {
         run.tell();
     }
     run.summary.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where in this workspace a panic came from: the panic of a standard function names that alone.
+fn caller() -> String {
+    let trace = Backtrace::force_capture().to_string();
+    let ours = |line: &&str| line.contains("at ./") && !line.contains("/campaign.rs");
+    let line = trace.lines().find(ours);
+    line.map(|line| format!(" ({})", line.trim())).unwrap_or_default()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use skep_fuzz::campaign::{self, Plan, Target};
 use skep_fuzz::corpus::Corpus;
-use skep_fuzz::target::VerifyAlwaysAnswers;
+use skep_fuzz::target::{AbstractContainsConcrete, VerifiedNeverFaults, VerifyAlwaysAnswers};
 
 /// What the command line asks for.
 struct Args {
@@ -19,10 +19,17 @@ struct Args {
 /// A target: its name, what it claims, and what makes it.
 type Row = (&'static str, &'static str, fn(&Args) -> Result<Box<dyn Target>, String>);
 
-const TARGETS: &[Row] =
-    &[("verify_always_answers", "whatever the program, the verifier answers, and soon", |args| {
+const TARGETS: &[Row] = &[
+    ("abstract_contains_concrete", "every register's value is one that the verifier expected there", |_| {
+        Ok(Box::new(AbstractContainsConcrete))
+    }),
+    ("verified_never_faults", "what the verifier accepts runs without a fault, whatever it is fed", |_| {
+        Ok(Box::new(VerifiedNeverFaults))
+    }),
+    ("verify_always_answers", "whatever the program, the verifier answers, and soon", |args| {
         Ok(Box::new(VerifyAlwaysAnswers { corpus: args.corpus()? }))
-    })];
+    }),
+];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

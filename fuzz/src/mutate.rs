@@ -73,7 +73,7 @@ impl Mutant {
                 1 => self.change_map(rng),
                 2 => self.change_function(rng),
                 3 => self.change_types(rng),
-                _ => self.change_code(rng),
+                _ => change_code(&mut self.insns, rng),
             }
         }
     }
@@ -132,33 +132,34 @@ impl Mutant {
             self.btf = Some(Arc::new(changed));
         }
     }
+}
 
-    fn change_code(&mut self, rng: &mut Rng) {
-        let len = self.insns.len();
-        if len == 0 {
-            return self.insns.push(anything(rng));
-        }
-        let (at, other) = (rng.below(len), rng.below(len));
-        match rng.below(16) {
-            0 => self.insns.swap(at, other),
-            1 => self.insns[at] = self.insns[other],
-            2 => drop(self.insns.remove(at)),
-            3 => self.insns.insert(at, self.insns[other]),
-            4 => self.insns[at] = Insn::new(0x05, Reg::R0, Reg::R0, 0, 0),
-            5 => self.insns[at] = anything(rng),
-            6 => self.repeat(at, rng),
-            7 if rng.one_in(8) => self.insns.truncate(at),
-            _ => change_field(&mut self.insns[at], rng),
-        }
+/// Changes, moves, copies or drops an instruction or a few.
+pub fn change_code(insns: &mut Vec<Insn>, rng: &mut Rng) {
+    let len = insns.len();
+    if len == 0 {
+        return insns.push(anything(rng));
     }
+    let (at, other) = (rng.below(len), rng.below(len));
+    match rng.below(16) {
+        0 => insns.swap(at, other),
+        1 => insns[at] = insns[other],
+        2 => drop(insns.remove(at)),
+        3 => insns.insert(at, insns[other]),
+        4 => insns[at] = Insn::new(0x05, Reg::R0, Reg::R0, 0, 0),
+        5 => insns[at] = anything(rng),
+        6 => repeat(insns, at, rng),
+        7 if rng.one_in(8) => insns.truncate(at),
+        _ => change_field(&mut insns[at], rng),
+    }
+}
 
-    /// Puts a stretch of the program in at another place.
-    fn repeat(&mut self, at: usize, rng: &mut Rng) {
-        let len = (1 + rng.below(8)).min(self.insns.len() - at);
-        let stretch: Vec<Insn> = self.insns[at..at + len].to_vec();
-        let to = rng.below(self.insns.len());
-        self.insns.splice(to..to, stretch);
-    }
+/// Puts a stretch of the program in at another place.
+fn repeat(insns: &mut Vec<Insn>, at: usize, rng: &mut Rng) {
+    let len = (1 + rng.below(8)).min(insns.len() - at);
+    let stretch: Vec<Insn> = insns[at..at + len].to_vec();
+    let to = rng.below(insns.len());
+    insns.splice(to..to, stretch);
 }
 
 /// Gives one field another value.

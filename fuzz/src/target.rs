@@ -1,5 +1,9 @@
 //! What is claimed, and how cases of it are made and judged.
 
+mod abstract_contains_concrete;
+mod verified_never_faults;
 mod verify_always_answers;
 
+pub use abstract_contains_concrete::AbstractContainsConcrete;
+pub use verified_never_faults::VerifiedNeverFaults;
 pub use verify_always_answers::VerifyAlwaysAnswers;

@@ -121,6 +121,15 @@ pub(crate) struct Verifier<'a> {
     recorder: Option<Box<RefCell<Recorder<'a>>>>,
     /// Instructions that some path has come to.
     pub(crate) reached: Vec<bool>,
+    /// Who looks on, if anyone does.
+    watch: Option<Watch<'a>>,
+}
+
+/// Someone who sees the state before each instruction of each path.
+pub(crate) struct Watch<'a> {
+    pub(crate) see: &'a mut dyn FnMut(u32, &State),
+    /// Every path is to be walked to its end, also where a remembered state covers it.
+    pub(crate) exhaustive: bool,
 }
 
 /// Where an analysis ended, and what it cost.
@@ -139,6 +148,7 @@ pub(crate) fn run<'a>(
     input: &'a Input<'a>,
     environment: &'a Environment,
     recording: Option<Recording<'a>>,
+    watch: Option<Watch<'a>>,
 ) -> Ended {
     match Verifier::new(input, environment) {
         Err((pc, stop)) => {
@@ -148,6 +158,7 @@ pub(crate) fn run<'a>(
         }
         Ok(mut v) => {
             v.record(recording);
+            v.watch = watch;
             let result = v.check();
             v.stats.insns_processed = v.insns_processed;
             let counts = v.log_end(&result);
@@ -203,6 +214,7 @@ impl<'a> Verifier<'a> {
             kfuncs: vec![None; n],
             recorder: None,
             reached: vec![false; n],
+            watch: None,
             code,
         };
         v.prepare().map_err(|stop| (v.pc, stop))?;

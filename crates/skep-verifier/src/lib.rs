@@ -62,14 +62,26 @@ pub fn verify(input: &Input<'_>) -> Report {
 
 /// The same in the environment of the input, which several programs share.
 pub(crate) fn verify_in(input: &Input<'_>, environment: &Environment) -> Report {
-    report(input, check::run(input, environment, None)).0
+    report(input, check::run(input, environment, None, None)).0
 }
 
 /// The same, written down: a log in the kernel's format, and how often each instruction was processed.
 ///
 /// The second value has one count an instruction, or none where they were not asked for.
 pub fn verify_recorded<'a>(input: &'a Input<'a>, recording: log::Recording<'a>) -> (Report, Vec<u32>) {
-    report(input, check::run(input, &Environment::of(input), Some(recording)))
+    report(input, check::run(input, &Environment::of(input), Some(recording), None))
+}
+
+/// The same, watched: `see` is called with each instruction of each path and the state before it.
+///
+/// With `exhaustive`, every path is walked to its end, also where a remembered state covers it; loops of iterators and
+/// callbacks still end where they come back to a state. For testing the analysis against what runs do.
+pub fn verify_watched<'a>(
+    input: &'a Input<'a>,
+    exhaustive: bool,
+    see: &'a mut dyn FnMut(u32, &state::State),
+) -> Report {
+    report(input, check::run(input, &Environment::of(input), None, Some(check::Watch { see, exhaustive }))).0
 }
 
 fn report(input: &Input<'_>, ended: check::Ended) -> (Report, Vec<u32>) {

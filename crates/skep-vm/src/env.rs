@@ -215,6 +215,17 @@ pub trait Env {
         false
     }
 
+    /// Does [`step`](Self::step) want to hear of instructions?
+    fn watches(&self) -> bool {
+        false
+    }
+
+    /// Called before each instruction with its slot and the registers `r0` to `r10`, if [`watches`](Self::watches) says so
+    /// when a function is entered.
+    fn step(&mut self, slot: usize, regs: &[u64; 11]) {
+        let _ = (slot, regs);
+    }
+
     /// Copies packet bytes for `LD_ABS` and `LD_IND`. `EOPNOTSUPP` says that the hook has no packets; any other error that
     /// the packet is shorter, which ends the program with 0.
     fn load_packet(&mut self, off: i64, buf: &mut [u8]) -> Result<(), Errno> {

@@ -36,7 +36,10 @@ impl Machine<'_> {
     pub(crate) fn execute(&mut self, program: &Program, entry: usize, args: [u64; 5]) -> Result<u64, Fault> {
         let mut pc = entry;
         let frames = self.space.frames();
-        let result = self.step_until_exit(program, &mut pc, args);
+        let result = match self.env.watches() {
+            false => self.step_until_exit::<false>(program, &mut pc, args),
+            true => self.step_until_exit::<true>(program, &mut pc, args),
+        };
         // `pc` is behind the instruction that went wrong.
         let result = result.map_err(|failed| match *failed {
             Failed::Here(reason) => self.fault(program, pc.wrapping_sub(1), reason),
@@ -48,7 +51,8 @@ impl Machine<'_> {
         result
     }
 
-    fn step_until_exit(
+    /// Runs to the exit, and with `WATCHED` tells the world of every instruction.
+    fn step_until_exit<const WATCHED: bool>(
         &mut self,
         program: &Program,
         at: &mut usize,
@@ -287,6 +291,9 @@ impl Machine<'_> {
         }
 
         loop {
+            if WATCHED && let Some(regs) = regs.first_chunk() {
+                self.env.step(pc, regs);
+            }
             pc += 1;
             for_each_binary!(dispatch);
         }

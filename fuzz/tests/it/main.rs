@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use skep_fuzz::campaign::{self, Plan, Summary, Target};
 use skep_fuzz::corpus::Corpus;
-use skep_fuzz::target::VerifyAlwaysAnswers;
+use skep_fuzz::target::{AbstractContainsConcrete, VerifiedNeverFaults, VerifyAlwaysAnswers};
 
 fn own_objects() -> Corpus {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -25,4 +25,16 @@ fn verify_always_answers() {
     let summary = run("verify_always_answers", 4000, &VerifyAlwaysAnswers { corpus: own_objects() });
     println!("{:?}", summary.counts);
     assert!(summary.count("accepted") > 100 && summary.count("rejected") > 1000, "{summary:?}");
+}
+
+#[test]
+fn verified_never_faults() {
+    let summary = run("verified_never_faults", 3000, &VerifiedNeverFaults);
+    assert!(summary.count("accepted") > 1000, "the programs test too little: {:?}", summary.counts);
+}
+
+#[test]
+fn abstract_contains_concrete() {
+    let summary = run("abstract_contains_concrete", 2000, &AbstractContainsConcrete);
+    assert!(summary.count("accepted") > 600, "the programs test too little: {:?}", summary.counts);
 }

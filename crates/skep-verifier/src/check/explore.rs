@@ -166,8 +166,9 @@ impl Verifier<'_> {
                 hit.then_some(true)
             } else {
                 let looped = self.loop_unfinished(id);
+                let exhaustive = self.watch.as_ref().is_some_and(|watch| watch.exhaustive);
                 let exact = if looped { Exact::Within } else { Exact::No };
-                self.covers(id, exact).then_some(looped)
+                ((looped || !exhaustive) && self.covers(id, exact)).then_some(looped)
             };
             if let Some(looped) = hit {
                 self.states[id.0 as usize].hits += 1;

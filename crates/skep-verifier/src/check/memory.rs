@@ -126,11 +126,15 @@ impl<'a> Verifier<'a> {
         if let Some(dst) = how.dst().filter(|_| size < 8)
             && self.cur.reg(dst).is_scalar()
         {
-            let val = &mut self.cur.reg_mut(dst).val;
+            let reg = self.cur.reg_mut(dst);
             if how.signed() {
-                val.sign_extend(size);
+                // A number spilled as narrow as it is has copies, which a sign sets apart from what is loaded.
+                if reg.val.umax >= 1 << (size * 8 - 1) {
+                    reg.clear_scalar_id();
+                }
+                reg.val.sign_extend(size);
             } else {
-                val.truncate(size);
+                reg.val.truncate(size);
             }
         }
     }

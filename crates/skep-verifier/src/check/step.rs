@@ -61,6 +61,9 @@ impl Verifier<'_> {
     fn step(&mut self) -> Res<Next> {
         let (pc, instance) = (self.pc, self.cur.frame().instance);
         let Some(op) = self.code.op(pc).copied() else { return Ok(Next::End) };
+        if let Some(watch) = &mut self.watch {
+            (watch.see)(pc, &self.cur);
+        }
         self.live_stack.begin();
         let next = self.execute(op)?;
         self.live_stack.commit(instance, pc);

@@ -1,0 +1,188 @@
+//! Runs accepted programs in the checked interpreter, in a world that means them no good.
+//!
+//! Contexts, packets, values of maps and answers of helpers are numbers of the kinds that go wrong. What lies outside of a
+//! program's memory is not there, so that every wild access ends the run with a fault.
+
+use std::sync::Arc;
+
+use skep_isa::uapi::ProgType;
+use skep_verifier::{Attach, Input, MapInfo, Target, Verified};
+use skep_vm::packet::Packet;
+use skep_vm::{Env, Fault, Map, MapRef, MapSpec, PrepareError, Program, ProgramInfo, Reason};
+
+use crate::generate::Made;
+use crate::rng::Rng;
+
+/// Instructions of one run, counted where control goes back; a program may verify and still run long.
+const BUDGET: u64 = 200_000;
+/// Bytes of a context that is plain memory: as much as programs of any type may read.
+const CONTEXT_BYTES: usize = 1 << 16;
+
+/// What programs need beside their code, made once for many.
+pub struct Ground {
+    infos: Vec<MapInfo>,
+    maps: Vec<Arc<Map>>,
+    target: Target,
+    xdp: Packet,
+    buffer: Packet,
+    filtered: Packet,
+    context: Vec<u8>,
+}
+
+impl Ground {
+    /// Maps as described, and packets.
+    pub fn new(infos: Vec<MapInfo>) -> Self {
+        let make = |info: &MapInfo| {
+            let spec = MapSpec::new(info.ty, &info.name, info.key_size, info.value_size, info.max_entries)
+                .flags(info.flags);
+            Map::create(spec).expect("invariant: the maps of made programs are valid")
+        };
+        let packet = |prog_type| {
+            let packet = Packet::of_program(prog_type, 4096).expect("invariant: it runs on packets");
+            packet.expect("invariant: there is memory for a packet")
+        };
+        Self {
+            maps: infos.iter().map(make).collect(),
+            infos,
+            target: Target { cpus: skep_vm::possible_cpus(), ..Target::default() },
+            xdp: packet(ProgType::XDP),
+            buffer: packet(ProgType::SCHED_CLS),
+            filtered: packet(ProgType::SOCKET_FILTER),
+            context: vec![0; CONTEXT_BYTES],
+        }
+    }
+
+    /// A made program as the verifier takes it.
+    pub fn input<'a>(&'a self, made: &'a Made) -> Input<'a> {
+        Input {
+            name: "made",
+            prog_type: made.prog_type,
+            attach_type: made.attach_type,
+            attach: Attach::None,
+            gpl: true,
+            sleepable: false,
+            flags: 0,
+            insns: &made.insns,
+            maps: &self.infos,
+            btf: None,
+            func_info: &[],
+            kfunc_modules: &[],
+            module_vars: &[],
+            target: &self.target,
+        }
+    }
+
+    /// Makes a verified program ready to run.
+    pub fn prepare(&self, verified: &Verified) -> Result<Program, PrepareError> {
+        let resolve = |reference| match reference {
+            MapRef::Index(number) => self.maps.get(usize::try_from(number).ok()?).cloned(),
+            MapRef::Fd(_) => None,
+        };
+        let info = ProgramInfo { budget: BUDGET, ..ProgramInfo::new("made", verified.prog_type()) };
+        Program::prepare_verified(verified, &resolve, info)
+    }
+
+    /// Runs a program once; what happens is decided by the random numbers alone.
+    pub fn run(&mut self, program: &Program, rng: &mut Rng, see: Option<Step<'_>>) -> Result<(), Fault> {
+        self.fill_maps(rng);
+        let mut world = World { rng: rng.clone(), see };
+        let result = match program.info().prog_type {
+            ProgType::XDP => run_packet(program, &mut self.xdp, rng, &mut world),
+            ProgType::SCHED_CLS => run_packet(program, &mut self.buffer, rng, &mut world),
+            ProgType::SOCKET_FILTER => run_packet(program, &mut self.filtered, rng, &mut world),
+            _ => {
+                fill(&mut self.context, rng);
+                program.run(&mut self.context, &mut world)
+            }
+        };
+        match result {
+            Ok(_) => Ok(()),
+            // Long is not wrong.
+            Err(Fault { reason: Reason::Budget | Reason::Unsupported(_), .. }) => Ok(()),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Puts something into a few elements.
+    fn fill_maps(&self, rng: &mut Rng) {
+        for map in self.maps.iter().filter(|map| map.ring().is_none()) {
+            if rng.one_in(2) {
+                let spec = map.spec();
+                let mut key = vec![0; spec.key_size as usize];
+                key[0] = rng.below(spec.max_entries as usize) as u8;
+                let mut value = vec![0; spec.value_stride()];
+                fill(&mut value, rng);
+                // A full map takes nothing; that is one more thing that can happen.
+                let _ = map.update(&key, &value, 0);
+            }
+        }
+    }
+}
+
+fn run_packet(
+    program: &Program,
+    packet: &mut Packet,
+    rng: &mut Rng,
+    world: &mut World<'_>,
+) -> Result<u64, Fault> {
+    let mut bytes = [0; 96];
+    fill(&mut bytes, rng);
+    let size = if rng.one_in(4) { 14 } else { 14 + rng.below(bytes.len() - 13) };
+    packet.fill(&bytes[..size], 0).expect("invariant: the packet has room");
+    let len = packet.context_bytes();
+    for off in [12, 16, 32, 44].into_iter().filter(|off| off + 4 <= len) {
+        packet.set_field(off, rng.number() as u32);
+    }
+    program.run_packet(packet, world)
+}
+
+/// Numbers of the kinds that go wrong.
+fn fill(bytes: &mut [u8], rng: &mut Rng) {
+    // Most of a large context is never looked at.
+    let looked_at = bytes.len().min(512);
+    for chunk in bytes[..looked_at].chunks_mut(8) {
+        let word = rng.number().to_ne_bytes();
+        chunk.copy_from_slice(&word[..chunk.len()]);
+    }
+}
+
+/// Sees each instruction before it runs, with the registers.
+pub type Step<'a> = &'a mut dyn FnMut(usize, &[u64; 11]);
+
+/// A world whose answers are random.
+struct World<'a> {
+    rng: Rng,
+    see: Option<Step<'a>>,
+}
+
+impl Env for World<'_> {
+    fn pid_tgid(&mut self) -> u64 {
+        self.rng.number()
+    }
+
+    fn uid_gid(&mut self) -> u64 {
+        self.rng.number()
+    }
+
+    fn ktime_ns(&mut self) -> u64 {
+        self.rng.number()
+    }
+
+    fn cpu(&mut self) -> u32 {
+        self.rng.next() as u32
+    }
+
+    fn random(&mut self) -> u32 {
+        self.rng.number() as u32
+    }
+
+    fn watches(&self) -> bool {
+        self.see.is_some()
+    }
+
+    fn step(&mut self, slot: usize, regs: &[u64; 11]) {
+        if let Some(see) = &mut self.see {
+            see(slot, regs);
+        }
+    }
+}
