@@ -56,7 +56,7 @@ pub(super) fn load(
             token: options.token,
             ..ProgLoad::new(program.prog_type, &program.name, &insns, &linked.license)
         };
-        let loaded = Program::load(runtime, &spec).map_err(|e| refusal::explain(program, linked, e))?;
+        let loaded = Program::load(runtime, &spec).map_err(|e| refusal::explained(program, linked, e))?;
         Ok(Some(LoadedProgram { linked: program.clone(), program: loaded }))
     };
     linked.programs.iter().map(load).collect()

@@ -4,13 +4,15 @@
 //! exist; the verifier refuses that only where the program can come there. So what its log says of such a call is said here
 //! of what is missing.
 
-use skep_obj::{Linked, LinkedProgram};
+use skep_obj::{Linked, LinkedProgram, Target};
 use skep_runtime::ErrorKind;
+use skep_verifier::explain::{self, Paint};
+use skep_verifier::linked::Subject;
 
 use super::programs;
 use crate::Error;
 
-/// Lines of a log that say why; those before say how the verifier came there.
+/// Lines of a log that is not understood.
 const LAST_LINES: usize = 12;
 
 /// The error with the program it happened in.
@@ -19,7 +21,7 @@ pub(super) fn in_program(program: &LinkedProgram, error: skep_runtime::Error) ->
 }
 
 /// A refusal of the verifier, with what is missing where that is the reason, and else with the end of its log.
-pub(super) fn explain(program: &LinkedProgram, linked: &Linked, error: skep_runtime::Error) -> Error {
+pub(super) fn explained(program: &LinkedProgram, linked: &Linked, error: skep_runtime::Error) -> Error {
     if error.kind() != ErrorKind::Rejected {
         return in_program(program, error);
     }
@@ -27,7 +29,7 @@ pub(super) fn explain(program: &LinkedProgram, linked: &Linked, error: skep_runt
     let explained = match missing(program, linked, &log) {
         Some(reason) => skep_runtime::Error::rejected(error.errno(), reason)
             .hint("ask first whether it is there, as with `bpf_core_field_exists`, or run another kernel"),
-        None => skep_runtime::Error::rejected(error.errno(), with_source(program, &log)),
+        None => skep_runtime::Error::rejected(error.errno(), in_words(program, linked, &log)),
     };
     in_program(program, explained)
 }
@@ -70,19 +72,28 @@ fn place(program: &LinkedProgram, insn: usize) -> String {
     }
 }
 
-/// The end of a log, with the source line where the verifier stopped in front.
-fn with_source(program: &LinkedProgram, log: &str) -> String {
+/// What the log says, in terms of the source; the end of the log where it is of an unknown kind.
+fn in_words(program: &LinkedProgram, linked: &Linked, log: &str) -> String {
+    let target = Target::default();
+    let facts = linked
+        .programs
+        .iter()
+        .position(|other| other.name == program.name)
+        .map(|number| Subject::new(linked, &target).facts(number))
+        .unwrap_or_default();
+    match explain::explain(log, None, &facts) {
+        Some(explanation) => {
+            let text = explanation.text(&Paint::default());
+            format!("the kernel's verifier refuses it\n{}", text.trim_end())
+        }
+        None => format!("the kernel's verifier refuses it\n{}", end_of(log)),
+    }
+}
+
+/// The last lines of a log, without its statistics.
+fn end_of(log: &str) -> String {
     let lines: Vec<&str> = log.lines().filter(|line| !line.starts_with("processed ")).collect();
-    let reason = lines.last().copied().unwrap_or_default();
-    let source = last_insn(log).map(|insn| {
-        let text =
-            program.source_line(insn).map(|line| format!("`{}`", line.text.trim())).unwrap_or_default();
-        format!("\n    at {}{text}", place(program, insn))
-    });
-    let end = lines.len().saturating_sub(1);
-    let before = lines[end.saturating_sub(LAST_LINES)..end].join("\n    ");
-    let before = if before.is_empty() { before } else { format!("\n    {before}") };
-    format!("the kernel's verifier refuses it: {reason}{}{before}", source.unwrap_or_default())
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
 }
 
 #[cfg(test)]
