@@ -4,6 +4,7 @@ mod bench;
 mod bpftool;
 mod conformance;
 mod corpus;
+mod features;
 mod fuzz;
 mod objects;
 mod structure;
@@ -24,6 +25,11 @@ const TASKS: &[Task] = &[
         conformance::conformance,
     ),
     ("corpus", "load and attach the objects of a directory on this kernel, beside libbpf", corpus::corpus),
+    (
+        "features",
+        "compile an object for every section name and type of map, for `corpus`",
+        features::features,
+    ),
     ("fuzz", "run random and changed programs against what is claimed of all of them", fuzz::fuzz),
     ("objects", "compile tools/*.bpf.c and bench/*.bpf.c to the objects beside them", objects::objects),
     ("structure", "check the rules of the architecture that the compiler does not", structure::structure),
