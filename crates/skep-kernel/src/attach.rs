@@ -89,7 +89,7 @@ pub(crate) fn attach(prog: Fd, point: &AttachPoint, options: &AttachOptions) -> 
             event::attach(prog, event::kprobe(&function, 0, *ret)?, cookie)
         }
         AttachPoint::KprobeMulti { pattern: Some(pattern), ret, session } => {
-            kernel_functions::attach(prog, pattern, *ret, *session, cookie)
+            return kernel_functions::attach(prog, pattern, *ret, *session, cookie);
         }
         AttachPoint::Uprobe { path: Some(path), symbol, offset, ret } => {
             uprobe::attach(prog, path, symbol.as_deref(), *offset, *ret, options)

@@ -1,22 +1,24 @@
 //! Kernel functions by pattern, and the functions behind system calls.
 
 use std::fs;
-use std::os::fd::OwnedFd;
 
 use skep_binary::glob;
 use skep_isa::uapi::AttachType;
 use skep_runtime::command::LinkData;
 use skep_runtime::{Error, Fd, Result};
 
-use super::{link, tracefs};
+use super::{Attachment, event, link, tracefs};
 use crate::explain::describe;
 use crate::sys::errno;
 
 /// `BPF_F_KPROBE_MULTI_RETURN`.
 const F_RETURN: u32 = 1;
+/// As many probes are made one by one; each takes milliseconds, and more when it is removed.
+const PROBES: usize = 256;
 
-/// Attaches a program to every function that matches.
-pub(super) fn attach(prog: Fd, pattern: &str, ret: bool, session: bool, cookie: u64) -> Result<OwnedFd> {
+/// Attaches a program to every function that matches: by one link, or, where the kernel has none for many (before Linux
+/// 5.18, and without `CONFIG_FPROBE`), by a probe for each.
+pub(super) fn attach(prog: Fd, pattern: &str, ret: bool, session: bool, cookie: u64) -> Result<Attachment> {
     let list = traceable()?;
     let functions: Vec<&str> = matching(&list, pattern);
     if functions.is_empty() {
@@ -26,7 +28,18 @@ pub(super) fn attach(prog: Fd, pattern: &str, ret: bool, session: bool, cookie: 
     let attach_type = if session { AttachType::TRACE_KPROBE_SESSION } else { AttachType::TRACE_KPROBE_MULTI };
     let flags = if ret { F_RETURN } else { 0 };
     let data = LinkData::KprobeMulti { flags, symbols: &functions, cookies: &cookies };
-    link(prog, Fd(0), attach_type, 0, data)
+    match link(prog, Fd(0), attach_type, 0, data) {
+        Err(e) if e.errno() == libc::EOPNOTSUPP && !session && functions.len() <= PROBES => {
+            let probe = |function: &&str| event::attach(prog, event::kprobe(function, 0, ret)?, cookie);
+            Attachment::of(functions.iter().map(probe).collect::<Result<_>>()?, || e)
+        }
+        Err(e) if e.errno() == libc::EOPNOTSUPP => {
+            Err(e.context(format_args!("{} functions match `{pattern}`", functions.len())).hint(format!(
+                "it takes `CONFIG_FPROBE`; without, up to {PROBES} functions are probed one by one"
+            )))
+        }
+        result => result.map(Attachment::from),
+    }
 }
 
 /// The functions that ftrace can trace, one a line, with the module behind those of modules.

@@ -85,7 +85,7 @@ fn to_cgroup(prog: Fd, path: &Path, attach_type: A, options: &AttachOptions) -> 
         match e.errno() {
             libc::EBADF => e.hint("it has to be a directory of a cgroup2 file system"),
             libc::EINVAL | libc::E2BIG if order != 0 => {
-                e.hint("programs of cgroups have an order since Linux 6.17")
+                e.hint("programs of cgroups have an order since Linux 6.17, and links go beside links")
             }
             libc::EPERM => {
                 e.hint("a group above may have a program that does not allow others (`bpftool cgroup tree`)")

@@ -44,7 +44,7 @@ pub(crate) fn counted(map: &Map) -> u64 {
 }
 
 /// The count once it is `expected`, or after two seconds: what a function writes arrives before it returns.
-fn counted_at_last(map: &Map, expected: u64) -> u64 {
+pub(crate) fn counted_at_last(map: &Map, expected: u64) -> u64 {
     let until = std::time::Instant::now() + std::time::Duration::from_secs(2);
     while counted(map) < expected && std::time::Instant::now() < until {
         std::thread::sleep(std::time::Duration::from_millis(5));
@@ -176,6 +176,26 @@ fn many_kernel_functions_are_probed_by_one_link() {
     let Some(_link) = unless_refused(program.attach(&point, &AttachOptions::default())) else { return };
     cat.poke();
     assert_eq!(counted(&map), 1);
+}
+
+#[test]
+fn kernel_functions_have_sessions() {
+    let Some(kernel) = kernel() else { return };
+    let mut cat = Cat::start();
+    let map = counter(&kernel);
+    let code = crate::asm::only_in(cat.pid(), &count_and_answer(map.fd(), 0));
+    let spec = ProgLoad {
+        expected_attach_type: Some(AttachType::TRACE_KPROBE_SESSION),
+        ..ProgLoad::new(ProgType::KPROBE, "counts", &code, "GPL")
+    };
+    let program = Program::load(&kernel, &spec).expect("it is safe");
+    let point =
+        AttachPoint::KprobeMulti { pattern: Some("ksys_writ?".to_owned()), ret: false, session: true };
+    let link = program.attach(&point, &AttachOptions::default());
+    let attach_type = AttachType::TRACE_KPROBE_SESSION;
+    let Some(_link) = crate::packets::unless_younger(attach_type, link) else { return };
+    cat.poke();
+    assert_eq!(counted_at_last(&map, 2), 2, "at entry and on return");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What the kernel does when commands are passed on. Tests that the caller may not run say so and are skipped.
 
 mod asm;
+mod by_type;
+mod cgroups;
 mod confine;
 mod devices;
 mod faults;
