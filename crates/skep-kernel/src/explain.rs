@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use skep_isa::uapi::Cmd;
+use skep_isa::uapi::{Cmd, ProgType};
 use skep_runtime::Error;
 
 use crate::sys::errno;
@@ -67,19 +67,77 @@ pub(crate) fn describe(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
-/// What a caller lacks who may not use bpf(2).
+/// What a caller lacks who may not use bpf(2): capabilities, or what forbids it in spite of them.
 fn privileges() -> String {
-    if rustix::process::geteuid().is_root() {
-        if is_confined() {
-            return CONFINED.to_owned();
-        }
-        return "root may not either: a container, lockdown or an LSM forbids it; see `CapEff` in \
-                `/proc/self/status` and `/sys/kernel/security/lockdown`"
-            .to_owned();
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let missing = missing_capabilities(&status);
+    if !missing.is_empty() {
+        let unprivileged =
+            fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled").unwrap_or_default();
+        let disabled =
+            if unprivileged.trim() == "0" { "" } else { ", and `unprivileged_bpf_disabled` is set" };
+        return format!(
+            "bpf(2) needs CAP_BPF, tracing CAP_PERFMON, and packets CAP_NET_ADMIN; this process lacks {}{disabled}; \
+             `--runtime user` needs none",
+            missing.join(", ")
+        );
     }
-    let unprivileged = fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled").unwrap_or_default();
-    let disabled = if unprivileged.trim() == "0" { "" } else { " (`unprivileged_bpf_disabled` is set)" };
-    format!(
-        "bpf(2) needs CAP_BPF, tracing CAP_PERFMON, and packets CAP_NET_ADMIN{disabled}; `--runtime user` needs none"
-    )
+    if is_confined() {
+        return CONFINED.to_owned();
+    }
+    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    match lockdown_level(&lockdown) {
+        Some(level) => format!("kernel lockdown is on (`{level}`), which forbids programs to read the kernel's memory"),
+        None => "the process has CAP_BPF and what else is needed: a container's device rules, an LSM, or the configuration \
+                 of the kernel forbids this"
+            .to_owned(),
+    }
+}
+
+/// The capabilities for bpf(2) that are not in the effective set of `/proc/self/status`; CAP_SYS_ADMIN stands for all.
+fn missing_capabilities(status: &str) -> Vec<&'static str> {
+    const NEEDED: [(u32, &str); 3] = [(39, "CAP_BPF"), (38, "CAP_PERFMON"), (12, "CAP_NET_ADMIN")];
+    const SYS_ADMIN: u32 = 21;
+    let set =
+        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    let Some(set) = set.filter(|set| set >> SYS_ADMIN & 1 == 0) else { return Vec::new() };
+    NEEDED.iter().filter(|(bit, _)| set >> bit & 1 == 0).map(|(_, name)| *name).collect()
+}
+
+/// The level that is chosen in `none [integrity] confidentiality`, unless it is none.
+fn lockdown_level(text: &str) -> Option<&str> {
+    let level = text.split_once('[')?.1.split_once(']')?.0;
+    (level != "none").then_some(level)
+}
+
+/// The error of a program that the kernel refuses without a word: mostly it knows no such programs.
+pub(crate) fn without_log(error: Error, prog_type: ProgType) -> Error {
+    match error.errno() {
+        libc::EINVAL => error.hint(format!(
+            "the kernel gave no reason: it may be too old for programs of type `{prog_type}` at this hook, or built without"
+        )),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read_from_the_status() {
+        let status = |set: &str| format!("Name:\tx\nCapPrm:\t0\nCapEff:\t{set}\n");
+        assert!(missing_capabilities(&status("000001ffffffffff")).is_empty());
+        assert!(missing_capabilities(&status("0000000000200000")).is_empty(), "CAP_SYS_ADMIN stands for all");
+        assert_eq!(missing_capabilities(&status("0000008000001000")), ["CAP_PERFMON"]);
+        assert_eq!(missing_capabilities(&status("0")).len(), 3);
+        assert!(missing_capabilities("").is_empty());
+    }
+
+    #[test]
+    fn lockdown_is_on_unless_none_is_chosen() {
+        assert_eq!(lockdown_level("none [integrity] confidentiality\n"), Some("integrity"));
+        assert_eq!(lockdown_level("[none] integrity confidentiality\n"), None);
+        assert_eq!(lockdown_level(""), None);
+    }
 }

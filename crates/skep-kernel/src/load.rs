@@ -79,7 +79,7 @@ fn with_growing_log(spec: &ProgLoad<'_>) -> Result<Reply> {
             Err(e) if e.errno() == libc::ENOSPC && bytes < LOG_BYTES_MAX => {
                 bytes = bytes.saturating_mul(4).min(LOG_BYTES_MAX);
             }
-            Err(e) => return Err(with_log(e, &buffer)),
+            Err(e) => return Err(with_log(e, spec, &buffer)),
         }
     }
 }
@@ -94,8 +94,11 @@ fn attempt(spec: &ProgLoad<'_>, log: Option<Log<'_>>) -> Result<Reply> {
 }
 
 /// A refusal with the verifier's reason, if it gave one.
-fn with_log(error: Error, buffer: &[u8]) -> Error {
+fn with_log(error: Error, spec: &ProgLoad<'_>, buffer: &[u8]) -> Error {
     let end = buffer.iter().position(|&byte| byte == 0).unwrap_or(buffer.len());
     let log = String::from_utf8_lossy(&buffer[..end]);
-    if log.trim().is_empty() { error } else { Error::rejected(error.errno(), log.trim_end()) }
+    match log.trim_end() {
+        "" => explain::without_log(error, spec.prog_type),
+        log => Error::rejected(error.errno(), log),
+    }
 }
