@@ -16,6 +16,7 @@
 //! | `types`, `record` | BTF: structures, special fields |
 //! | `environment` | what the programs of an object share |
 //! | `check` | the analysis |
+//! | [`facts`] | what a code generator may rely on |
 //! | [`log`] | what it did, as the kernel's log shows it; and such logs read |
 //! | [`explain`] | why a program was rejected, in terms of its source |
 //! | [`linked`] | the programs of a linked object as input |
@@ -30,6 +31,7 @@ pub mod compare;
 mod context;
 mod environment;
 pub mod explain;
+pub mod facts;
 mod flow;
 mod helper;
 pub mod input;
@@ -72,7 +74,17 @@ pub fn verify_recorded<'a>(input: &'a Input<'a>, recording: log::Recording<'a>) 
     report(input, check::run(input, &Environment::of(input), Some(recording), None))
 }
 
-/// The same, watched: `see` is called with each instruction of each path and the state before it.
+/// The same with facts for a code generator in the proof, see [`facts`].
+pub fn prove(input: &Input<'_>) -> Report {
+    let mut collector = facts::Collector::new(input.insns, input.maps.len());
+    let mut report = verify_watched(input, false, &mut |pc, state| collector.see(pc, state));
+    if let Outcome::Accept(verified) = report.outcome {
+        report.outcome = Outcome::Accept(verified.with_facts(collector.finish()));
+    }
+    report
+}
+
+/// The same, watched: `see` is called where a path comes to an instruction, with the state before it.
 ///
 /// With `exhaustive`, every path is walked to its end, also where a remembered state covers it; loops of iterators and
 /// callbacks still end where they come back to a state. For testing the analysis against what runs do.

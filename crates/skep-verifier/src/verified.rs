@@ -3,6 +3,8 @@
 use skep_isa::Insn;
 use skep_isa::uapi::ProgType;
 
+use crate::facts::Facts;
+
 /// A program that was verified. Only this crate makes one.
 #[derive(Clone, Debug)]
 pub struct Verified {
@@ -10,6 +12,7 @@ pub struct Verified {
     prog_type: ProgType,
     stack_depth: Vec<(u32, u32)>,
     reached: Vec<bool>,
+    facts: Option<Facts>,
 }
 
 impl Verified {
@@ -19,7 +22,7 @@ impl Verified {
         stack_depth: Vec<(u32, u32)>,
         reached: Vec<bool>,
     ) -> Self {
-        Self { insns: insns.to_vec(), prog_type, stack_depth, reached }
+        Self { insns: insns.to_vec(), prog_type, stack_depth, reached, facts: None }
     }
 
     /// The instructions, as they were given.
@@ -40,5 +43,14 @@ impl Verified {
     /// Can a run come to the instruction in this slot? What no path of the analysis came to, no run does.
     pub fn is_reached(&self, slot: usize) -> bool {
         self.reached.get(slot).copied().unwrap_or(false)
+    }
+
+    pub(crate) fn with_facts(self, facts: Facts) -> Self {
+        Self { facts: Some(facts), ..self }
+    }
+
+    /// What a code generator may rely on; `None` where [`prove`](crate::prove) was not asked for it.
+    pub fn facts(&self) -> Option<&Facts> {
+        self.facts.as_ref()
     }
 }

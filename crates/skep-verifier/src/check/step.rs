@@ -46,6 +46,9 @@ impl Verifier<'_> {
         self.cur.last_insn = self.prev_pc;
         self.cur.insn = self.pc;
         self.reached[self.pc as usize] = true;
+        if let Some(watch) = &mut self.watch {
+            (watch.see)(self.pc, &self.cur);
+        }
         let mark = self.marks[self.pc as usize];
         if mark.prune && self.visit()? {
             self.log_covered();
@@ -61,9 +64,6 @@ impl Verifier<'_> {
     fn step(&mut self) -> Res<Next> {
         let (pc, instance) = (self.pc, self.cur.frame().instance);
         let Some(op) = self.code.op(pc).copied() else { return Ok(Next::End) };
-        if let Some(watch) = &mut self.watch {
-            (watch.see)(pc, &self.cur);
-        }
         self.live_stack.begin();
         let next = self.execute(op)?;
         self.live_stack.commit(instance, pc);

@@ -1,5 +1,6 @@
 //! Whole programs through the public interface: small ones written out here, and random ones that must not panic.
 
+mod facts;
 mod log;
 
 use skep_isa::uapi::{AttachType, MapType, ProgType};
@@ -53,6 +54,10 @@ fn array() -> MapInfo {
 }
 
 fn run(prog_type: ProgType, insns: &[Insn]) -> Report {
+    run_by(verify, prog_type, insns)
+}
+
+fn run_by(verify: fn(&Input<'_>) -> Report, prog_type: ProgType, insns: &[Insn]) -> Report {
     with_input(prog_type, insns, verify)
 }
 
