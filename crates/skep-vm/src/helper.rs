@@ -277,22 +277,28 @@ const SERVED: &[(u32, HelperFn)] = &[
     (id::bpf_read_branch_records, stack::get_branch_snapshot),
 ];
 
-/// What the helpers need that are not served: each kind by the words in their names.
+/// What the helpers need that are not served: each kind by words in their names, the more special first.
 const NEEDS: &[(&[&str], &str)] = &[
     (&["timer"], "timers in map values"),
-    (&["skb", "xdp", "redirect", "fib", "clone", "csum", "l3", "l4", "vlan", "lwt"], "a packet hook"),
-    (
-        &["sk_", "sock", "tcp", "msg_", "skc_", "sk_lookup", "get_netns", "hash_recalc"],
-        "the kernel's sockets",
-    ),
-    (&["seq_", "find_vma", "get_task_stack"], "the kernel's iterators"),
+    (&["sysctl", "retval"], "the kernel's cgroup hooks"),
+    (&["sys_bpf", "sys_close", "btf_find", "kallsyms"], "the kernel's program loader"),
     (&["override_return"], "error injection into kernel functions"),
     (&["perf_event_read", "perf_prog_read"], "the processor's performance counters"),
+    (&["tunnel", "xfrm", "ecn", "cgroup_id"], "a device of the kernel's network stack"),
+    (&["lwt", "seg6"], "the kernel's routes and their encapsulations"),
+    (&["fib", "check_mtu"], "the kernel's routing tables and devices"),
+    (&["msg_", "sock_map", "sock_hash", "sk_redirect", "sk_assign"], "sockets of the kernel"),
+    (
+        &["sk_", "sock", "tcp", "skc_", "netns", "bind", "reuseport", "load_hdr_opt", "hdr_opt"],
+        "sockets of the kernel",
+    ),
+    (&["skb_output", "xdp_output", "skb"], "the kernel's own packet structures"),
+    (&["local_storage"], "storage of a control group that the program is attached to"),
+    (&["seq_", "find_vma"], "the kernel's iterators"),
     (&["cgroup", "cgrp"], "the kernel's control groups"),
     (&["inode", "d_path", "ima", "bprm"], "the kernel's files"),
-    (&["sysctl", "retval"], "the kernel's cgroup hooks"),
-    (&["sys_bpf", "sys_close", "btf_find", "kallsyms"], "a system call program"),
-    (&["rc_", "snprintf_btf"], "the kernel"),
+    (&["rc_"], "an infrared receiver"),
+    (&["snprintf_btf"], "the kernel's types in memory"),
 ];
 
 /// A helper that is not served.

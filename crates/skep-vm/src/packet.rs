@@ -345,6 +345,17 @@ impl Packet {
         }
     }
 
+    /// May programs write the data by address?
+    pub(crate) fn is_writable(&self) -> bool {
+        self.access == DataAccess::Write
+    }
+
+    /// Address of data that is in one piece and that programs may reach.
+    pub(crate) fn linear_addr(&self, off: usize, len: usize) -> Option<u64> {
+        self.inside(off, len)?;
+        (self.access != DataAccess::None).then(|| self.part_addr(self.data + off))
+    }
+
     fn part_addr(&self, off: usize) -> u64 {
         self.memory.base() + off as u64
     }

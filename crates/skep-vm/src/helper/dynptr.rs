@@ -5,11 +5,15 @@
 
 use super::{Call, HelperResult, errno, status};
 use crate::Errno;
+use crate::packet::Form;
 
 const READ_ONLY: u32 = 1 << 31;
 const TYPE_SHIFT: u32 = 28;
 const LOCAL: u32 = 1;
 const RINGBUF: u32 = 2;
+/// Packets: `data` is their context then, because the data itself may move.
+const SKB: u32 = 3;
+const XDP: u32 = 4;
 /// Largest memory of a dynptr (`DYNPTR_MAX_SIZE`), and the bits of its size.
 const MAX_SIZE: u32 = (1 << 24) - 1;
 
@@ -50,7 +54,12 @@ impl Dynptr {
         self.size & READ_ONLY == 0
     }
 
-    /// The address of a part, if the dynptr has it.
+    /// Does it stand for a packet?
+    fn is_packet(self) -> bool {
+        matches!(self.size >> TYPE_SHIFT & 7, SKB | XDP)
+    }
+
+    /// The address of a part, if the dynptr has it; of a packet, its place.
     fn part(self, offset: u32, len: u32) -> Result<u64, Errno> {
         let size = self.size & MAX_SIZE;
         if self.data == 0 {
@@ -59,7 +68,8 @@ impl Dynptr {
         if len > size || offset > size - len {
             return Err(Errno::E2BIG);
         }
-        Ok(self.data.wrapping_add(self.offset.into()).wrapping_add(offset.into()))
+        let base = if self.is_packet() { 0 } else { self.data };
+        Ok(base.wrapping_add(self.offset.into()).wrapping_add(offset.into()))
     }
 }
 
@@ -95,6 +105,10 @@ pub(super) fn read(call: &mut Call<'_, '_>) -> HelperResult {
         return errno(Errno::EINVAL);
     }
     match source.part(offset, len) {
+        Ok(off) if source.is_packet() => match packet_bytes(call, off, len) {
+            Ok(data) => call.store(0, &data).map(|()| 0),
+            Err(e) => errno(e),
+        },
         Ok(addr) => {
             let data = call.machine.read_vec(addr, len as usize)?;
             call.store(0, &data).map(|()| 0)
@@ -107,10 +121,14 @@ pub(super) fn read(call: &mut Call<'_, '_>) -> HelperResult {
 pub(super) fn write(call: &mut Call<'_, '_>) -> HelperResult {
     let (offset, len, flags) = (call.u32(1), call.u32(3), call.args[4]);
     let target = dynptr(call, 0)?;
-    if target.data == 0 || !target.writable() || flags != 0 {
+    if target.data == 0 || !target.writable() || (flags != 0 && !target.is_packet()) {
         return errno(Errno::EINVAL);
     }
     match target.part(offset, len) {
+        Ok(off) if target.is_packet() => {
+            let data = call.bytes(2, len as usize)?;
+            status(super::packet::store(call, off as usize, &data, flags))
+        }
         Ok(addr) => {
             let data = call.bytes(2, len as usize)?;
             call.machine.write(addr, &data)?;
@@ -124,10 +142,40 @@ pub(super) fn write(call: &mut Call<'_, '_>) -> HelperResult {
 pub(super) fn data(call: &mut Call<'_, '_>) -> HelperResult {
     let (offset, len) = (call.u32(1), call.u32(2));
     let source = dynptr(call, 0)?;
-    if !source.writable() {
+    if !source.writable() || source.is_packet() {
         return Ok(0);
     }
     Ok(source.part(offset, len).unwrap_or(0))
+}
+
+/// Bytes of the packet.
+fn packet_bytes(call: &mut Call<'_, '_>, off: u64, len: u32) -> Result<Vec<u8>, Errno> {
+    let packet = call.machine.packet.as_deref().ok_or(Errno::EINVAL)?;
+    let mut bytes = vec![0; len as usize];
+    match packet.form() {
+        Form::Xdp => packet.xdp_load(off as usize, &mut bytes)?,
+        Form::Skb => packet.read(off as usize, &mut bytes).ok_or(Errno::EFAULT)?,
+    }
+    Ok(bytes)
+}
+
+/// `bpf_dynptr_from_skb(skb, flags, ptr)` and `bpf_dynptr_from_xdp(xdp, flags, ptr)`.
+pub(super) fn from_packet(call: &mut Call<'_, '_>) -> HelperResult {
+    let [context, flags, ..] = call.args;
+    let Some(packet) = call.machine.packet.as_deref() else {
+        return Err(super::argument("the program has no packet"));
+    };
+    let made = match flags {
+        0 => {
+            let kind = if packet.form() == Form::Xdp { XDP } else { SKB };
+            let read_only = if packet.is_writable() { 0 } else { READ_ONLY };
+            let size = (packet.len() as u32).min(MAX_SIZE) | read_only;
+            Ok(Dynptr::new(context, kind, size))
+        }
+        _ => Err(Errno::EINVAL),
+    };
+    call.store(2, &made.unwrap_or(Dynptr::NULL).to_bytes())?;
+    status(made.map(drop))
 }
 
 /// `bpf_ringbuf_reserve_dynptr(map, size, flags, ptr)`. The dynptr is null when there is no room.
@@ -202,11 +250,24 @@ pub(super) fn clone(call: &mut Call<'_, '_>) -> HelperResult {
     if null { errno(Errno::EINVAL) } else { Ok(0) }
 }
 
-/// `bpf_dynptr_slice(ptr, offset, buffer, size)`: the address of a part, or null. The memory is always contiguous here,
-/// so the buffer is not needed.
+/// `bpf_dynptr_slice(ptr, offset, buffer, size)`: the address of a part, or null. What is not in one piece, as fragments of a
+/// packet are not, is copied into the buffer.
 pub(super) fn slice(call: &mut Call<'_, '_>) -> HelperResult {
     let (offset, len) = (call.u32(1), call.u32(3));
-    Ok(dynptr(call, 0)?.part(offset, len).unwrap_or(0))
+    let source = dynptr(call, 0)?;
+    let Ok(place) = source.part(offset, len) else { return Ok(0) };
+    if !source.is_packet() {
+        return Ok(place);
+    }
+    let packet = call.machine.packet.as_deref();
+    if let Some(addr) = packet.and_then(|packet| packet.linear_addr(place as usize, len as usize)) {
+        return Ok(addr);
+    }
+    let buffer = call.args[2];
+    match packet_bytes(call, place, len) {
+        Ok(bytes) if buffer != 0 => call.store(2, &bytes).map(|()| buffer),
+        _ => Ok(0),
+    }
 }
 
 /// `bpf_dynptr_slice_rdwr`: null for a read-only dynptr.

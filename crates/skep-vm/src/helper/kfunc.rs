@@ -20,6 +20,8 @@ const SERVED: &[(&str, HelperFn)] = &[
     ("bpf_iter_num_new", iter_num_new),
     ("bpf_iter_num_next", iter_num_next),
     ("bpf_iter_num_destroy", nothing),
+    ("bpf_dynptr_from_skb", dynptr::from_packet),
+    ("bpf_dynptr_from_xdp", dynptr::from_packet),
     ("bpf_dynptr_adjust", dynptr::adjust),
     ("bpf_dynptr_is_null", dynptr::is_null),
     ("bpf_dynptr_is_rdonly", dynptr::is_read_only),

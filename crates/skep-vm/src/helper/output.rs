@@ -4,13 +4,26 @@ use super::{Call, HelperResult, argument, errno, status};
 use crate::Errno;
 use crate::map::ring::{FORCE_WAKEUP, NO_WAKEUP};
 
-/// `bpf_perf_event_output(ctx, map, flags, data, size)`.
+/// `bpf_perf_event_output(ctx, map, flags, data, size)`. On packets, the flags' upper half asks for so many bytes of it behind
+/// the data.
 pub(super) fn perf_event_output(call: &mut Call<'_, '_>) -> HelperResult {
+    const PACKET_LEN: u64 = 0xf_ffff << 32;
     let map = call.map(1)?;
     let [_, _, flags, data, len] = call.args;
     let cpu = call.machine.cpu();
     let perf = map.perf().ok_or_else(|| argument("the map is no perf event array"))?;
-    status(call.machine.with_bytes(data, len as usize, |_, data| perf.output(flags, cpu, data))?)
+    let Some(packet) = call.machine.packet.as_deref() else {
+        return status(call.machine.with_bytes(data, len as usize, |_, data| perf.output(flags, cpu, data))?);
+    };
+    let wanted = ((flags & PACKET_LEN) >> 32) as usize;
+    if wanted > packet.len() {
+        return errno(Errno::EFAULT);
+    }
+    let mut bytes = Vec::new();
+    packet.append_data(&mut bytes);
+    let mut record = call.machine.read_vec(data, len as usize)?;
+    record.extend_from_slice(&bytes[..wanted]);
+    status(perf.output(flags & !PACKET_LEN, cpu, &record))
 }
 
 pub(super) fn ringbuf_output(call: &mut Call<'_, '_>) -> HelperResult {

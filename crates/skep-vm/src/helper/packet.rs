@@ -12,6 +12,16 @@ use super::{Call, HelperResult, Stop, argument};
 use crate::Errno;
 use crate::packet::{Form, Packet};
 
+/// Stores into a packet of either kind; the flags are those of `bpf_skb_store_bytes`.
+pub(super) fn store(call: &mut Call<'_, '_>, off: usize, bytes: &[u8], flags: u64) -> Result<(), Errno> {
+    let packet = call.machine.packet.as_deref_mut().ok_or(Errno::EINVAL)?;
+    match packet.form() {
+        Form::Xdp if flags != 0 => Err(Errno::EINVAL),
+        Form::Xdp => packet.xdp_store(off, bytes),
+        Form::Skb => skb::store(packet, off, bytes, flags),
+    }
+}
+
 impl Call<'_, '_> {
     /// The packet of the run, which the first argument is the context of.
     fn packet(&mut self, form: Form) -> Result<&mut Packet, Box<Stop>> {

@@ -2,7 +2,7 @@
 
 use super::super::{Call, HelperResult, argument, errno, status};
 use crate::Errno;
-use crate::packet::skb;
+use crate::packet::{Packet, skb};
 
 /// Flags of `bpf_skb_store_bytes`.
 const RECOMPUTE_CSUM: u64 = 1;
@@ -10,24 +10,27 @@ const INVALIDATE_HASH: u64 = 2;
 
 /// `bpf_skb_store_bytes(skb, offset, from, len, flags)`.
 pub(in crate::helper) fn store_bytes(call: &mut Call<'_, '_>) -> HelperResult {
-    let (off, len, flags) = (call.u32(1), call.u32(3) as usize, call.args[4]);
-    if flags & !(RECOMPUTE_CSUM | INVALIDATE_HASH) != 0 {
-        return errno(Errno::EINVAL);
-    }
+    let (off, len, flags) = (call.u32(1) as usize, call.u32(3) as usize, call.args[4]);
     let bytes = call.bytes(2, len)?;
-    let packet = call.skb()?;
-    let mut old = vec![0; len];
-    if off > i32::MAX as u32 || packet.read(off as usize, &mut old).is_none() {
-        return errno(Errno::EFAULT);
+    let result = store(call.skb()?, off, &bytes, flags);
+    call.moved(result)
+}
+
+/// Stores bytes, and keeps up what is known of the checksum and of the flow.
+pub(super) fn store(packet: &mut Packet, off: usize, bytes: &[u8], flags: u64) -> Result<(), Errno> {
+    if flags & !(RECOMPUTE_CSUM | INVALIDATE_HASH) != 0 {
+        return Err(Errno::EINVAL);
     }
-    let _ = packet.write(off as usize, &bytes);
+    let mut old = vec![0; bytes.len()];
+    packet.read(off, &mut old).ok_or(Errno::EFAULT)?;
+    packet.write(off, bytes).ok_or(Errno::EFAULT)?;
     if flags & RECOMPUTE_CSUM != 0 {
-        packet.change_sum(off as usize, &old, &bytes);
+        packet.change_sum(off, &old, bytes);
     }
     if flags & INVALIDATE_HASH != 0 {
         packet.clear_hash();
     }
-    call.moved(Ok(()))
+    Ok(())
 }
 
 /// Stores what was read, or zeros and `EFAULT`.
