@@ -102,6 +102,11 @@ pub(crate) struct RunArgs {
     #[arg(long = "in", value_name = "CAPTURE", conflicts_with_all = ["argv", "pid", "all"])]
     pub(crate) input: Option<PathBuf>,
 
+    /// Run the object's packet program on this network device until interrupted: a TAP device, made if there is none, or
+    /// any other by a packet socket
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["argv", "pid", "all", "input"])]
+    pub(crate) device: Option<String>,
+
     /// Write the packets that go on, as the program left them (pcapng where the name ends so)
     #[arg(long = "out", value_name = "CAPTURE")]
     pub(crate) out: Option<PathBuf>,

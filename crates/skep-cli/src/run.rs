@@ -23,13 +23,13 @@ use watch::{Ending, Watch};
 
 /// Runs an object on a command, a process or the machine, and answers with the command's status.
 pub(crate) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitCode> {
-    if let Some(input) = &args.input {
-        return packets::run(choice, input, args);
+    if args.input.is_some() || args.device.is_some() {
+        return packets::run(choice, args);
     }
     if args.out.is_some() || args.drops.is_some() || args.program.is_some() {
         return Err(Error::usage(
             "`--out`, `--drops` and `--program` are for packets",
-            "say where packets come from: `--in CAPTURE`",
+            "say where packets come from: `--in CAPTURE` or `--device NAME`",
         ));
     }
     let scope = scope(args)?;

@@ -4,6 +4,7 @@
 //! by ptrace, and programs run on its system calls and process events. It never prints; what concerns a person goes to the
 //! diagnostics callback of [`Config`]. A command line that traces should begin with [`front::split`].
 
+pub mod device;
 pub mod front;
 mod hook;
 mod kernel;

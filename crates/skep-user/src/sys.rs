@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "these are the crate's raw system calls")]
 
 pub(crate) mod memory;
+pub(crate) mod net;
 pub(crate) mod process;
 pub(crate) mod ptrace;
 pub(crate) mod signal;

@@ -1,7 +1,12 @@
-//! `skep run --in CAPTURE`: the object's packet program on packets, its verdicts counted, its packets written.
+//! `skep run --in CAPTURE` and `--device NAME`: the object's packet program on packets, its verdicts counted, its packets
+//! written or sent back.
 
-use std::path::{Path, PathBuf};
+mod live;
+
+use std::cell::RefCell;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use serde_json::{Map as Json, Value, json};
 use skep::object::{Object, Program};
@@ -12,6 +17,7 @@ use skep::records::EventSpec;
 use skep::runtime::{EventSource, SharedRuntime};
 use skep::{Error, Loaded, LoadedProgram, Result, host, packets};
 use skep_isa::uapi::ProgType;
+use skep_user::device::Device;
 use skep_user::front::{self, Front};
 
 use super::print::Printer;
@@ -25,7 +31,7 @@ use crate::term;
 const STRETCH: u32 = 64;
 
 /// Runs the object's packet program until packets end or a signal comes.
-pub(super) fn run(choice: Option<RuntimeChoice>, input: &Path, args: &RunArgs) -> Result<ExitCode> {
+pub(super) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitCode> {
     let specs = args.event.iter().map(|text| EventSpec::parse(text)).collect::<Result<Vec<_>>>()?;
     let mut object = open(args)?;
     let name = choose(&mut object, args.program.as_deref())?;
@@ -37,15 +43,19 @@ pub(super) fn run(choice: Option<RuntimeChoice>, input: &Path, args: &RunArgs) -
     let program = loaded.programs.iter().flatten().find(|program| program.linked.name == name);
     let program = program
         .ok_or_else(|| Error::usage(format!("program `{name}` is not loaded"), "leave `--without` out"))?;
-    let mut source = Reader::open(input)?;
-    let writers = Writers::create(args, source.link_type().unwrap_or(LinkType::Ethernet))?;
+    let origin = Origin::open(args)?;
+    let writers = Writers::create(args, origin.link())?;
     let front = front::split().map_err(|e| Error::file("fork".as_ref(), e))?;
     let status = streams(&loaded, &specs).and_then(|streams| {
         let (printer, sources) = Printer::new(args.output, streams);
         let printk = loaded.writes_lines().then(|| printk(&runtime)).flatten();
-        let watcher = Watcher { sources, printk, printer, front: &front, stopped: None, left: STRETCH };
-        let mut way = Way { writers, watcher, prog_type: program.linked.prog_type };
-        way.run(&loaded, program, &mut source, args)
+        let device = origin.device();
+        // What a device's packets have left behind is shown at once.
+        let stretch = if device.is_some() { 1 } else { STRETCH };
+        let watcher =
+            Watcher { sources, printk, printer, front: &front, stopped: None, stretch, left: stretch };
+        let mut way = Way { writers, watcher, device, prog_type: program.linked.prog_type };
+        way.run(&loaded, program, origin.source(&front).as_mut(), args)
     });
     let status = status.unwrap_or_else(|error| {
         term::error(&error);
@@ -96,6 +106,44 @@ fn runs_on_packets(prog_type: ProgType) -> bool {
     )
 }
 
+/// Where packets come from.
+enum Origin {
+    Capture(Reader),
+    Device(Rc<RefCell<Device>>),
+}
+
+impl Origin {
+    fn open(args: &RunArgs) -> Result<Self> {
+        match (&args.input, &args.device) {
+            (Some(path), _) => Ok(Self::Capture(Reader::open(path)?)),
+            (None, Some(name)) => Ok(Self::Device(Rc::new(RefCell::new(Device::open(name)?)))),
+            (None, None) => Err(Error::usage("there are no packets", "give a capture with `--in`")),
+        }
+    }
+
+    /// The link layer of the captures that are written.
+    fn link(&self) -> LinkType {
+        match self {
+            Self::Capture(reader) => reader.link_type().unwrap_or(LinkType::Ethernet),
+            Self::Device(_) => LinkType::Ethernet,
+        }
+    }
+
+    fn device(&self) -> Option<Rc<RefCell<Device>>> {
+        match self {
+            Self::Capture(_) => None,
+            Self::Device(device) => Some(Rc::clone(device)),
+        }
+    }
+
+    fn source(self, front: &Front) -> Box<dyn Source + '_> {
+        match self {
+            Self::Capture(reader) => Box::new(reader),
+            Self::Device(device) => Box::new(live::Live::new(device, front)),
+        }
+    }
+}
+
 /// The captures that are written.
 struct Writers {
     out: Option<Writer>,
@@ -129,14 +177,15 @@ struct Watcher<'a> {
     front: &'a Front,
     /// The signal that asked for an end.
     stopped: Option<i32>,
-    /// Packets to the next look.
+    /// Packets between two looks, and to the next.
+    stretch: u32,
     left: u32,
 }
 
 impl Watcher<'_> {
     fn look(&mut self) -> Result<()> {
-        self.left = STRETCH;
-        self.stopped = self.front.stop_requested();
+        self.left = self.stretch;
+        self.stopped = self.stopped.or_else(|| self.front.stop_requested());
         watch::deliver(&mut self.sources, self.printk.as_deref_mut(), &mut self.printer)
             .map_err(|e| Error::file("stdout".as_ref(), e))
     }
@@ -146,11 +195,16 @@ impl Watcher<'_> {
 struct Way<'a> {
     writers: Writers,
     watcher: Watcher<'a>,
+    /// The live device that packets can go back to.
+    device: Option<Rc<RefCell<Device>>>,
     prog_type: ProgType,
 }
 
 impl Sinks for Way<'_> {
     fn forward(&mut self, verdict: Verdict, frame: &Frame<'_>) -> Result<()> {
+        if verdict.returns() {
+            self.send(frame)?;
+        }
         let said = Some((self.prog_type, verdict));
         self.writers.out.as_mut().map_or(Ok(()), |out| out.write(frame, said))
     }
@@ -160,7 +214,10 @@ impl Sinks for Way<'_> {
         self.writers.drops.as_mut().map_or(Ok(()), |drops| drops.write(frame, said))
     }
 
-    fn copy(&mut self, _ifindex: u32, frame: &Frame<'_>) -> Result<()> {
+    fn copy(&mut self, ifindex: u32, frame: &Frame<'_>) -> Result<()> {
+        if self.device.as_ref().is_some_and(|device| device.borrow().ifindex() == ifindex) {
+            self.send(frame)?;
+        }
         self.writers.out.as_mut().map_or(Ok(()), |out| out.write(frame, None))
     }
 
@@ -174,6 +231,13 @@ impl Sinks for Way<'_> {
 }
 
 impl Way<'_> {
+    /// Sends a packet out of the device that it came in by.
+    fn send(&self, frame: &Frame<'_>) -> Result<()> {
+        let Some(device) = &self.device else { return Ok(()) };
+        let sent = device.borrow().send(frame.data);
+        sent.map_err(|e| Error::file("the device".as_ref(), e))
+    }
+
     /// Runs, prints the summary also of a run that failed, and answers the exit status.
     fn run(
         &mut self,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::harness::{Said, Scratch, run};
+use crate::harness::{Said, Scratch, installed, run, skep, skip};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -165,4 +165,44 @@ fn a_damaged_length_costs_no_memory() {
     bytes[24 + 8..24 + 12].copy_from_slice(&u32::MAX.to_le_bytes());
     let said = Captures::new("damaged", &bytes).run();
     assert!(said.stderr.contains("is damaged at byte"), "{}", said.stderr);
+}
+
+/// Sends datagrams to a made-up neighbour behind the device. A shell keeps SIGINT from what it runs in the background.
+const TRAFFIC: &str = r#"
+"$SKEP" run "$FILTER" --device skep0 --drops "$DROPS" -o json > "$SAID" 2>&1 &
+pid=$!
+for _ in $(seq 100); do ip link show skep0 > /dev/null 2>&1 && break; sleep 0.1; done
+ip addr add 10.9.9.1/24 dev skep0 && ip neigh add 10.9.9.2 lladdr 02:00:00:00:00:02 dev skep0 || exit 99
+exec 3<> /dev/udp/10.9.9.2/9
+for _ in $(seq 5); do echo hello >&3; sleep 0.1; done
+kill -TERM $pid
+wait $pid
+"#;
+
+#[test]
+fn a_devices_packets_come_live_without_privileges() {
+    let missing = ["unshare", "ip", "bash"].into_iter().find(|tool| !installed(tool));
+    if let Some(tool) = missing {
+        return skip(&format!("packets of a live device need `{tool}`"));
+    }
+    let scratch = Scratch::new("live");
+    let [drops, said] = ["drops.pcap", "said"].map(|name| scratch.path(name));
+    let binary = skep().get_program().to_owned();
+    let mut shell = std::process::Command::new("unshare");
+    shell.args(["-rn", "bash", "-c", TRAFFIC]).env("SKEP", binary).env("SKEP_RUNTIME", "user");
+    shell.env("FILTER", filter()).env("DROPS", &drops).env("SAID", &said);
+    let output = shell.output().expect("unshare starts");
+    let text = fs::read_to_string(&said).unwrap_or_default();
+    let refused = text.contains("CAP_NET_ADMIN") || text.is_empty() || output.status.code() == Some(99);
+    if refused {
+        return skip(&format!(
+            "no network of one's own here: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        ));
+    }
+    assert_eq!(output.status.code(), Some(128 + 15), "{text}");
+    let summary = json(text.lines().find(|line| line.contains("\"packets\"")));
+    assert!(summary["verdicts"]["XDP_DROP"]["packets"].as_u64() >= Some(1), "{text}");
+    let dropped = read(&drops);
+    assert!(dropped.iter().any(|(.., data)| data.ends_with(b"hello\n")), "{text}");
 }

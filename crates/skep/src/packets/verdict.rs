@@ -107,6 +107,11 @@ impl Verdict {
         self.number
     }
 
+    /// Does the packet go back to where it came from (`XDP_TX`)?
+    pub fn returns(&self) -> bool {
+        self.name == "XDP_TX"
+    }
+
     /// What becomes of the packet.
     pub fn fate(&self) -> Fate {
         self.fate

@@ -1,0 +1,83 @@
+//! Network devices: TAP devices and packet sockets.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+
+use super::check;
+
+/// `struct ifreq` as these calls use it: a name, then flags or a number.
+#[repr(C)]
+struct Request {
+    name: [u8; libc::IFNAMSIZ],
+    value: [u8; 24],
+}
+
+impl Request {
+    fn new(name: &str, flags: i16) -> io::Result<Self> {
+        let mut request = Self { name: [0; libc::IFNAMSIZ], value: [0; 24] };
+        let room = request.name.get_mut(..name.len()).filter(|room| room.len() < libc::IFNAMSIZ);
+        let room = room.ok_or_else(|| io::Error::from_raw_os_error(libc::ENAMETOOLONG))?;
+        room.copy_from_slice(name.as_bytes());
+        request.value[..2].copy_from_slice(&flags.to_ne_bytes());
+        Ok(request)
+    }
+
+    fn flags(&self) -> i16 {
+        i16::from_ne_bytes([self.value[0], self.value[1]])
+    }
+
+    fn ask(&mut self, fd: i32, request: libc::c_ulong) -> io::Result<()> {
+        // SAFETY: the structure is at least as large as the kernel's, live, and writable.
+        check(unsafe { libc::ioctl(fd, request, &raw mut *self) }.into()).map(drop)
+    }
+}
+
+/// Opens a TAP device, which is made if there is none of this name, and goes away with the last descriptor then.
+pub(crate) fn open_tap(name: &str) -> io::Result<OwnedFd> {
+    /// `IFF_TAP | IFF_NO_PI`: whole frames and nothing before them.
+    const TAP_NO_PI: i16 = 0x1002;
+    let tun = File::options().read(true).write(true).open("/dev/net/tun")?;
+    Request::new(name, TAP_NO_PI)?.ask(tun.as_raw_fd(), libc::TUNSETIFF as libc::c_ulong)?;
+    Ok(tun.into())
+}
+
+/// Opens a socket for all frames that a device receives.
+pub(crate) fn open_packet_socket(ifindex: u32) -> io::Result<OwnedFd> {
+    /// Frames that this machine sends are not received (Linux 4.20).
+    const PACKET_IGNORE_OUTGOING: i32 = 23;
+    let protocol = (libc::ETH_P_ALL as u16).to_be();
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: plain numbers.
+    let fd = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) }.into())? as i32;
+    // SAFETY: the kernel has just made this descriptor for us.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    let one = 1i32;
+    let size = size_of::<i32>() as u32;
+    // SAFETY: the option is an int, which is live.
+    let set = unsafe {
+        libc::setsockopt(fd, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, (&raw const one).cast(), size)
+    };
+    check(set.into())?;
+    // SAFETY: a structure of numbers, for which zero is a value.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol;
+    address.sll_ifindex = ifindex as i32;
+    let size = size_of::<libc::sockaddr_ll>() as u32;
+    // SAFETY: the address is live and of the size that is given.
+    check(unsafe { libc::bind(fd, (&raw const address).cast(), size) }.into())?;
+    Ok(socket)
+}
+
+/// Brings a device up.
+pub(crate) fn set_up(name: &str) -> io::Result<()> {
+    // SAFETY: plain numbers.
+    let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    let mut request = Request::new(name, 0)?;
+    request.ask(socket.as_raw_fd(), libc::SIOCGIFFLAGS as libc::c_ulong)?;
+    let flags = request.flags() | libc::IFF_UP as i16;
+    Request::new(name, flags)?.ask(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::c_ulong)
+}
