@@ -16,7 +16,7 @@ use crate::root;
 const CLANG_MAJOR: u32 = 14;
 
 /// Directories whose `*.bpf.c` have objects beside them.
-const DIRECTORIES: &[&str] = &["tools", "bench"];
+const DIRECTORIES: &[&str] = &["tools", "bench", "crates/skep-cli/tests/rejections"];
 
 /// Writes every object.
 pub(crate) fn objects(_args: &[String]) -> Result<(), String> {

@@ -143,6 +143,8 @@ struct Culprit {
     /// The step before which it is looked at.
     step: usize,
     value: Option<Value>,
+    /// What it was before a call made it invalid, which logs do not show.
+    stale: Option<Value>,
     history: History,
     name: Option<String>,
 }
@@ -192,6 +194,14 @@ impl Case<'_> {
         let reg = self.matched("reg").map(|reg| format!("r{reg}"));
         let var = culprit.map(Culprit::called).or(reg).unwrap_or_else(|| "it".to_owned());
         let mut text = template.replace("{var}", &var);
+        let name = culprit.and_then(|culprit| culprit.name.as_deref()).unwrap_or("p");
+        text = text.replace("{name}", name);
+        if let Some(stale) = culprit.and_then(|culprit| culprit.stale.as_ref()) {
+            text = text.replace(
+                "{value}",
+                &format!("it was {}, and that is no longer valid", words::describe(stale)),
+            );
+        }
         match culprit.and_then(|culprit| culprit.value.as_ref()) {
             Some(value) => text = text.replace("{value}", &words::describe(value)),
             None => text = text.replace(": {value}", "").replace("{value}", "something else"),
@@ -211,11 +221,21 @@ impl Case<'_> {
         }
         let at =
             At { frame: self.path.steps[last].frame, place: Place::Reg(reg.or_else(|| self.implied(last))?) };
-        let culprit = self.value_at(last, at);
+        let mut culprit = self.value_at(last, at);
+        if self.says_scalar() && culprit.value.as_ref().is_some_and(|value| !value.is_scalar()) {
+            culprit.stale = culprit.value.replace(Value { kind: "scalar".to_owned(), ..Value::default() });
+        }
         match self.blame() {
             Blame::Offset => Some(self.offset_of(&culprit).unwrap_or(culprit)),
             _ => Some(culprit),
         }
+    }
+
+    /// Does the message call the register a number?
+    fn says_scalar(&self) -> bool {
+        self.kind.as_ref().is_some_and(|found| {
+            found.kind.pattern.ends_with("'scalar'") || found.kind.pattern.ends_with("'inv'")
+        }) || self.matched("have") == Some("scalar")
     }
 
     /// The register that a message means without naming it: a result, or the number that is added to a pointer.
@@ -234,7 +254,7 @@ impl Case<'_> {
         let history = history::follow(self.path, step, at);
         let value = self.path.before(step, at.frame, at.place).cloned();
         let name = names::variable(self.path, self.facts, &history, self.last);
-        Culprit { at, step, value, history, name }
+        Culprit { at, step, value, stale: None, history, name }
     }
 
     /// The number that was added to a pointer last, unless it was a constant.

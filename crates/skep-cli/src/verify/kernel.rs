@@ -9,7 +9,6 @@ use skep::object::{Linked, Object};
 use skep::runtime::{ErrorKind, SharedRuntime};
 use skep::{Error, Result};
 use skep_kernel::KernelRuntime;
-use skep_verifier::log::read::Path;
 
 /// The kernel, which can be asked.
 pub(super) struct Kernel {
@@ -82,7 +81,20 @@ impl fmt::Display for Answer {
     }
 }
 
-/// The line of a log that says why.
-fn last_words(log: &str) -> String {
-    Path::read(log).messages.pop().unwrap_or_default()
+/// The verifier's own line of a refusal, which stands in the explanation; else the refusal's last line.
+fn last_words(refusal: &str) -> String {
+    let line = refusal.lines().find_map(|line| line.trim_start().strip_prefix("= verifier: "));
+    line.or_else(|| refusal.lines().last()).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_the_verifiers_words() {
+        let refusal = "program `f`: refused\nrejected: it\n   = verifier: R0 !read_ok\nhelp: return";
+        assert_eq!(last_words(refusal), "R0 !read_ok");
+        assert_eq!(last_words("program `f`: refused\nsomething else"), "something else");
+    }
 }

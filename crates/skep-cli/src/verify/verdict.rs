@@ -166,7 +166,8 @@ fn explained(explanation: &Explanation) -> Value {
 }
 
 fn source_at(program: &LinkedProgram, insn: usize) -> Option<String> {
-    program.source_line(insn).map(|line| line.to_string())
+    // Line 0 is code that the compiler made up.
+    program.source_line(insn).filter(|line| line.line > 0).map(|line| line.to_string())
 }
 
 /// Verifies once more, counting: the source lines on which most instructions were walked.
@@ -174,7 +175,7 @@ fn hottest(program: &LinkedProgram, subject: &Subject<'_>, index: usize) -> Vec<
     let (_, counts) = subject.verify_recorded(index, Recording { count: true, ..Recording::default() });
     let mut lines: Vec<(String, u64)> = Vec::new();
     for (insn, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-        let source = source_at(program, insn).unwrap_or_else(|| format!("instruction {insn}"));
+        let source = source_at(program, insn).unwrap_or_else(|| "code without a source line".to_owned());
         match lines.iter_mut().find(|(known, _)| *known == source) {
             Some((_, sum)) => *sum += u64::from(*count),
             None => lines.push((source, u64::from(*count))),

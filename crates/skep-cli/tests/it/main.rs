@@ -11,5 +11,6 @@ mod objects;
 mod packets;
 mod probes;
 mod programs;
+mod rejections;
 mod run;
 mod verify;

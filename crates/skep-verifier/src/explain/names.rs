@@ -12,6 +12,8 @@ pub(super) fn function(facts: &Facts, insn: u32) -> Option<&Function> {
 /// The source line of a step or, where none was reached, of an instruction.
 pub(super) fn location(path: &Path, facts: &Facts, step: Option<usize>, insn: u32) -> Option<Location> {
     let known = facts.lines[..facts.lines.partition_point(|line| line.insn <= insn)].last();
+    // Line 0 is code that the compiler made up.
+    let known = known.filter(|line| line.line > 0);
     if let Some(line) = known {
         return Some(Location {
             file: Some(line.file.clone()),
@@ -21,14 +23,14 @@ pub(super) fn location(path: &Path, facts: &Facts, step: Option<usize>, insn: u3
         });
     }
     let source = path.source(step?)?;
-    let (file, line) = source.place.clone().unzip();
+    let (file, line) = source.place.clone().filter(|(_, line)| *line > 0).unzip();
     Some(Location { file, line, column: 0, text: source.text.clone() })
 }
 
 /// The name of the variable that has a value, where a line of the path that makes it says so.
 ///
-/// The nearest assignment counts whose last instruction made the value; and it counts only if the failing line uses
-/// that name, or if it is the call itself whose result is assigned.
+/// The nearest assignment counts, of what happened to the value last on its line; and it counts only if the failing line
+/// uses that name, or if it is the call itself whose result is assigned.
 pub(super) fn variable(
     path: &Path,
     facts: &Facts,
@@ -37,6 +39,7 @@ pub(super) fn variable(
 ) -> Option<String> {
     let used_at = failed.map(|step| line_text(path, facts, step)).unwrap_or_default();
     let uses = |name: &str| identifiers(&used_at).any(|word| word == name);
+    let mut later = String::new();
     for moment in history.moments.iter().rev() {
         if let Event::Passed(argument) = moment.event {
             let callee = path.steps.get(moment.step + 1).and_then(|step| function(facts, step.insn));
@@ -45,11 +48,12 @@ pub(super) fn variable(
             }
         }
         let line = line_text(path, facts, moment.step);
+        let is_last_of_line = line != std::mem::replace(&mut later, line.clone());
         let Some((name, value)) = assigned(&line) else { continue };
         let made_here = match &moment.event {
             Event::Returned(callee) => value.contains(callee.trim_start_matches("bpf_")),
             Event::Loaded(_) | Event::Computed | Event::Copied | Event::Constant => {
-                is_last_of_line(path, moment.step) && uses(&name)
+                is_last_of_line && uses(&name)
             }
             _ => false,
         };
@@ -70,13 +74,6 @@ fn parameter(function: Option<&Function>, argument: u8) -> Option<String> {
 pub(super) fn line_text(path: &Path, facts: &Facts, step: usize) -> String {
     let insn = path.steps.get(step).map_or(0, |step| step.insn);
     location(path, facts, Some(step), insn).map_or(String::new(), |location| location.text)
-}
-
-/// Is a step the last of its source line, on this path?
-fn is_last_of_line(path: &Path, step: usize) -> bool {
-    let (this, next) = (path.steps.get(step), path.steps.get(step + 1));
-    let source = |step: Option<&crate::log::read::Step>| step.map(|step| (step.source, step.frame));
-    source(this) != source(next)
 }
 
 /// The variable and the value of `type name = value;`.

@@ -57,13 +57,20 @@ fn outside(line: &str) -> Option<String> {
         let range = number("r=").unwrap_or(0);
         return Some(match range {
             1.. => format!(
-                "the access takes {size} bytes at offset {off}; only the first {range} bytes were compared with the end"
+                "the access takes {} at offset {off}; only the first {range} were compared with the end",
+                bytes(size)
             ),
-            _ => format!("the access takes {size} bytes at offset {off}; no byte was compared with the end"),
+            _ => {
+                format!("the access takes {} at offset {off}; no byte was compared with the end", bytes(size))
+            }
         });
     }
-    let bytes = number("_size=")?;
-    Some(format!("the {what} has {bytes} bytes; the access takes {size} at offset {off}"))
+    let held = bytes(number("_size=")?);
+    Some(format!("the {what} has {held}; the access takes {} at offset {off}", bytes(size)))
+}
+
+fn bytes(count: i64) -> String {
+    if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") }
 }
 
 /// The fact that would have been needed, and that no step on the path established.
@@ -113,7 +120,8 @@ fn invalidated(case: &Case<'_>, culprit: &Culprit) -> Option<String> {
             || moment.before.as_ref().is_some_and(|value| !value.is_scalar())
     };
     let moment = culprit.history.moments.iter().rev().find(was)?;
-    let pointer = moment.after.as_ref().filter(|v| !v.is_scalar()).or(moment.before.as_ref())?;
+    let pointer = culprit.stale.as_ref().or(moment.after.as_ref().filter(|v| !v.is_scalar()));
+    let pointer = pointer.or(moment.before.as_ref())?;
     let ends = |name: &str| match pointer.is_packet() {
         true => moves_packet(name),
         false => pointer.ref_obj_id != 0 && releases(name),
@@ -272,8 +280,8 @@ fn on_to(case: &Case<'_>, step: usize) -> String {
     };
     let Some(next) = case.path.steps.get(step + 1) else { return String::new() };
     let Some(here) = line(step) else { return format!(" at instruction {}", next.insn) };
-    let after = (step + 1..case.path.steps.len()).map(line).find(|line| *line != Some(here));
-    match after.flatten() {
+    let after = (step + 1..case.path.steps.len()).filter_map(line).find(|line| *line != here);
+    match after {
         Some(line) => format!(" at line {line}"),
         None => format!(" at instruction {}", next.insn),
     }

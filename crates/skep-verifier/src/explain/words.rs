@@ -55,11 +55,8 @@ pub(super) fn describe(value: &Value) -> String {
         text += &format!(" ({size} bytes)");
     }
     text += &position(value);
-    if value.is_packet() && value.kind != "pkt_end" {
-        text += &match value.range {
-            Some(bytes) if bytes > 0 => format!(", of which {bytes} bytes from its start are known to exist"),
-            _ => ", never found to lie before its end".to_owned(),
-        };
+    if let (true, Some(bytes @ 1..)) = (value.is_packet(), value.range) {
+        text += &format!(", of which {bytes} bytes from its start are known to exist");
     }
     if value.may_be_null() {
         text += ", or NULL";
@@ -93,14 +90,16 @@ pub(super) fn number(value: &Value) -> String {
     if let Some(number) = value.number {
         return format!("the number {}", show(number));
     }
-    match (value.least(), value.umax, value.smax) {
+    // Ends this far out limit nothing.
+    let near = |end: &i64| end.unsigned_abs() < 1 << 62;
+    match (value.least().filter(near), value.umax, value.smax.filter(near)) {
         (Some(least), Some(most), _) if least >= 0 => {
             let least = value.umin.map_or(least as u64, |umin| umin.max(least as u64));
             format!("a number from {} to {}", show(least as i64), show_unsigned(most))
         }
         (Some(least), _, Some(most)) => format!("a number from {} to {}", show(least), show(most)),
         (None, _, Some(most)) => format!("a number of at most {}, perhaps negative", show(most)),
-        (Some(least), _, None) if least > i64::MIN => format!("a number of at least {}", show(least)),
+        (Some(least), _, None) => format!("a number of at least {}", show(least)),
         _ => match value.umin {
             Some(least) => {
                 format!("a number of at least {} (unsigned), with no upper limit", show_unsigned(least))
@@ -145,7 +144,7 @@ mod tests {
         check("scalar(smax=99)", "a number of at most 99, perhaps negative");
         check("fp-16", "a pointer to the stack at -16");
         check("trusted_ptr_or_null_task_struct(id=1)", "a valid pointer to `struct task_struct`, or NULL");
-        check("pkt(off=14,r=0)", "a pointer into the packet at offset 14, never found to lie before its end");
+        check("pkt(off=14,r=0)", "a pointer into the packet at offset 14");
         check("pkt(r=14)", "a pointer into the packet, of which 14 bytes from its start are known to exist");
     }
 }
