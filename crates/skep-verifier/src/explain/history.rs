@@ -210,7 +210,7 @@ impl Walk<'_> {
                 (value.frame.unwrap_or(frame), value.off)
             }
         };
-        let off = i32::try_from(start + off).ok()?;
+        let off = i32::try_from(start.wrapping_add(off)).ok()?;
         // Parts of a slot are shown at its start.
         Some(At { frame, place: Place::Slot(off.div_euclid(8) * 8) })
     }

@@ -5,6 +5,7 @@
 //! said when they stand after the last instruction, and else skipped.
 
 use super::value::{Value, items};
+use crate::state::MAX_FRAMES;
 
 /// Steps of a path that are kept: of an endless one, its end.
 const MAX_STEPS: usize = 1 << 16;
@@ -117,7 +118,7 @@ impl Reader {
         } else if let Some(rest) = line.strip_prefix("from ") {
             self.from(rest);
         } else if line == "callee:" {
-            self.frame += 1;
+            self.frame = (self.frame + 1).min(MAX_FRAMES as u32);
         } else if line.starts_with("to caller at ") {
             self.frame = self.frame.saturating_sub(1);
             self.returned = true;
@@ -225,7 +226,8 @@ impl Reader {
 /// The frame a state is of.
 fn frame_of(state: &str) -> u32 {
     let rest = state.trim_start().strip_prefix("frame");
-    rest.and_then(|rest| rest.split(':').next()?.parse().ok()).unwrap_or(0)
+    let frame = rest.and_then(|rest| rest.split(':').next()?.parse().ok());
+    frame.filter(|frame| (*frame as usize) < MAX_FRAMES).unwrap_or(0)
 }
 
 /// `R3`, `R3_w`, `fp-8`, `fp-8_r`.

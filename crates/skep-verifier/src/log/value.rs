@@ -85,7 +85,7 @@ impl Value {
     /// `-8`, `[1]-8`, or nothing where the offset follows in the list.
     fn stack(rest: &str) -> Self {
         let (frame, off) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((frame, off)) => (frame.parse().ok(), off),
+            Some((frame, off)) => (frame.parse().ok().filter(|frame| *frame < 64), off),
             None => (None, rest),
         };
         Self { kind: "fp".to_owned(), frame, off: number(off).unwrap_or(0), ..Self::default() }
@@ -111,7 +111,7 @@ impl Value {
             "off" => self.off = signed.unwrap_or(0),
             "r" => self.range = signed.map(|n| i64::from(n as i32)),
             "sz" | "mem_size" => self.size = unsigned,
-            "imm" if self.kind != "scalar" => self.off += signed.unwrap_or(0),
+            "imm" if self.kind != "scalar" => self.off = self.off.wrapping_add(signed.unwrap_or(0)),
             "smin" | "smin_value" => self.smin = signed,
             "smax" | "smax_value" => self.smax = signed,
             "umin" | "umin_value" => self.umin = unsigned,

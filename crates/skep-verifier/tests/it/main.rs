@@ -1,5 +1,6 @@
 //! Whole programs through the public interface: small ones written out here, and random ones that must not panic.
 
+mod explain;
 mod facts;
 mod log;
 
