@@ -15,6 +15,7 @@ mod privileges;
 mod programs;
 mod scope;
 mod tracing;
+mod usdt;
 
 use std::sync::Arc;
 
