@@ -182,6 +182,16 @@ pub trait Env {
         0
     }
 
+    /// Does the traced function return, where one program sees both its entry and its return?
+    fn session_is_return(&mut self) -> bool {
+        false
+    }
+
+    /// Where in the context there are eight bytes that this run of the traced function keeps from entry to return.
+    fn session_cookie(&mut self) -> Option<u64> {
+        None
+    }
+
     /// Address of the traced function.
     fn func_ip(&mut self) -> u64 {
         0

@@ -118,6 +118,20 @@ fn libraries_that_are_loaded_later_are_probed() {
 }
 
 #[test]
+fn a_session_keeps_what_it_saw_at_entry() {
+    let Some(built) = built() else { return };
+    let mut skep = skep();
+    skep.arg("run").arg(source("session.bpf.c"));
+    skep.arg(format!("--attach=both=uprobe.session:{}:probed", built.traced.display()));
+    let said = said(skep.arg("--").arg(&built.traced).args(["loop", "100"]).output().expect("skep starts"));
+    if said.stderr.contains("bpf_session_cookie") {
+        return skip("the types of this kernel do not have `bpf_session_cookie`");
+    }
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    assert_eq!(["entries", "exits", "right"].map(|name| number(&said, name)), [100, 50, 50]);
+}
+
+#[test]
 fn signals_between_do_no_harm() {
     let Some(built) = built() else { return };
     let mut arguments = arguments(&BOTH, &built.traced, "probed");

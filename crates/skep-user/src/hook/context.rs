@@ -5,6 +5,9 @@ use crate::sys::Tid;
 use crate::sys::ptrace::{Registers, reg};
 use crate::tracer::Call;
 
+/// Where the bytes of a session lie in the context of a probe.
+pub(crate) const SESSION_COOKIE: u64 = reg::PT_REGS as u64 * 8;
+
 /// A context: kept between events, so that none is allocated for each.
 #[derive(Debug, Default)]
 pub(crate) struct Context {
@@ -52,15 +55,17 @@ impl Context {
         self.bytes.extend(arguments.iter().flat_map(|argument| argument.to_ne_bytes()));
     }
 
-    /// The registers (`struct pt_regs`).
-    pub(crate) fn registers(&mut self, regs: &Registers) {
+    /// The registers (`struct pt_regs`), and behind them the eight bytes of a session.
+    pub(crate) fn registers(&mut self, regs: &Registers, session: u64) {
         self.arguments(&regs[..reg::PT_REGS]);
+        self.bytes.extend(session.to_ne_bytes());
     }
 
-    /// Takes over the registers that the program has changed.
-    pub(crate) fn changed_registers(&self, regs: &mut Registers) {
-        for (register, bytes) in regs[..reg::PT_REGS].iter_mut().zip(self.bytes.chunks_exact(8)) {
-            *register = u64::from_ne_bytes(bytes.try_into().expect("invariant: chunks of eight"));
+    /// Takes over the registers and the session's bytes that the program has changed.
+    pub(crate) fn changed_registers(&self, regs: &mut Registers, session: &mut u64) {
+        let places = regs[..reg::PT_REGS].iter_mut().chain([session]);
+        for (place, bytes) in places.zip(self.bytes.chunks_exact(8)) {
+            *place = u64::from_ne_bytes(bytes.try_into().expect("invariant: chunks of eight"));
         }
     }
 

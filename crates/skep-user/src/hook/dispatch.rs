@@ -338,15 +338,14 @@ impl Observer for Dispatcher {
             let Some(link) = watcher.link.upgrade() else { continue };
             wants_return |= watcher.event == Event::ProbeReturn;
             if here {
-                self.runner.context.registers(hit.regs);
+                self.runner.context.registers(hit.regs, *hit.session);
                 let answer = self.runner.run(&link, task, watcher.cookie, Some(&mut probe));
                 wants_return |= watcher.event == Event::ProbeSession && answer == Some(0);
                 if answer.is_some() {
-                    self.runner.context.changed_registers(hit.regs);
+                    self.runner.context.changed_registers(hit.regs, hit.session);
                 }
             }
         }
-        *hit.session = probe.session;
         Seen { skip_return: !wants_return }
     }
 

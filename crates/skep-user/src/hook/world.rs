@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use skep_vm::{Env, Errno};
 
+use super::context::SESSION_COOKIE;
 use crate::kernel::{KernelMemory, Object, ObjectKind};
 use crate::output::Printk;
 use crate::procfs;
@@ -31,20 +32,12 @@ pub(crate) struct Probe {
     address: u64,
     ret: bool,
     before_frame: bool,
-    /// What `bpf_session_cookie` points to.
-    pub(crate) session: u64,
 }
 
 impl Probe {
     /// What is known of a hit.
     pub(crate) fn of(hit: &Hit<'_>) -> Self {
-        Self {
-            regs: *hit.regs,
-            address: hit.address,
-            ret: hit.ret,
-            before_frame: hit.before_frame,
-            session: *hit.session,
-        }
+        Self { regs: *hit.regs, address: hit.address, ret: hit.ret, before_frame: hit.before_frame }
     }
 }
 
@@ -182,6 +175,14 @@ impl Env for World<'_> {
 
     fn attach_cookie(&mut self) -> u64 {
         self.cookie
+    }
+
+    fn session_is_return(&mut self) -> bool {
+        self.probe.as_ref().is_some_and(|probe| probe.ret)
+    }
+
+    fn session_cookie(&mut self) -> Option<u64> {
+        self.probe.as_ref().map(|_| SESSION_COOKIE)
     }
 
     fn func_ip(&mut self) -> u64 {

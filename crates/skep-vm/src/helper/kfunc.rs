@@ -17,6 +17,8 @@ const SERVED: &[(&str, HelperFn)] = &[
     ("bpf_task_acquire", itself),
     ("bpf_task_release", nothing),
     ("bpf_task_from_pid", task_from_pid),
+    ("bpf_session_is_return", session_is_return),
+    ("bpf_session_cookie", session_cookie),
     ("bpf_iter_num_new", iter_num_new),
     ("bpf_iter_num_next", iter_num_next),
     ("bpf_iter_num_destroy", nothing),
@@ -60,6 +62,16 @@ fn itself(call: &mut Call<'_, '_>) -> HelperResult {
 
 fn task_from_pid(call: &mut Call<'_, '_>) -> HelperResult {
     Ok(call.machine.env.task_from_pid(call.u32(0)))
+}
+
+fn session_is_return(call: &mut Call<'_, '_>) -> HelperResult {
+    Ok(call.machine.env.session_is_return().into())
+}
+
+/// The address of eight bytes behind the context.
+fn session_cookie(call: &mut Call<'_, '_>) -> HelperResult {
+    let offset = call.machine.env.session_cookie();
+    Ok(offset.map_or(0, |offset| call.machine.space.context() + offset))
 }
 
 /// A `struct bpf_iter_num`: the number before the next, and the end.
