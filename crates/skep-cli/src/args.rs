@@ -34,6 +34,7 @@ pub(crate) enum RuntimeChoice {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each process")]
 pub(crate) enum Command {
     /// Run an object: load it, attach everything in it, print its records until it ends
     Run(RunArgs),
