@@ -4,13 +4,16 @@
 //! runs, and before each instruction one of the states kept there must have room for the registers: numbers in their bits
 //! and ranges, pointers at their places, null only where that was foreseen, equal numbers equal, packets as long as was
 //! checked. States are not compared with each other meanwhile, because a path may end early where it does not matter what
-//! a number is; that this is sound, `verified_never_faults` tries.
+//! a number is; that this is sound, `verified_never_faults` tries. The facts that a proof has for code generators come from
+//! an analysis in which paths do end early, and are held against the run as well.
 
 use std::ops::Range;
 
+use skep_isa::{Insn, Op, decode};
+use skep_verifier::facts::{Branch, Facts, Region};
 use skep_verifier::reg::{ADD_CONST, ADD_CONST_32, Base, Reg};
 use skep_verifier::state::State;
-use skep_verifier::{Outcome, verify_watched};
+use skep_verifier::{Outcome, prove, verify_watched};
 
 use super::verified_never_faults::{listing, make};
 use crate::campaign::{Failure, Run, Target};
@@ -80,8 +83,14 @@ fn escape(ground: &mut Ground, made: &Made, rng: &mut Rng) -> Verdict {
         return Verdict::Other("too many states");
     }
     let Ok(program) = ground.prepare(&verified) else { return Verdict::Other("not served") };
+    let Outcome::Accept(proof) = prove(&ground.input(made)).outcome else {
+        return Verdict::Escape("it is accepted only where every path is walked to its end".to_owned());
+    };
+    let none = Facts::default();
+    let facts = proof.facts().unwrap_or(&none);
     for _ in 0..RUNS {
-        let mut tracker = Tracker { kept: &kept, start: None, escape: None };
+        let mut tracker =
+            Tracker { kept: &kept, facts, insns: &made.insns, start: None, before: None, escape: None };
         let mut step = |slot: usize, regs: &[u64; 11]| tracker.step(slot, regs);
         // Whether a run faults is another target's business.
         let _ = ground.run(&program, rng, Some(&mut step));
@@ -123,8 +132,12 @@ impl Kept {
 /// Follows a run.
 struct Tracker<'a> {
     kept: &'a Kept,
+    facts: &'a Facts,
+    insns: &'a [Insn],
     /// Context and frame pointer of the first instruction.
     start: Option<(u64, u64)>,
+    /// The instruction before this one.
+    before: Option<usize>,
     escape: Option<String>,
 }
 
@@ -136,6 +149,10 @@ impl Tracker<'_> {
         let (context, frame) = *self.start.get_or_insert((regs[1], regs[10]));
         let depth = (frame.wrapping_sub(regs[10]) / FRAME_BYTES) as usize;
         let place = Place { context, frame, regs };
+        self.escape = self.against_facts(slot, &place);
+        if self.escape.is_some() {
+            return;
+        }
         let Some(views) = self.kept.views.get(slot) else { return };
         let at_depth = || views.iter().filter(|view| view.depth == depth);
         if at_depth().any(|view| place.misfit(&view.regs).is_none()) {
@@ -149,6 +166,41 @@ impl Tracker<'_> {
             reasons.join("; "),
             regs
         ));
+    }
+}
+
+impl Tracker<'_> {
+    /// What the run does that the facts of the proof exclude.
+    fn against_facts(&mut self, slot: usize, place: &Place<'_>) -> Option<String> {
+        let before = self.before.replace(slot);
+        let impossible =
+            before.is_some_and(|from| match (decode(self.insns, from), self.facts.branch(from)) {
+                (Ok(Op::Jump { off: 1.., .. }), Branch::Taken) => slot == from + 1,
+                (Ok(Op::Jump { off: 1.., .. }), Branch::NotTaken) => slot != from + 1,
+                _ => false,
+            });
+        if impossible {
+            return Some(format!("a branch goes where its facts say it does not\ninstruction {before:?}"));
+        }
+        let (base, off) = match decode(self.insns, slot).ok()? {
+            Op::Load { base, off, .. } | Op::Store { base, off, .. } | Op::Atomic { base, off, .. } => {
+                (base, off)
+            }
+            _ => return None,
+        };
+        let access = self.facts.access(slot)?;
+        let start = match access.region {
+            Region::Frame => place.regs[10],
+            Region::Context => place.context,
+            _ => return None,
+        };
+        let at = place.regs[base.0 as usize].wrapping_add(i64::from(off) as u64).wrapping_sub(start) as i64;
+        let fits = (access.min..=access.max).contains(&at);
+        (!fits).then(|| {
+            format!(
+                "an access is not where its facts say\ninstruction {slot}: offset {at}, expected {access:?}"
+            )
+        })
     }
 }
 
