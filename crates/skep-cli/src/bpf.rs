@@ -7,6 +7,7 @@
 mod batch;
 mod btf;
 mod btf_value;
+mod cgroup;
 mod failure;
 mod generate;
 mod holders;

@@ -63,13 +63,14 @@ fn run_line(shell: &mut Shell, words: &[String]) -> Outcome {
     words.iter().for_each(|word| shell.json.string(word));
     shell.json.end_array();
     shell.json.name("output");
-    let said = shell.json.values();
+    let (said, depth) = (shell.json.values(), shell.json.depth());
     let result = super::dispatch(shell, words);
     match &result {
         Ok(()) if shell.json.values() == said => shell.json.null(),
         Ok(()) => {}
         Err(failure) => {
             shell.tell(&Err(Failure::new(failure.message())));
+            shell.json.close_to(depth);
         }
     }
     shell.json.end_object();

@@ -12,7 +12,8 @@ const BUFFER: usize = 64 << 10;
 pub(crate) struct Json {
     buffer: Vec<u8>,
     pub(crate) pretty: bool,
-    depth: usize,
+    /// The brackets that close what is open, the innermost last.
+    open: Vec<u8>,
     /// What stands before the next value: nothing after an opening or a name, else a comma.
     separator: Option<u8>,
     values: u64,
@@ -134,19 +135,33 @@ impl Json {
     pub(crate) fn finish_document(&mut self) {
         self.buffer.push(b'\n');
         self.separator = None;
-        self.depth = 0;
+        self.open.clear();
         self.flush_when_full();
+    }
+
+    /// How many objects and arrays are open.
+    pub(crate) fn depth(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Closes what a failure has left open, but for the outermost `depth`.
+    pub(crate) fn close_to(&mut self, depth: usize) {
+        while self.open.len() > depth
+            && let Some(&bracket) = self.open.last()
+        {
+            self.end(bracket);
+        }
     }
 
     fn begin(&mut self, bracket: u8) {
         self.value();
         self.buffer.push(bracket);
-        self.depth += 1;
+        self.open.push(if bracket == b'{' { b'}' } else { b']' });
         self.separator = None;
     }
 
     fn end(&mut self, bracket: u8) {
-        self.depth = self.depth.saturating_sub(1);
+        self.open.pop();
         if self.separator.is_some() {
             self.new_line();
         }
@@ -168,7 +183,7 @@ impl Json {
     fn new_line(&mut self) {
         if self.pretty {
             self.buffer.push(b'\n');
-            self.buffer.extend(std::iter::repeat_n(b' ', 4 * self.depth));
+            self.buffer.extend(std::iter::repeat_n(b' ', 4 * self.open.len()));
         }
     }
 
@@ -247,6 +262,20 @@ mod tests {
             assert_eq!(value, expected);
         }
         assert!(!document(false).contains('\n'));
+    }
+
+    #[test]
+    fn what_is_left_open_can_be_closed() {
+        let mut json = Json::new(false);
+        json.begin_array();
+        json.begin_object();
+        json.name("a");
+        json.begin_array();
+        json.close_to(1);
+        assert_eq!(json.depth(), 1);
+        json.null();
+        json.close_to(0);
+        assert_eq!(json.buffer, br#"[{"a":[]},null]"#);
     }
 
     #[test]

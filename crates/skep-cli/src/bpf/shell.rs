@@ -45,6 +45,7 @@ impl Shell {
     pub(crate) fn conclude(&mut self, result: Outcome) -> u8 {
         self.tell(&result);
         if self.is_json() {
+            self.json.close_to(0);
             self.json.finish_document();
         }
         result.map_or_else(|failure| failure.status(), |()| 0)

@@ -6,7 +6,7 @@ use super::failure::Outcome;
 use super::options::OPTIONS;
 use super::shell::Shell;
 use super::words::{Words, abbreviates};
-use super::{btf, generate, link, map, prog};
+use super::{btf, cgroup, generate, link, map, prog};
 
 /// Commands on one kind of object.
 pub(crate) struct Family {
@@ -180,6 +180,18 @@ pub(crate) const FAMILIES: &[Family] = &[
             command("detach", "LINK", "Detach it, whoever holds it", link::detach),
         ],
         terms: &[LINK],
+    },
+    Family {
+        name: "cgroup",
+        about: "Control groups: what is attached to them.",
+        commands: &[
+            command("show", "CGROUP [effective]", "List what is attached to a control group", cgroup::show),
+            command("list", "CGROUP [effective]", "The same as show", cgroup::show),
+            command("tree", "[ROOT] [effective]", "List it for all control groups", cgroup::tree),
+            command("attach", "CGROUP TYPE PROG [multi|override]", "Attach a program", cgroup::attach),
+            command("detach", "CGROUP TYPE PROG", "Detach a program", cgroup::detach),
+        ],
+        terms: &[PROG],
     },
     Family {
         name: "btf",

@@ -186,3 +186,21 @@ fn batches_run_until_a_line_fails() {
     assert_eq!(first[0]["output"], json!([]));
     assert!(first[1]["output"]["error"].is_string(), "{first}");
 }
+
+#[test]
+fn control_groups_refuse_what_they_do_not_have() {
+    if !is_root() {
+        return skip("bpf(2) needs root");
+    }
+    for line in [
+        "cgroup attach / nonsense id 1",
+        "cgroup attach /no/such/directory egress id 1",
+        "cgroup attach / egress id 4294967295",
+        "cgroup show /no/such/directory",
+        "cgroup show /proc/self",
+        "cgroup show",
+        "cgroup tree /no/such/directory",
+    ] {
+        assert!(fails(line, 255)["error"].is_string(), "{line}");
+    }
+}

@@ -60,7 +60,7 @@ pub(crate) struct Shown {
 }
 
 impl Xlated {
-    /// Reads the arrays that [`ARRAYS`] names.
+    /// Takes it from information that was asked for with its code, functions and lines.
     pub(crate) fn of(runtime: &SharedRuntime, info: &ProgInfo) -> Outcome<Self> {
         let bytes = info.bytes(ProgArray::Xlated);
         if bytes.is_empty() {
