@@ -112,11 +112,20 @@ impl Scalar {
 
     /// Lets the views narrow each other; see the module's text.
     pub fn sync(&mut self) {
+        // Most values are one number or any: there is nothing to narrow.
+        if *self == Self::known(self.bits.value) || *self == Self::UNKNOWN {
+            return;
+        }
         self.ranges_from_bits();
         for _ in 0..3 {
+            let before = *self;
             self.deduce_32();
             self.deduce_64();
             self.deduce_mixed();
+            // Another round starts from the same and ends with the same.
+            if *self == before {
+                break;
+            }
         }
         self.bits_from_ranges();
         self.ranges_from_bits();

@@ -48,7 +48,8 @@ impl Trace {
     }
 
     fn is_empty(&self) -> bool {
-        self.regs.iter().all(|&r| r == 0) && self.slots.iter().all(|&s| s == 0)
+        // Asked at every step back: without branches it is a few wide instructions.
+        self.regs.iter().fold(0, |any, r| any | r) == 0 && self.slots.iter().fold(0, |any, s| any | s) == 0
     }
 
     fn has(&self, reg: u8) -> bool {
