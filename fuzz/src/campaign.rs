@@ -104,7 +104,7 @@ pub fn run(plan: &Plan, target: &dyn Target) -> Summary {
         running: Mutex::default(),
     };
     panic::set_hook(Box::new(|info| {
-        PANIC.set(format!("{}{}", info.to_string().replace('\n', " "), caller()))
+        PANIC.set(format!("{}{}", info.to_string().replace('\n', " "), caller()));
     }));
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..plan.threads).map(|_| scope.spawn(|| run.work(target))).collect();

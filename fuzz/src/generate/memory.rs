@@ -271,7 +271,7 @@ impl Maker<'_> {
                 let (wide, narrower) = (self.rng.one_in(2), self.rng.below(2));
                 self.alu(wide, AluOp::And, reg, Operand::Imm(mask >> narrower));
             }
-            1 => self.alu(self.branches % 2 == 0, AluOp::Mod, reg, Operand::Imm(near.max(1))),
+            1 => self.alu(self.branches.is_multiple_of(2), AluOp::Mod, reg, Operand::Imm(near.max(1))),
             2 => {
                 let bits = 59 + self.rng.below(4) as i32;
                 self.alu(true, AluOp::Rsh, reg, Operand::Imm(bits));

@@ -150,7 +150,7 @@ impl Maker<'_> {
         self.place(start);
         self.set(counter, Kind::None);
         self.loop_body();
-        self.alu(self.branches % 2 == 0, AluOp::Add, counter, Operand::Imm(1));
+        self.alu(self.branches.is_multiple_of(2), AluOp::Add, counter, Operand::Imm(1));
         let op = self.rng.pick(&[JmpOp::Lt, JmpOp::Slt, JmpOp::Ne, JmpOp::Le]);
         self.jump_if(true, op, counter, Operand::Imm(times), start);
         self.set(counter, Kind::Scalar);

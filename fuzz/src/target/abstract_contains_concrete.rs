@@ -182,11 +182,10 @@ impl Tracker<'_> {
         if impossible {
             return Some(format!("a branch goes where its facts say it does not\ninstruction {before:?}"));
         }
-        let (base, off) = match decode(self.insns, slot).ok()? {
-            Op::Load { base, off, .. } | Op::Store { base, off, .. } | Op::Atomic { base, off, .. } => {
-                (base, off)
-            }
-            _ => return None,
+        let op = decode(self.insns, slot).ok()?;
+        let (Op::Load { base, off, .. } | Op::Store { base, off, .. } | Op::Atomic { base, off, .. }) = op
+        else {
+            return None;
         };
         let access = self.facts.access(slot)?;
         let start = match access.region {

@@ -73,10 +73,7 @@ fn fault(ground: &mut Ground, made: &Made, rng: &mut Rng) -> Verdict {
         Outcome::Reject(_) => return Verdict::Other("rejected"),
         Outcome::Unsupported(_) => return Verdict::Other("unsupported"),
     };
-    let program = match ground.prepare(&verified) {
-        Ok(program) => program,
-        Err(_) => return Verdict::Other("not served"),
-    };
+    let Ok(program) = ground.prepare(&verified) else { return Verdict::Other("not served") };
     for _ in 0..RUNS {
         if let Err(fault) = ground.run(&program, rng, None) {
             return Verdict::Fault(fault_text(&fault.to_string()));
