@@ -228,22 +228,9 @@ impl<'a> Verifier<'a> {
         self.check_abnormal_returns()?;
         self.check_references()?;
         self.check_attach()?;
-        let Self { code, kfuncs, .. } = self;
-        let ops = code.ops.clone();
-        let shapes = |pc: u32| match ops.get(pc as usize).copied().flatten() {
-            Some(Op::Call(CallTarget::Helper(id))) => CallShape {
-                sync_callback: helpers::calls_back(id),
-                async_callback: id == helpers::id::TIMER_SET_CALLBACK,
-                iter_next: false,
-                changes_pkt_data: helpers::changes_pkt_data(id),
-                might_sleep: crate::helper::find(id, ProgType::UNSPEC).is_some_and(|p| p.might_sleep),
-            },
-            Some(Op::Call(CallTarget::Kfunc { .. })) => kfuncs
-                .get(pc as usize)
-                .and_then(Option::as_ref)
-                .map_or_else(CallShape::default, kfuncs::Resolved::shape),
-            _ => CallShape::default(),
-        };
+        let shapes: Vec<CallShape> = (0..self.code.len()).map(|pc| self.call_shape(pc)).collect();
+        let shapes = |pc: u32| shapes.get(pc as usize).copied().unwrap_or_default();
+        let code = &mut self.code;
         let entries: Vec<u32> = code.subprogs.iter().filter(|s| s.is_exception_cb).map(|s| s.start).collect();
         self.marks = flow::mark(code, &shapes, &entries)?;
         let prog = self.prog_type();
@@ -259,6 +246,23 @@ impl<'a> Verifier<'a> {
         };
         self.live = liveness::live_registers(code, &args);
         Ok(())
+    }
+
+    /// What the call at `pc` does to the flow of control.
+    fn call_shape(&self, pc: u32) -> CallShape {
+        match self.code.op(pc) {
+            Some(&Op::Call(CallTarget::Helper(id))) => CallShape {
+                sync_callback: helpers::calls_back(id),
+                async_callback: id == helpers::id::TIMER_SET_CALLBACK,
+                iter_next: false,
+                changes_pkt_data: helpers::changes_pkt_data(id),
+                might_sleep: crate::helper::find(id, ProgType::UNSPEC).is_some_and(|p| p.might_sleep),
+            },
+            Some(Op::Call(CallTarget::Kfunc { .. })) => {
+                self.kfuncs[pc as usize].as_ref().map_or_else(CallShape::default, kfuncs::Resolved::shape)
+            }
+            _ => CallShape::default(),
+        }
     }
 
     /// Legacy packet loads and tail calls may return for the function they are in: it must return a number.

@@ -5,7 +5,7 @@
 
 use skep_isa::{CallTarget, Imm64, Op};
 
-use crate::program::Code;
+use crate::program::{Code, Subprog};
 use crate::stop::{Res, reject};
 
 /// Marks of one instruction.
@@ -119,30 +119,15 @@ fn mark_insn(code: &Code, shapes: &dyn Fn(u32) -> CallShape, marks: &mut [Marks]
 
 /// A function does what its callees do.
 fn propagate_effects(code: &mut Code, shapes: &dyn Fn(u32) -> CallShape) {
+    let calls = direct_effects(code, shapes);
     loop {
         let mut changed = false;
-        for i in 0..code.subprogs.len() {
-            let (start, end) = (code.subprogs[i].start, code.subprogs[i].end);
-            let (mut pkt, mut sleep) = (code.subprogs[i].changes_pkt_data, code.subprogs[i].might_sleep);
-            for pc in start..end {
-                match code.op(pc) {
-                    Some(Op::Call(CallTarget::Helper(_) | CallTarget::Kfunc { .. })) => {
-                        let shape = shapes(pc);
-                        pkt |= shape.changes_pkt_data;
-                        sleep |= shape.might_sleep;
-                    }
-                    Some(Op::Call(CallTarget::Local(_)) | Op::LoadImm64 { imm: Imm64::Func(_), .. }) => {
-                        if let Some(callee) = code.callee(pc) {
-                            pkt |= code.subprogs[callee as usize].changes_pkt_data;
-                            sleep |= code.subprogs[callee as usize].might_sleep;
-                        }
-                    }
-                    _ => {}
-                }
-            }
-            let subprog = &mut code.subprogs[i];
-            changed |= (pkt, sleep) != (subprog.changes_pkt_data, subprog.might_sleep);
-            (subprog.changes_pkt_data, subprog.might_sleep) = (pkt, sleep);
+        for &(caller, callee) in &calls {
+            let Subprog { changes_pkt_data: pkt, might_sleep: sleep, .. } = code.subprogs[callee];
+            let subprog = &mut code.subprogs[caller];
+            changed |= (pkt && !subprog.changes_pkt_data) || (sleep && !subprog.might_sleep);
+            subprog.changes_pkt_data |= pkt;
+            subprog.might_sleep |= sleep;
         }
         if !changed {
             return;
@@ -150,9 +135,36 @@ fn propagate_effects(code: &mut Code, shapes: &dyn Fn(u32) -> CallShape) {
     }
 }
 
+/// Notes what each function does itself; gives the calls between functions, caller first.
+fn direct_effects(code: &mut Code, shapes: &dyn Fn(u32) -> CallShape) -> Vec<(usize, usize)> {
+    let mut calls = Vec::new();
+    for caller in 0..code.subprogs.len() {
+        for pc in code.subprogs[caller].start..code.subprogs[caller].end {
+            match code.op(pc) {
+                Some(Op::Call(CallTarget::Helper(_) | CallTarget::Kfunc { .. })) => {
+                    let shape = shapes(pc);
+                    let subprog = &mut code.subprogs[caller];
+                    subprog.changes_pkt_data |= shape.changes_pkt_data;
+                    subprog.might_sleep |= shape.might_sleep;
+                }
+                Some(Op::Call(CallTarget::Local(_)) | Op::LoadImm64 { imm: Imm64::Func(_), .. }) => {
+                    calls.extend(code.callee(pc).map(|callee| (caller, callee as usize)));
+                }
+                _ => {}
+            }
+        }
+    }
+    calls
+}
+
 /// Numbers strongly connected components (Tarjan, without recursion); a single instruction counts if it jumps to itself.
 fn mark_loops(code: &Code, marks: &mut [Marks]) {
     const NEW: u32 = u32::MAX;
+    // Where every edge leads forward there is no loop.
+    let backward = |pc: u32| code.successors(pc).into_iter().flatten().any(|to| to <= pc);
+    if !(0..code.len()).any(backward) {
+        return;
+    }
     let n = code.ops.len();
     let (mut index, mut low) = (vec![NEW; n], vec![NEW; n]);
     let (mut on_stack, mut stack, mut next, mut scc) = (vec![false; n], Vec::new(), 0, 0);

@@ -39,10 +39,35 @@ struct Instance {
 pub(crate) struct LiveStack {
     instances: Vec<Instance>,
     by_call: HashMap<(u32, u32), u32>,
-    predecessors: Vec<Vec<u32>>,
+    /// Predecessors of instruction `pc` are at `first_predecessor[pc]..first_predecessor[pc + 1]` of `predecessors`.
+    first_predecessor: Vec<u32>,
+    predecessors: Vec<u32>,
     successors: Vec<[Option<u32>; 2]>,
     /// Slots the running instruction has written, by frame.
     writes: [u64; 8],
+}
+
+/// The edges the other way round: where each instruction's predecessors begin, and all predecessors.
+fn invert(successors: &[[Option<u32>; 2]]) -> (Vec<u32>, Vec<u32>) {
+    let n = successors.len();
+    let edges = || (0..).zip(successors).flat_map(|(pc, to)| to.iter().flatten().map(move |&to| (pc, to)));
+    let inside = || edges().filter(|&(_, to): &(u32, u32)| (to as usize) < n);
+    let mut first = vec![0u32; n + 1];
+    for (_, to) in inside() {
+        first[to as usize] += 1;
+    }
+    let mut sum = 0;
+    for count in &mut first {
+        sum += *count;
+        *count = sum;
+    }
+    // Each now ends where the next begins; filling from the back turns ends into beginnings.
+    let mut predecessors = vec![0; sum as usize];
+    for (pc, to) in inside() {
+        first[to as usize] -= 1;
+        predecessors[first[to as usize] as usize] = pc;
+    }
+    (first, predecessors)
 }
 
 /// Outer "instance" of functions that nobody called.
@@ -50,16 +75,16 @@ const ROOT: u32 = u32::MAX;
 
 impl LiveStack {
     pub(crate) fn new(code: &Code) -> Self {
-        let mut predecessors = vec![Vec::new(); code.ops.len()];
         let successors: Vec<_> = (0..code.len()).map(|pc| code.successors(pc)).collect();
-        for (pc, edges) in (0..).zip(&successors) {
-            for &to in edges.iter().flatten() {
-                if let Some(list) = predecessors.get_mut(to as usize) {
-                    list.push(pc);
-                }
-            }
+        let (first_predecessor, predecessors) = invert(&successors);
+        Self {
+            instances: Vec::new(),
+            by_call: HashMap::new(),
+            first_predecessor,
+            predecessors,
+            successors,
+            writes: [0; 8],
         }
-        Self { instances: Vec::new(), by_call: HashMap::new(), predecessors, successors, writes: [0; 8] }
     }
 
     /// The instance of a function that nobody called.
@@ -194,7 +219,9 @@ impl LiveStack {
                 continue;
             }
             masks.live = live;
-            for &p in &self.predecessors[pc as usize] {
+            let first = self.first_predecessor[pc as usize] as usize;
+            let end = self.first_predecessor[pc as usize + 1] as usize;
+            for &p in &self.predecessors[first..end] {
                 let p = p.wrapping_sub(start) as usize;
                 if p < len {
                     work.push((id, p));
