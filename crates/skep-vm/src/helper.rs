@@ -250,7 +250,7 @@ const SERVED: &[(u32, HelperFn)] = &[
     (id::bpf_get_hash_recalc, packet::skb::hash_recalc),
     (id::bpf_set_hash, packet::skb::set_hash),
     (id::bpf_set_hash_invalid, packet::skb::set_hash_invalid),
-    (id::bpf_get_cgroup_classid, packet::skb::zero),
+    (id::bpf_get_cgroup_classid, packet::skb::cgroup_classid),
     (id::bpf_get_route_realm, packet::skb::zero),
     (id::bpf_skb_cgroup_id, packet::skb::no_cgroup),
     (id::bpf_skb_ancestor_cgroup_id, packet::skb::no_cgroup),

@@ -138,6 +138,12 @@ pub(in crate::helper) fn zero(call: &mut Call<'_, '_>) -> HelperResult {
     call.skb().map(|_| 0)
 }
 
+/// `bpf_get_cgroup_classid()`: the network class of the running task, of which there is
+/// none here. Programs of any type may ask.
+pub(in crate::helper) fn cgroup_classid(_call: &mut Call<'_, '_>) -> HelperResult {
+    Ok(0)
+}
+
 /// `bpf_get_socket_uid(skb)`: the socket of a packet here is root's, as that of Linux's test runs is.
 pub(in crate::helper) fn socket_uid(call: &mut Call<'_, '_>) -> HelperResult {
     zero(call)
