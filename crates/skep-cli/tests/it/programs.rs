@@ -83,10 +83,8 @@ fn programs_are_dumped() {
     if cfg!(target_arch = "x86_64") {
         let jited = json_of(&format!("prog dump jited id {id}"));
         let insns = jited[0]["insns"].as_array().expect("instructions");
-        assert!(
-            insns.iter().any(|insn| insn["operation"].as_str().is_some_and(|op| op.starts_with("ret"))),
-            "{jited}"
-        );
+        // Where returns are guarded a program ends in a jump to the kernel's thunk, so there need not be a `ret`.
+        assert!(insns.iter().any(|insn| insn["operation"] == "leave"), "{jited}");
     }
 }
 
