@@ -79,7 +79,7 @@ impl Ground {
         let bpf = self.bpffs.display();
         let load = format!("prog loadall {} {bpf}/p pinmaps {bpf}/m", self.path("objects.o"));
         // Fields of `struct val` with values that show: text in one array, numbers elsewhere.
-        let value: Vec<String> = (0..72_u32)
+        let value: Vec<String> = (0..64_u32)
             .map(|at| if at < 18 { at + 60 } else { at % 7 })
             .map(|byte| byte.to_string())
             .collect();

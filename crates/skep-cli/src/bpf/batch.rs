@@ -18,11 +18,11 @@ pub(crate) fn batch(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     if shell.is_json() {
         shell.json.begin_array();
     }
-    let result = run_lines(shell, &text);
+    // A line that fails is the last item, and the array is closed behind it when the command ends.
+    let count = run_lines(shell, &text)?;
     if shell.is_json() {
         shell.json.end_array();
     }
-    let count = result?;
     if !shell.is_json() {
         shell.json.text(format_args!("processed {count} commands\n"));
     }
@@ -74,7 +74,7 @@ fn run_line(shell: &mut Shell, words: &[String]) -> Outcome {
         }
     }
     shell.json.end_object();
-    result
+    result.map_err(Failure::told)
 }
 
 /// Lines with their numbers, continued ones joined, without comments.

@@ -13,12 +13,14 @@ pub(crate) struct Failure {
     status: u8,
     /// JSON has `null` in place of an error: there is nothing wrong, only nothing there.
     absent: bool,
+    /// JSON has it already.
+    told: bool,
 }
 
 impl Failure {
     /// Bad use, or a failure without an errno of its own: status 255.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, status: u8::MAX, absent: false }
+        Self { message: message.into(), hint: None, status: u8::MAX, absent: false, told: false }
     }
 
     /// A failure whose status is the errno's negative, as a byte.
@@ -65,6 +67,16 @@ impl Failure {
 
     pub(crate) fn status(&self) -> u8 {
         self.status
+    }
+
+    /// The same failure, which JSON has said where it happened.
+    pub(crate) fn told(mut self) -> Self {
+        self.told = true;
+        self
+    }
+
+    pub(crate) fn is_told(&self) -> bool {
+        self.told
     }
 
     pub(crate) fn is_absent(&self) -> bool {

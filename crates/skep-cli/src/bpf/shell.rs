@@ -55,6 +55,7 @@ impl Shell {
     pub(crate) fn tell(&mut self, result: &Outcome) {
         match result {
             Ok(()) if self.is_json() && self.json.values() == 0 => self.json.null(),
+            Err(failure) if self.is_json() && failure.is_told() => {}
             Err(failure) if self.is_json() => self.tell_json(failure),
             Err(failure) => {
                 self.json.flush();
@@ -69,7 +70,10 @@ impl Shell {
             if failure.status() == u8::MAX {
                 super::report(failure);
             }
-            return self.json.null();
+            if self.json.values() == 0 {
+                self.json.null();
+            }
+            return;
         }
         self.json.begin_object();
         self.json.string_field("error", failure.message());

@@ -181,8 +181,7 @@ fn batches_run_until_a_line_fails() {
     let bad = scratch.write("bad", format!("map dump pinned {map}\nmap nonsense\nmap dump pinned {map}\n"));
     let said = kernel(&format!("-j batch file {}", bad.display()));
     assert_eq!(said.status, 255);
-    let first: Value =
-        serde_json::Deserializer::from_str(&said.stdout).into_iter().next().expect("JSON").expect("JSON");
+    let first: Value = serde_json::from_str(&said.stdout).expect("one document");
     assert_eq!(first[0]["output"], json!([]));
     assert!(first[1]["output"]["error"].is_string(), "{first}");
 }

@@ -42,12 +42,12 @@ pub(crate) fn dump(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     Ok(())
 }
 
-/// The elements of one map as an array, which ends even where reading fails.
+/// The elements of one map as an array. Where reading fails, the failure is its last item.
 fn shaped(shell: &mut Shell, selected: &SelectedMap, elements: &Elements<'_>) -> Outcome {
     shell.json.begin_array();
-    let result = all(shell, elements, &selected.map);
+    all(shell, elements, &selected.map)?;
     shell.json.end_array();
-    result.map(drop)
+    Ok(())
 }
 
 /// One of several, with its header.
