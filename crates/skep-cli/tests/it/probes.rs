@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::harness::{Said, Scratch, installed, is_root, run, said, skep, skip, tool};
 
-/// What is traced, compiled once.
+/// What is traced.
 struct Built {
     scratch: Scratch,
     traced: PathBuf,
@@ -20,23 +20,18 @@ fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/probes").join(name)
 }
 
-fn built() -> Option<&'static Built> {
-    static BUILT: OnceLock<Option<Built>> = OnceLock::new();
-    let build = || {
-        if !["clang", "clang-19", "clang-14"].into_iter().any(installed) {
-            return None;
-        }
-        let scratch = Scratch::new("probes");
-        let (traced, library) = (scratch.path("traced"), scratch.path("library.so"));
-        compile(&["-pthread"], &source("traced.c"), &traced);
-        compile(&["-shared", "-fPIC"], &source("library.c"), &library);
-        Some(Built { scratch, traced, library })
-    };
-    let built = BUILT.get_or_init(build).as_ref();
-    if built.is_none() {
+/// Compiles what is traced, for one test alone: a file that the kernel probes for one is probed for every process.
+fn built() -> Option<Built> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    if !["clang", "clang-19", "clang-14"].into_iter().any(installed) {
         skip("clang is not installed");
+        return None;
     }
-    built
+    let scratch = Scratch::new(&format!("probes{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+    let (traced, library) = (scratch.path("traced"), scratch.path("library.so"));
+    compile(&["-pthread"], &source("traced.c"), &traced);
+    compile(&["-shared", "-fPIC"], &source("library.c"), &library);
+    Some(Built { scratch, traced, library })
 }
 
 fn compile(options: &[&str], from: &Path, to: &Path) {
@@ -62,8 +57,7 @@ fn number(said: &Said, variable: &str) -> u64 {
 }
 
 /// Traces one way of calling, in user space and, where that can be, in the kernel.
-fn check(function: (&Path, &str), command: &[&str], calls: u64, sum: u64) {
-    let Some(built) = built() else { return };
+fn check(built: &Built, function: (&Path, &str), command: &[&str], calls: u64, sum: u64) {
     for runtime in ["user", "kernel"] {
         let mut skep = skep();
         skep.env("SKEP_RUNTIME", runtime).args(arguments(&BOTH, function.0, function.1));
@@ -79,7 +73,7 @@ fn check(function: (&Path, &str), command: &[&str], calls: u64, sum: u64) {
 
 fn check_traced(command: &[&str], calls: u64, sum: u64) {
     if let Some(built) = built() {
-        check((&built.traced, "probed"), command, calls, sum);
+        check(&built, (&built.traced, "probed"), command, calls, sum);
     }
 }
 
@@ -114,7 +108,7 @@ fn jumping_out_of_functions_does_no_harm() {
 fn libraries_that_are_loaded_later_are_probed() {
     let Some(built) = built() else { return };
     let library = built.library.to_str().expect("an ASCII path");
-    check((&built.library, "library_function"), &["libraries", library], 5, 30);
+    check(&built, (&built.library, "library_function"), &["libraries", library], 5, 30);
 }
 
 #[test]
@@ -225,7 +219,7 @@ fn terminate(pid: u32) {
 fn an_attached_process_goes_on_unharmed() {
     let Some(built) = built() else { return };
     let flag = built.scratch.path("attached");
-    let mut child = until(built, &flag);
+    let mut child = until(&built, &flag);
     let mut command = skep();
     command.args(arguments(&BOTH, &built.traced, "probed")).args(["-p", &child.id().to_string()]);
     let skep = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("skep starts");
