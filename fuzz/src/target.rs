@@ -1,6 +1,7 @@
 //! What is claimed, and how cases of it are made and judged.
 
 mod abstract_contains_concrete;
+mod made;
 mod verified_never_faults;
 mod verify_always_answers;
 

@@ -115,6 +115,23 @@ pub enum JmpOp {
     Sle,
 }
 
+impl JmpOp {
+    /// Every comparison, in the order of their codes.
+    pub const ALL: [Self; 11] = [
+        Self::Eq,
+        Self::Gt,
+        Self::Ge,
+        Self::Set,
+        Self::Ne,
+        Self::Sgt,
+        Self::Sge,
+        Self::Lt,
+        Self::Le,
+        Self::Slt,
+        Self::Sle,
+    ];
+}
+
 /// An atomic read-modify-write (RFC 9669 section 5.3). With `fetch`, `src` receives the old value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AtomicOp {

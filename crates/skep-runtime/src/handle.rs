@@ -8,6 +8,7 @@ use skep_obj::AttachPoint;
 
 use crate::command::{BatchOp, Command, MapCreate, ProgLoad, Reply, TestRun};
 use crate::info::MapInfo;
+use crate::link_info::LinkInfo;
 use crate::packet::{PacketRunner, TestRunner};
 use crate::{AttachOptions, Error, ErrorKind, EventSource, Memory, Producer, Result, SharedRuntime};
 
@@ -254,17 +255,6 @@ impl Program {
 /// Bytes read from an iterator at a time; the kernel's own buffer is of eight pages.
 const ITERATOR_BYTES: usize = 32 << 10;
 
-/// What the kernel says of a link (the beginning of `struct bpf_link_info`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkInfo {
-    /// `BPF_LINK_TYPE_RAW_TRACEPOINT` 1 and on.
-    pub link_type: u32,
-    /// Its id.
-    pub id: u32,
-    /// The id of its program.
-    pub prog_id: u32,
-}
-
 /// What holds a program to its hook; dropping it detaches.
 #[derive(Debug)]
 pub struct Link {
@@ -302,13 +292,9 @@ impl Link {
             .map(drop)
     }
 
-    /// What the kernel says of it.
+    /// What the runtime says of it.
     pub fn info(&self) -> Result<LinkInfo> {
-        let mut info = [0; 64];
-        self.handle.runtime.bpf(Command::ObjGetInfo { fd: self.fd(), info: &mut info })?;
-        let word =
-            |n: usize| u32::from_ne_bytes([info[4 * n], info[4 * n + 1], info[4 * n + 2], info[4 * n + 3]]);
-        Ok(LinkInfo { link_type: word(0), id: word(1), prog_id: word(2) })
+        LinkInfo::of(&self.handle.runtime, self.fd())
     }
 
     /// Everything that an iterator writes in one run.

@@ -26,7 +26,7 @@ pub use attach::{AttachOptions, AttachTarget, Attached, Hook, Neighbour, Order, 
 pub use command::{Command, Reply};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, EventSource};
-pub use handle::{Fd, Handle, Link, LinkInfo, Map, Program};
+pub use handle::{Fd, Handle, Link, Map, Program};
 pub use memory::{Memory, Producer};
 pub use packet::{PacketIn, PacketRan, PacketRunner};
 pub use session::{Scope, Session, SessionState};

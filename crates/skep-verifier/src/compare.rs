@@ -227,20 +227,6 @@ fn refine_none_set(wide: bool, a: &mut Scalar, b: &mut Scalar) {
 mod tests {
     use super::*;
 
-    const OPS: [JmpOp; 11] = [
-        JmpOp::Eq,
-        JmpOp::Gt,
-        JmpOp::Ge,
-        JmpOp::Set,
-        JmpOp::Ne,
-        JmpOp::Sgt,
-        JmpOp::Sge,
-        JmpOp::Lt,
-        JmpOp::Le,
-        JmpOp::Slt,
-        JmpOp::Sle,
-    ];
-
     fn holds(op: JmpOp, wide: bool, a: u64, b: u64) -> bool {
         let (a, b) = if wide { (a, b) } else { (a as i32 as i64 as u64, b as i32 as i64 as u64) };
         let (sa, sb) = (a as i64, b as i64);
@@ -271,7 +257,7 @@ mod tests {
             .collect();
         for (alo, ahi, a) in &sets {
             for (blo, bhi, b) in &sets {
-                for op in OPS {
+                for op in JmpOp::ALL {
                     for wide in [true, false] {
                         for (x, y) in [(*alo, *blo), (*alo, *bhi), (*ahi, *blo), (*ahi, *bhi)] {
                             let taken = holds(op, wide, x, y);

@@ -4,7 +4,6 @@ use skep_isa::uapi::ProgType;
 use skep_isa::{AluOp, AtomicOp, Imm64, JmpOp, Op, Operand, Reg, Size};
 
 use super::{Kind, Maker, RING};
-use crate::generate::statements::JMP;
 
 const SIZES: &[Size] = &[Size::B, Size::H, Size::W, Size::DW];
 
@@ -286,7 +285,11 @@ impl Maker<'_> {
         self.branches += 1;
         let end = self.label();
         let wide = self.rng.below(8) > 0;
-        let op = if self.rng.one_in(8) { self.rng.pick(JMP) } else { self.rng.pick(&[JmpOp::Lt, JmpOp::Le]) };
+        let op = if self.rng.one_in(8) {
+            self.rng.pick(&JmpOp::ALL)
+        } else {
+            self.rng.pick(&[JmpOp::Lt, JmpOp::Le])
+        };
         self.jump_if(wide, op, reg, Operand::Imm(limit), end);
         let reset = self.rng.below(limit.max(1) as usize) as i32;
         self.mov_imm(reg, reset);

@@ -23,20 +23,6 @@ const ALU: &[AluOp] = &[
     AluOp::Arsh,
 ];
 
-pub(super) const JMP: &[JmpOp] = &[
-    JmpOp::Eq,
-    JmpOp::Gt,
-    JmpOp::Ge,
-    JmpOp::Set,
-    JmpOp::Ne,
-    JmpOp::Sgt,
-    JmpOp::Sge,
-    JmpOp::Lt,
-    JmpOp::Le,
-    JmpOp::Slt,
-    JmpOp::Sle,
-];
-
 /// Branches of one program; each may double the paths.
 const MAX_BRANCHES: usize = 7;
 
@@ -104,7 +90,7 @@ impl Maker<'_> {
     /// `if …` one or two blocks.
     fn branch(&mut self) {
         self.branches += 1;
-        let (dst, wide, op) = (self.scalar(), self.rng.below(3) > 0, self.rng.pick(JMP));
+        let (dst, wide, op) = (self.scalar(), self.rng.below(3) > 0, self.rng.pick(&JmpOp::ALL));
         let src = self.operand();
         let (other, end) = (self.label(), self.label());
         self.jump_if(wide, op, dst, src, other);

@@ -15,11 +15,10 @@ use skep_verifier::reg::{ADD_CONST, ADD_CONST_32, Base, Reg};
 use skep_verifier::state::State;
 use skep_verifier::{Outcome, prove, verify_watched};
 
-use super::verified_never_faults::{listing, make};
-use crate::campaign::{Failure, Run, Target};
+use super::made::{self, Verdict};
+use crate::campaign::{Run, Target};
 use crate::execute::Ground;
-use crate::generate::{self, Made};
-use crate::minimise::minimise;
+use crate::generate::Made;
 use crate::rng::Rng;
 
 /// Runs of each accepted program.
@@ -34,40 +33,8 @@ pub struct AbstractContainsConcrete;
 
 impl Target for AbstractContainsConcrete {
     fn batch(&self, cases: Range<u64>, run: &Run<'_>) {
-        let mut ground = Ground::new(generate::maps());
-        for case in cases {
-            run.case(case, |rng| {
-                let made = make(rng);
-                if run.is_single() {
-                    println!("{}", listing(&made));
-                }
-                let inputs = rng.clone();
-                match escape(&mut ground, &made, &mut rng.clone()) {
-                    Verdict::Escape(what) => {
-                        let small = minimise(&made, &mut |smaller| {
-                            matches!(escape(&mut ground, smaller, &mut inputs.clone()), Verdict::Escape(_))
-                        });
-                        let details = match escape(&mut ground, &small, &mut inputs.clone()) {
-                            Verdict::Escape(what) => format!("{what}\n{}", listing(&small)),
-                            Verdict::Other(_) => listing(&small),
-                        };
-                        Err(Failure { what: first_line(&what), details })
-                    }
-                    Verdict::Other(what) => Ok(what),
-                }
-            });
-        }
+        made::batch(cases, run, &mut escape);
     }
-}
-
-/// What a program came to.
-enum Verdict {
-    Escape(String),
-    Other(&'static str),
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
 }
 
 fn escape(ground: &mut Ground, made: &Made, rng: &mut Rng) -> Verdict {
@@ -84,7 +51,7 @@ fn escape(ground: &mut Ground, made: &Made, rng: &mut Rng) -> Verdict {
     }
     let Ok(program) = ground.prepare(&verified) else { return Verdict::Other("not served") };
     let Outcome::Accept(proof) = prove(&ground.input(made)).outcome else {
-        return Verdict::Escape("it is accepted only where every path is walked to its end".to_owned());
+        return Verdict::Wrong("it is accepted only where every path is walked to its end".to_owned());
     };
     let none = Facts::default();
     let facts = proof.facts().unwrap_or(&none);
@@ -95,7 +62,7 @@ fn escape(ground: &mut Ground, made: &Made, rng: &mut Rng) -> Verdict {
         // Whether a run faults is another target's business.
         let _ = ground.run(&program, rng, Some(&mut step));
         if let Some(what) = tracker.escape {
-            return Verdict::Escape(what);
+            return Verdict::Wrong(what);
         }
     }
     Verdict::Other("accepted")

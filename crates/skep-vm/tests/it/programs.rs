@@ -28,19 +28,6 @@ const ALU: &[AluOp] = &[
     AluOp::Xor,
     AluOp::Mov,
 ];
-const JMP: &[JmpOp] = &[
-    JmpOp::Eq,
-    JmpOp::Gt,
-    JmpOp::Ge,
-    JmpOp::Set,
-    JmpOp::Ne,
-    JmpOp::Sgt,
-    JmpOp::Sge,
-    JmpOp::Lt,
-    JmpOp::Le,
-    JmpOp::Slt,
-    JmpOp::Sle,
-];
 const ATOMIC: &[AtomicOp] = &[
     AtomicOp::Add { fetch: true },
     AtomicOp::Add { fetch: false },
@@ -98,7 +85,7 @@ fn op(rng: &mut Rng, left: u64) -> Op {
         }
         11 => {
             let src = operand(rng, wide, AluOp::Add);
-            Op::Jump { wide, op: rng.pick(JMP), dst, src, off: rng.below(left.max(1)) as i16 }
+            Op::Jump { wide, op: rng.pick(&JmpOp::ALL), dst, src, off: rng.below(left.max(1)) as i16 }
         }
         12 => Op::Load { size, signed: size != Size::DW && wide, dst, base, off: place(rng, size) },
         13 | 14 => Op::Store { size, base, off: place(rng, size), src: operand(rng, wide, AluOp::Add) },
