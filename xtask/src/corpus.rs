@@ -112,7 +112,10 @@ fn attach(loaded: &skep::Loaded) -> skep::Result<Vec<Link>> {
 fn says_where(point: &AttachPoint) -> bool {
     let of_callers = matches!(
         point,
-        AttachPoint::None | AttachPoint::PerfEvent | AttachPoint::Target { .. } | AttachPoint::StructOps
+        AttachPoint::None
+            | AttachPoint::PerfEvent { .. }
+            | AttachPoint::Target { .. }
+            | AttachPoint::StructOps
     );
     !of_callers && !point.is_open()
 }

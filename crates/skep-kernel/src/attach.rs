@@ -100,7 +100,7 @@ pub(crate) fn attach(prog: Fd, point: &AttachPoint, options: &AttachOptions) -> 
         AttachPoint::Usdt { path: Some(path), provider: Some(provider), name: Some(name) } => {
             return usdt::attach(prog, path, provider, name, options);
         }
-        AttachPoint::PerfEvent => return event::sample(prog, options),
+        AttachPoint::PerfEvent { sampling } => return event::sample(prog, *sampling, options),
         AttachPoint::Btf { attach_type: Some(AttachType::LSM_CGROUP), .. } => {
             return target::attach(prog, AttachType::LSM_CGROUP, options);
         }

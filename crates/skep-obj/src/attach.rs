@@ -3,6 +3,7 @@
 
 use skep_isa::uapi::AttachType;
 
+use crate::sampling::Sampling;
 use crate::section::{Hook, SectionDef};
 
 /// A place programs are attached to.
@@ -89,8 +90,11 @@ pub enum AttachPoint {
         /// Probe, such as `setjmp`.
         name: Option<String>,
     },
-    /// `perf_event`: sampled events and timers, chosen by the caller.
-    PerfEvent,
+    /// `perf_event`: sampled events and timers, chosen by the caller (`perf_event:99hz`).
+    PerfEvent {
+        /// Which event and how often; `None` leaves it to the runtime.
+        sampling: Option<Sampling>,
+    },
     /// `fentry/`, `fexit/`, `fmod_ret/`, `lsm/`, `lsm_cgroup/`, `iter/`, `freplace/`: a BTF id named by the
     /// section.
     Btf {
@@ -132,7 +136,7 @@ pub(crate) fn parse(def: &SectionDef, rest: Option<&str>) -> Result<AttachPoint,
     let session = def.pattern.contains("session");
     Ok(match def.hook {
         Hook::None => AttachPoint::None,
-        Hook::PerfEvent => AttachPoint::PerfEvent,
+        Hook::PerfEvent => AttachPoint::PerfEvent { sampling: rest.map(Sampling::parse).transpose()? },
         Hook::StructOps => AttachPoint::StructOps,
         Hook::Target => {
             def.attach_type.map_or(AttachPoint::None, |attach_type| AttachPoint::Target { attach_type })

@@ -49,7 +49,7 @@ pub enum Hook {
     UprobeMulti,
     /// `PATH:PROVIDER:NAME`.
     Usdt,
-    /// Nothing; the caller chooses the event.
+    /// `[EVENT:]RATE`, which only callers say: libbpf takes no such section.
     PerfEvent,
     /// `NAME`, of a function, hook or iterator.
     Btf,
@@ -147,7 +147,7 @@ pub const SECTIONS: &[SectionDef] = &[
     def("xdp/cpumap", P::XDP, of(A::XDP_CPUMAP), Hook::Target),
     def("xdp.frags", P::XDP, of(A::XDP), Hook::Target).frags(),
     def("xdp", P::XDP, of(A::XDP), Hook::Target),
-    def("perf_event", P::PERF_EVENT, NO_TYPE, Hook::PerfEvent),
+    def("perf_event+", P::PERF_EVENT, NO_TYPE, Hook::PerfEvent),
     def("lwt_in", P::LWT_IN, NO_TYPE, Hook::None),
     def("lwt_out", P::LWT_OUT, NO_TYPE, Hook::None),
     def("lwt_xmit", P::LWT_XMIT, NO_TYPE, Hook::None),

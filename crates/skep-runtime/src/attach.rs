@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use skep_obj::Sampling;
+
 use crate::Fd;
 
 /// What the caller adds to an attach point.
@@ -20,7 +22,7 @@ pub struct AttachOptions {
     pub revision: u64,
     /// Only in this process, for probes in user space, sampled events, and iterators over tasks.
     pub process: Option<u32>,
-    /// How often a `perf_event` program runs.
+    /// How often a `perf_event` program runs, where the attach point does not say.
     pub sampling: Option<Sampling>,
 }
 
@@ -102,26 +104,6 @@ pub enum Neighbour {
     ProgramId(u32),
     /// A link's id.
     LinkId(u32),
-}
-
-/// A clock or counter whose overflow runs a program.
-#[derive(Clone, Copy, Debug)]
-pub struct Sampling {
-    /// `PERF_TYPE_HARDWARE` 0, `PERF_TYPE_SOFTWARE` 1 and on.
-    pub kind: u32,
-    /// Which event of its kind; software: `PERF_COUNT_SW_CPU_CLOCK` 0.
-    pub config: u64,
-    /// Once in so many events, or times a second.
-    pub rate: SamplingRate,
-}
-
-/// How often a sampled event runs its program.
-#[derive(Clone, Copy, Debug)]
-pub enum SamplingRate {
-    /// Once in so many events (nanoseconds for clocks).
-    Period(u64),
-    /// So many times a second.
-    FrequencyHz(u64),
 }
 
 /// What a hook has.

@@ -22,7 +22,7 @@ pub mod session;
 
 use std::sync::Arc;
 
-pub use attach::{AttachOptions, AttachTarget, Attached, Hook, Neighbour, Order, Sampling, SamplingRate};
+pub use attach::{AttachOptions, AttachTarget, Attached, Hook, Neighbour, Order};
 pub use command::{Command, Reply};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, EventSource};
@@ -32,6 +32,7 @@ pub use packet::{PacketIn, PacketRan, PacketRunner};
 pub use session::{Scope, Session, SessionState};
 use skep_isa::uapi::AttachType;
 use skep_obj::AttachPoint;
+pub use skep_obj::{Sampling, SamplingRate};
 
 /// Which runtime serves a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

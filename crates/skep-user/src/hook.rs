@@ -6,7 +6,7 @@ pub(crate) mod layout;
 pub(crate) mod probe;
 mod world;
 
-use skep_obj::AttachPoint;
+use skep_obj::{AttachPoint, Sampling, SamplingRate};
 use skep_runtime::{Error, Result};
 
 use crate::syscalls;
@@ -36,6 +36,8 @@ pub(crate) enum Event {
     ProbeReturn,
     /// Both.
     ProbeSession,
+    /// A thread has used so many more nanoseconds of processor time.
+    Sample { period_ns: u64 },
 }
 
 /// In which form a program sees an event.
@@ -47,6 +49,8 @@ pub(crate) enum Form {
     Arguments,
     /// The registers (`struct pt_regs`).
     Registers,
+    /// The registers, and how often this happens (`struct bpf_perf_event_data`).
+    Sample,
 }
 
 /// Where a program is attached.
@@ -70,6 +74,10 @@ impl Hook {
             AttachPoint::Uprobe { ret, .. } => Ok(Self::of_probe(*ret, false)),
             AttachPoint::UprobeMulti { ret, session, .. } => Ok(Self::of_probe(*ret, *session)),
             AttachPoint::Usdt { .. } => Ok(Self::of_probe(false, false)),
+            AttachPoint::PerfEvent { sampling } => {
+                let event = of_sampling(sampling.unwrap_or(Sampling::PROFILE))?;
+                Ok(Self { event, form: Form::Sample })
+            }
             other => Err(not_served(&describe(other))),
         }
     }
@@ -88,6 +96,28 @@ impl Hook {
         let event = of_raw_tracepoint(name).ok_or_else(|| not_served(&format!("tracepoint `{name}`")))?;
         Ok(Self { event, form: Form::Arguments })
     }
+}
+
+/// Shortest time between two samples: each of them stops the thread.
+const MIN_PERIOD_NS: u64 = 100_000;
+
+/// A clock of the traced threads; other counters are the processor's and the kernel's.
+fn of_sampling(sampling: Sampling) -> Result<Event> {
+    if !sampling.is_clock() {
+        return Err(Error::unsupported("the user runtime has no counters of events to sample by").hint(
+            "it has a clock of processor time (`perf_event:99hz`, `perf_event:cpu-clock:1000000`); counters need the kernel \
+             runtime",
+        ));
+    }
+    let period_ns = match sampling.rate {
+        SamplingRate::Period(nanoseconds) => nanoseconds,
+        SamplingRate::FrequencyHz(hz) => 1_000_000_000 / hz.max(1),
+    };
+    if period_ns < MIN_PERIOD_NS {
+        return Err(Error::os(libc::EINVAL, "samples in user space are at least 100 microseconds apart")
+            .hint("`perf_event:10000hz` is the most"));
+    }
+    Ok(Event::Sample { period_ns })
 }
 
 fn of_tracepoint(category: &str, name: &str) -> Result<Event> {
@@ -137,7 +167,7 @@ fn of_raw_tracepoint(name: &str) -> Option<Event> {
 fn not_served(what: &str) -> Error {
     Error::unsupported(format!("the user runtime has no hook for {what}")).hint(
         "it sees what a traced command does: system calls (`tracepoint/syscalls/*`, `raw_syscalls/*`), functions and static \
-         probes of programs and libraries (`uprobe`, `uretprobe`, `usdt`), and the \
+         probes of programs and libraries (`uprobe`, `uretprobe`, `usdt`), its processor time (`perf_event`), and the \
          tracepoints sched_process_fork, sched_process_exec, sched_process_exit, task_newtask, signal_generate and \
          signal_deliver; \
          anything else needs the kernel runtime, or leave the program out with `--without PROGRAM`",
@@ -154,7 +184,6 @@ fn describe(point: &AttachPoint) -> String {
         AttachPoint::Kprobe { function, .. } => named("kernel probe", function),
         AttachPoint::KprobeMulti { pattern, .. } => named("kernel probe", pattern),
         AttachPoint::Ksyscall { name, .. } => named("system call function", name),
-        AttachPoint::PerfEvent => "perf events".to_owned(),
         AttachPoint::Btf { name, .. } => named("kernel function", name),
         AttachPoint::Target { attach_type } => format!("`{attach_type}`"),
         AttachPoint::StructOps => "struct_ops".to_owned(),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::sys::Tid;
+use crate::sys::time::ticks_per_second;
 
 /// `/proc/TID/stat`, the fields that the kernel keeps in `task_struct` and its neighbours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -167,6 +168,28 @@ fn status_line(tid: Tid, name: &str) -> Option<String> {
 pub(crate) fn is_pending(tid: Tid, signal: i32) -> bool {
     let pending = status_line(tid, "SigPnd").and_then(|mask| u64::from_str_radix(&mask, 16).ok());
     pending.is_some_and(|mask| mask & 1 << (signal - 1) != 0)
+}
+
+/// Is a signal about to be delivered to a thread: pending for it or its process, and not blocked?
+pub(crate) fn is_signalled(tid: Tid) -> bool {
+    let mask = |name| status_line(tid, name).and_then(|mask| u64::from_str_radix(&mask, 16).ok());
+    let pending = mask("SigPnd").unwrap_or(0) | mask("ShdPnd").unwrap_or(0);
+    pending & !mask("SigBlk").unwrap_or(0) != 0
+}
+
+/// Nanoseconds of processor time that a thread has used, as of the last tick of its processor.
+pub(crate) fn used_ns(tid: Tid) -> Option<u64> {
+    let exact = || fs::read_to_string(format!("/proc/{tid}/schedstat")).ok()?.split(' ').next()?.parse().ok();
+    // A kernel without scheduler statistics says it in ticks.
+    let ticks = || Stat::read(tid).map(|stat| (stat.utime + stat.stime) * 1_000_000_000 / ticks_per_second());
+    exact().filter(|used| *used != 0).or_else(ticks)
+}
+
+/// Does a thread run, or wait for nothing but a processor?
+pub(crate) fn is_running(tid: Tid) -> bool {
+    let line = fs::read(format!("/proc/{tid}/stat")).unwrap_or_default();
+    let behind_name = line.iter().rposition(|&byte| byte == b')');
+    behind_name.is_some_and(|end| line.get(end + 2) == Some(&b'R'))
 }
 
 /// How many seccomp filters a thread has; Linux says so since 5.9.

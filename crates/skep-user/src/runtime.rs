@@ -350,7 +350,7 @@ fn check_prog_type(prog_type: ProgType, attach_type: Option<AttachType>) -> Resu
     let served = match prog_type {
         ProgType::TRACEPOINT | ProgType::RAW_TRACEPOINT => true,
         // Kernel probes are of the same type, and are refused when they are attached.
-        ProgType::KPROBE => true,
+        ProgType::KPROBE | ProgType::PERF_EVENT => true,
         ProgType::TRACING => matches!(attach_type, Some(AttachType::TRACE_RAW_TP) | None),
         ProgType::XDP
         | ProgType::SCHED_CLS

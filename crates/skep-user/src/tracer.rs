@@ -10,6 +10,7 @@
 //! running ──signal──▶ running with that signal
 //! running ──group stop──▶ listening ──SIGCONT──▶ trapped ──▶ running
 //! running ──breakpoint──▶ observer ──▶ running behind it           (see [`probe`])
+//! running ──sample due──▶ interrupted ──▶ observer ──▶ running     (see [`sample`])
 //! running ──exit event──▶ observer ──▶ running ──▶ gone
 //! ```
 //!
@@ -20,6 +21,7 @@ mod filter;
 mod interest;
 mod launch;
 mod probe;
+mod sample;
 mod seize;
 mod stop;
 #[cfg(test)]
@@ -33,10 +35,11 @@ pub(crate) use interest::{CallSet, Interest};
 pub(crate) use launch::{CommandLine, Ready};
 pub(crate) use probe::{Hit, Seen, Site};
 use probe::{Places, Returns, SpaceId, Spaces};
+use sample::{Sampled, Sampler};
 use stop::Stop;
 
 use crate::session::Progress;
-use crate::sys::ptrace::{self, CallInfo, Entry, Resume, SignalInfo, reg};
+use crate::sys::ptrace::{self, CallInfo, Entry, Registers, Resume, SignalInfo, reg};
 use crate::sys::{Tid, process};
 use crate::task::Task;
 
@@ -67,6 +70,8 @@ pub(crate) trait Observer: Send {
     fn signalled(&mut self, task: &mut Task, signal: &SignalInfo);
     /// A thread has reached a probed place.
     fn probed(&mut self, task: &mut Task, hit: Hit<'_>) -> Seen;
+    /// A thread runs, and has used another `period_ns` of processor time.
+    fn sampled(&mut self, task: &mut Task, regs: &Registers, period_ns: u64);
     /// A thread is gone, and its id may be used again.
     fn gone(&mut self, tid: Tid);
 }
@@ -103,6 +108,8 @@ struct Tracee {
     passed: Option<(u64, u64)>,
     /// A signal that came while it did something for us.
     caught: i32,
+    /// How far it is to its next samples.
+    sampled: Sampled,
 }
 
 impl Tracee {
@@ -118,6 +125,7 @@ impl Tracee {
             returns: Returns::default(),
             passed: None,
             caught: 0,
+            sampled: Sampled::default(),
         }
     }
 }
@@ -142,6 +150,8 @@ pub(crate) struct Tracer {
     /// Where probed files are probed.
     places: Places,
     spaces: Spaces,
+    /// Says when to look at the clocks of the threads.
+    sampler: Sampler,
     /// Reports that came while one thread was waited for.
     backlog: VecDeque<(Tid, i32)>,
 }
@@ -178,19 +188,22 @@ impl Tracer {
             places: Places::new(&interest.sites),
             spaces: Spaces::new(mode == Mode::Never),
             backlog: VecDeque::new(),
+            sampler: Sampler::default(),
             interest,
         })
     }
 
     /// Traces until the last tracee is gone or let go.
     pub(crate) fn run(mut self) {
+        self.start_sampling();
         loop {
             if self.tracees.is_empty() && !self.may_meet_more() {
                 break;
             }
-            match self.backlog.pop_front().map_or_else(ptrace::wait, Ok) {
-                Ok((tid, _)) if Some(tid) == self.sentinel => self.release(),
-                Ok((tid, status)) => self.handle(tid, Stop::decode(status)),
+            match self.backlog.pop_front().map_or_else(ptrace::wait, |report| Ok(Some(report))) {
+                Ok(None) => self.look_at_clocks(),
+                Ok(Some((tid, _))) if Some(tid) == self.sentinel => self.release(),
+                Ok(Some((tid, status))) => self.handle(tid, Stop::decode(status)),
                 Err(_) => break,
             }
         }
@@ -225,6 +238,7 @@ impl Tracer {
             Stop::Executed => self.at_exec(tid),
             Stop::Exiting => self.at_exit(tid),
             Stop::Trapped if self.is_held(tid) => {}
+            Stop::Trapped => self.at_interrupt(tid),
             Stop::Signal(libc::SIGTRAP) if self.at_trap(tid) => {}
             Stop::Signal(signal) => self.at_signal(tid, signal),
             Stop::Group => drop(ptrace::listen(tid)),
@@ -448,6 +462,7 @@ impl Tracer {
         self.sentinel = None;
         self.spaces.restore();
         self.observer = None;
+        self.sampler.stop();
         self.tracees.values_mut().for_each(|tracee| tracee.wants_exit = false);
         self.progress.released();
         if self.mode == Mode::Filter {

@@ -13,4 +13,5 @@ mod probes;
 mod programs;
 mod rejections;
 mod run;
+mod sampling;
 mod verify;

@@ -42,8 +42,8 @@ pub(super) fn tracepoint(category: &str, name: &str) -> Result<OwnedFd> {
 }
 
 /// Runs a program whenever an event overflows: on every processor, or in one process.
-pub(super) fn sample(prog: Fd, options: &AttachOptions) -> Result<Attachment> {
-    let sampling = options.sampling.unwrap_or(PROFILE);
+pub(super) fn sample(prog: Fd, said: Option<Sampling>, options: &AttachOptions) -> Result<Attachment> {
+    let sampling = said.or(options.sampling).unwrap_or(Sampling::PROFILE);
     let process = options.process.map(|pid| i32::try_from(pid).unwrap_or(i32::MAX));
     let places: Vec<(i32, i32)> = match process {
         Some(pid) => vec![(pid, ANY)],
@@ -56,10 +56,6 @@ pub(super) fn sample(prog: Fd, options: &AttachOptions) -> Result<Attachment> {
         .collect::<Result<_>>()?;
     Attachment::of(links, || Error::os(libc::ENODEV, "no processor is online"))
 }
-
-/// What profilers do: the processor's clock, 49 times a second, which is not in step with anything.
-const PROFILE: Sampling =
-    Sampling { kind: perf::TYPE_SOFTWARE, config: 0, rate: SamplingRate::FrequencyHz(49) };
 
 fn sampled(sampling: Sampling) -> perf::PerfAttr {
     let (sample_period, flags) = match sampling.rate {

@@ -115,7 +115,9 @@ fn confined_callers() {
         let code = slots(&leave());
         let program = Program::load(&kernel, &ProgLoad::new(ProgType::PERF_EVENT, "p", &code, "GPL"))
             .expect("it is safe");
-        program.attach(&AttachPoint::PerfEvent, &AttachOptions::default()).expect_err("it is not let through")
+        program
+            .attach(&AttachPoint::PerfEvent { sampling: None }, &AttachOptions::default())
+            .expect_err("it is not let through")
     });
     check(&error, ErrorKind::Denied, "sampled event", "CAP_PERFMON");
 }

@@ -135,7 +135,7 @@ fn clocks_run_programs() {
         sampling: Some(Sampling { kind: 1, config: 0, rate: SamplingRate::FrequencyHz(999) }),
         ..AttachOptions::default()
     };
-    let link = unless_refused(program.attach(&AttachPoint::PerfEvent, &options));
+    let link = unless_refused(program.attach(&AttachPoint::PerfEvent { sampling: None }, &options));
     std::thread::sleep(std::time::Duration::from_millis(300));
     busy.kill().expect("it is ours");
     busy.wait().expect("it is ours");

@@ -39,7 +39,9 @@ const STEPS: &[Step] = &[
         let point = AttachPoint::Uprobe { path, symbol, offset: 0, ret: false };
         attach(kernel, ProgType::KPROBE, None, &point, None, 0)
     },
-    |kernel, _| attach(kernel, ProgType::PERF_EVENT, None, &AttachPoint::PerfEvent, None, 0),
+    |kernel, _| {
+        attach(kernel, ProgType::PERF_EVENT, None, &AttachPoint::PerfEvent { sampling: None }, None, 0)
+    },
     |kernel, _| at(kernel, ProgType::XDP, AttachType::XDP, AttachTarget::Device("lo".to_owned()), 2),
     |kernel, _| {
         at(kernel, ProgType::SCHED_CLS, AttachType::TCX_EGRESS, AttachTarget::Device("lo".to_owned()), 0)

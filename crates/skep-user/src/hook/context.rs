@@ -61,6 +61,12 @@ impl Context {
         self.bytes.extend(session.to_ne_bytes());
     }
 
+    /// The registers, the period, and an address that a clock does not have (`struct bpf_perf_event_data`).
+    pub(crate) fn sample(&mut self, regs: &Registers, period_ns: u64) {
+        self.registers(regs, period_ns);
+        self.bytes.extend(0u64.to_ne_bytes());
+    }
+
     /// Takes over the registers and the session's bytes that the program has changed.
     pub(crate) fn changed_registers(&self, regs: &mut Registers, session: &mut u64) {
         let places = regs[..reg::PT_REGS].iter_mut().chain([session]);

@@ -21,7 +21,7 @@ use crate::objects::Link;
 use crate::output::Printk;
 use crate::runtime::Diagnostics;
 use crate::sys::Tid;
-use crate::sys::ptrace::SignalInfo;
+use crate::sys::ptrace::{Registers, SignalInfo};
 use crate::sys::time::clock_ns;
 use crate::task::Task;
 use crate::tracer::{Call, CallSet, Hit, Interest, Observer, Seen};
@@ -90,6 +90,8 @@ pub(crate) fn interest(links: &[Arc<Link>]) -> Interest {
             Event::SignalDeliver => interest.signals = true,
             Event::Fork | Event::NewTask | Event::Exec => {}
             Event::Probe | Event::ProbeReturn | Event::ProbeSession => {}
+            Event::Sample { period_ns } if interest.periods.contains(&period_ns) => {}
+            Event::Sample { period_ns } => interest.periods.push(period_ns),
         }
     }
     interest.sites = probe::sites(links).0;
@@ -170,7 +172,7 @@ impl Dispatcher {
             match link.hook.form {
                 Form::Record => record(&mut self.runner.context, &self.layouts, task),
                 Form::Arguments => self.runner.context.arguments(arguments),
-                Form::Registers => continue,
+                Form::Registers | Form::Sample => continue,
             }
             self.runner.run(&link, task, link.cookie, None);
         }
@@ -218,7 +220,7 @@ impl Observer for Dispatcher {
                     let regs = address(ObjectKind::Regs, task.tid);
                     self.runner.context.arguments(&[regs, call.nr.cast_unsigned()]);
                 }
-                Form::Registers => continue,
+                Form::Registers | Form::Sample => continue,
             }
             self.runner.run(&link, task, link.cookie, None);
         }
@@ -234,7 +236,7 @@ impl Observer for Dispatcher {
                     let regs = address(ObjectKind::Regs, task.tid);
                     self.runner.context.arguments(&[regs, ret.cast_unsigned()]);
                 }
-                Form::Registers => continue,
+                Form::Registers | Form::Sample => continue,
             }
             self.runner.run(&link, task, link.cookie, None);
         }
@@ -347,6 +349,15 @@ impl Observer for Dispatcher {
             }
         }
         Seen { skip_return: !wants_return }
+    }
+
+    fn sampled(&mut self, task: &mut Task, regs: &Registers, period_ns: u64) {
+        self.runner.memory.refresh();
+        let wanted = self.tables.others.iter().filter(|(event, _)| *event == Event::Sample { period_ns });
+        for link in wanted.filter_map(|(_, link)| link.upgrade()) {
+            self.runner.context.sample(regs, period_ns);
+            self.runner.run(&link, task, link.cookie, None);
+        }
     }
 
     fn gone(&mut self, tid: Tid) {

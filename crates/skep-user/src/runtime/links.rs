@@ -28,7 +28,12 @@ impl UserRuntime {
 
     /// Attaches a program where a section's name, or its caller, says.
     pub(super) fn attach_point(&self, prog: Fd, point: &AttachPoint, options: &AttachOptions) -> Result<Fd> {
-        let hook = Hook::of(point)?;
+        let hook = match point {
+            AttachPoint::PerfEvent { sampling } => {
+                Hook::of(&AttachPoint::PerfEvent { sampling: sampling.or(options.sampling) })?
+            }
+            point => Hook::of(point)?,
+        };
         let places = match point {
             AttachPoint::Usdt { path: Some(path), provider: Some(provider), name: Some(name) } => {
                 let prog = self.objects.prog(prog)?;
@@ -88,6 +93,7 @@ fn check_form(prog: &Prog, hook: Hook) -> Result<()> {
         Form::Record => prog_type == ProgType::TRACEPOINT,
         Form::Arguments => [ProgType::RAW_TRACEPOINT, ProgType::TRACING].contains(&prog_type),
         Form::Registers => prog_type == ProgType::KPROBE,
+        Form::Sample => prog_type == ProgType::PERF_EVENT,
     };
     if fits {
         return Ok(());
@@ -96,6 +102,7 @@ fn check_form(prog: &Prog, hook: Hook) -> Result<()> {
         Form::Record => "a tracepoint",
         Form::Arguments => "a raw tracepoint",
         Form::Registers => "a probe",
+        Form::Sample => "a sampled event",
     };
     let name = &prog.spec.name;
     Err(Error::os(

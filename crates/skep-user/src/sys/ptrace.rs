@@ -216,17 +216,16 @@ pub(crate) fn signal_info(tid: Tid) -> io::Result<SignalInfo> {
     Ok(SignalInfo { signal: info[0], errno: info[1], code: info[2], pid: info[4] })
 }
 
-/// Waits for the next report of a child or tracee of the calling thread: who, and the wait status.
-pub(crate) fn wait() -> io::Result<(Tid, i32)> {
+/// Waits for the next report of a child or tracee of the calling thread: who, and the wait status. `None` when a signal
+/// came first, such as that of a [`Ticker`](super::time::Ticker).
+pub(crate) fn wait() -> io::Result<Option<(Tid, i32)>> {
     let mut status = 0;
-    loop {
-        // SAFETY: `status` is a live integer that the kernel fills in.
-        let tid = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::__WNOTHREAD) };
-        match check(i64::from(tid)) {
-            Ok(tid) => return Ok((tid as Tid, status)),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
+    // SAFETY: `status` is a live integer that the kernel fills in.
+    let tid = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::__WNOTHREAD) };
+    match check(i64::from(tid)) {
+        Ok(tid) => Ok(Some((tid as Tid, status))),
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(None),
+        Err(e) => Err(e),
     }
 }
 

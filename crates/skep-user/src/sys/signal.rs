@@ -48,6 +48,17 @@ pub(crate) fn handle(signal: i32, handler: extern "C" fn(i32)) {
     unsafe { libc::sigaction(signal, action, ptr::null_mut()) };
 }
 
+/// Makes a signal do nothing but interrupt the system call that its thread waits in.
+pub(super) fn interrupt_by(signal: i32) {
+    extern "C" fn nothing(_: i32) {}
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: zeroed bytes are a valid `sigaction`.
+    let action = unsafe { action.assume_init_mut() };
+    action.sa_sigaction = nothing as extern "C" fn(i32) as usize;
+    // SAFETY: the handler has the signature that an action without `SA_SIGINFO` wants.
+    unsafe { libc::sigaction(signal, action, ptr::null_mut()) };
+}
+
 /// Where [`relay`] writes.
 static RELAY: AtomicI32 = AtomicI32::new(-1);
 

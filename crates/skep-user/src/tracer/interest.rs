@@ -82,6 +82,8 @@ pub(crate) struct Interest {
     pub(crate) signals: bool,
     /// Places in files.
     pub(crate) sites: Vec<Site>,
+    /// Nanoseconds of processor time between two samples, for each of those who want samples.
+    pub(crate) periods: Vec<u64>,
 }
 
 impl Interest {

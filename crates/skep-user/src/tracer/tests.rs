@@ -21,6 +21,7 @@ enum Event {
     Exiting(i32, bool),
     Signalled(i32),
     Probed(usize, bool),
+    Sampled(u64),
 }
 
 #[derive(Clone, Default)]
@@ -62,6 +63,9 @@ impl Observer for Log {
     fn probed(&mut self, task: &mut Task, hit: Hit<'_>) -> Seen {
         self.add(task, Event::Probed(hit.site, hit.ret));
         Seen::default()
+    }
+    fn sampled(&mut self, task: &mut Task, _: &Registers, period_ns: u64) {
+        self.add(task, Event::Sampled(period_ns));
     }
     fn gone(&mut self, _: Tid) {}
 }
@@ -105,6 +109,7 @@ const EVERYTHING: Interest = Interest {
     exits: true,
     signals: true,
     sites: Vec::new(),
+    periods: Vec::new(),
 };
 
 #[test]
