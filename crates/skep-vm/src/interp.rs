@@ -328,7 +328,9 @@ impl Machine<'_> {
     /// Calls a function of the program from a helper.
     pub(crate) fn callback(&mut self, program: &Program, function: usize, args: [u64; 5]) -> HelperResult {
         self.charge(1)?;
-        self.execute(program, function, args).map_err(|fault| Stop::Inside(fault).into())
+        let native = self.native_callback(program, function, args);
+        let result = native.unwrap_or_else(|| self.execute(program, function, args));
+        result.map_err(|fault| Stop::Inside(fault).into())
     }
 }
 

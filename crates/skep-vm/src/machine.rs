@@ -25,6 +25,14 @@ pub(crate) struct Machine<'a> {
     pub(crate) locks: Vec<u64>,
     /// The packet that the program runs on.
     pub(crate) packet: Option<&'a mut Packet>,
+    /// The program whose compiled code runs; null while none does.
+    pub(crate) native_program: *const Program,
+    /// The slot of the instruction by which compiled code calls a thunk.
+    pub(crate) native_slot: u32,
+    /// The program that compiled code is left for.
+    pub(crate) tail_target: Option<Arc<Program>>,
+    /// Why compiled code was left.
+    pub(crate) stopped: Option<Box<Fault>>,
 }
 
 impl<'a> Machine<'a> {
@@ -35,6 +43,31 @@ impl<'a> Machine<'a> {
         stack: &'a mut Stack,
         env: &'a mut dyn Env,
     ) -> Result<u64, Fault> {
+        let [r2, r3, r4, r5] = input.args;
+        let mut machine = Machine::new(program, input, stack, env);
+        let result = machine.execute(program, 0, [machine.space.context(), r2, r3, r4, r5]);
+        machine.clean_up();
+        result
+    }
+
+    /// The same in compiled code.
+    pub(crate) fn run_native(
+        program: &'a Program,
+        input: Input<'a>,
+        env: &'a mut dyn Env,
+    ) -> Result<u64, Fault> {
+        let mut stack = Stack::new();
+        // Everything that compiled code has on the native stack lies below this.
+        let end = (&raw const stack).expose_provenance() as u64;
+        let [r2, r3, r4, r5] = input.args;
+        let mut machine = Machine::new(program, input, &mut stack, env);
+        machine.space.begin_native(end);
+        let result = machine.execute_native(program, [machine.space.context(), r2, r3, r4, r5]);
+        machine.clean_up();
+        result
+    }
+
+    fn new(program: &'a Program, input: Input<'a>, stack: &'a mut Stack, env: &'a mut dyn Env) -> Self {
         let mut machine = Machine {
             space: Space::new(stack, program.windows(), input.ctx),
             env,
@@ -44,14 +77,15 @@ impl<'a> Machine<'a> {
             reservations: Vec::new(),
             locks: Vec::new(),
             packet: input.packet,
+            native_program: std::ptr::null(),
+            native_slot: 0,
+            tail_target: None,
+            stopped: None,
         };
         if let Some(packet) = machine.packet.as_deref() {
             machine.space.set_packet(&packet.view());
         }
-        let [r2, r3, r4, r5] = input.args;
-        let result = machine.execute(program, 0, [machine.space.context(), r2, r3, r4, r5]);
-        machine.clean_up();
-        result
+        machine
     }
 
     /// A verified program holds nothing at its end; one that was stopped may.

@@ -345,6 +345,11 @@ impl Packet {
         }
     }
 
+    /// Address of the context.
+    pub(crate) fn context_addr(&self) -> u64 {
+        self.memory.base()
+    }
+
     /// May programs write the data by address?
     pub(crate) fn is_writable(&self) -> bool {
         self.access == DataAccess::Write

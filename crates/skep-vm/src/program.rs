@@ -1,7 +1,7 @@
 //! A program that is ready to run: decoded, its maps and helpers resolved.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use skep_isa::uapi::ProgType;
 use skep_isa::{CallTarget, DecodeError, Imm64, Insn, Op, Reg, decode};
@@ -9,6 +9,7 @@ use skep_verifier::Verified;
 
 use crate::code::{Code, R};
 use crate::helper;
+use crate::jit::{self, Compiled, Declined, Engine, Native};
 use crate::machine::Machine;
 use crate::map::Map;
 use crate::memory::{Stack, Windows};
@@ -59,6 +60,10 @@ pub struct ProgramInfo {
     pub prog_type: ProgType,
     /// Instructions that one run may take, counted where control goes backwards; a run that takes more is a fault.
     pub budget: u64,
+    /// What runs it, if it is verified with facts for compiling; else the interpreter does.
+    pub engine: Engine,
+    /// Keeps the program's constants out of compiled code, so that nobody can place code in them.
+    pub blind_constants: bool,
 }
 
 impl ProgramInfo {
@@ -67,16 +72,24 @@ impl ProgramInfo {
 
     /// A program of the default budget.
     pub fn new(name: &str, prog_type: ProgType) -> Self {
-        Self { name: name.to_owned(), id: 0, prog_type, budget: Self::BUDGET }
+        Self {
+            name: name.to_owned(),
+            id: 0,
+            prog_type,
+            budget: Self::BUDGET,
+            engine: Engine::default(),
+            blind_constants: false,
+        }
     }
 }
 
 /// A program, shareable between threads; every run has registers and stack of its own.
 pub struct Program {
     info: ProgramInfo,
-    code: Box<[Code]>,
+    code: Arc<[Code]>,
     maps: Box<[Arc<Map>]>,
     windows: Arc<Windows>,
+    native: Arc<OnceLock<Result<Native, Declined>>>,
 }
 
 /// What a run begins with.
@@ -102,7 +115,33 @@ impl Program {
         resolve: &dyn Resolve,
         info: ProgramInfo,
     ) -> Result<Self, PrepareError> {
-        Self::prepare_reached(verified.insns(), &|slot| verified.is_reached(slot), resolve, info)
+        let reached = |slot| verified.is_reached(slot);
+        let program = Self::prepare_reached(verified.insns(), &reached, resolve, info)?;
+        program.start_compiling(verified);
+        Ok(program)
+    }
+
+    /// Compiles now, or has it done, as the program is to be run.
+    fn start_compiling(&self, verified: &Verified) {
+        let blind = self.info.blind_constants;
+        match self.info.engine {
+            Engine::Interpreter => {}
+            Engine::Jit => {
+                let _ = self.native.set(jit::compile(verified, &self.code, blind));
+            }
+            Engine::Auto if verified.facts().is_none() => {}
+            Engine::Auto => {
+                let (verified, code) = (verified.clone(), Arc::clone(&self.code));
+                let native = Arc::downgrade(&self.native);
+                // Without a thread, the interpreter goes on.
+                let _ = std::thread::Builder::new().name("skep-jit".to_owned()).spawn(move || {
+                    // The program may be gone already.
+                    if let Some(native) = native.upgrade() {
+                        let _ = native.set(jit::compile(&verified, &code, blind));
+                    }
+                });
+            }
+        }
     }
 
     fn prepare_reached(
@@ -115,7 +154,7 @@ impl Program {
         let code = preparing.lower()?;
         let maps: Box<[Arc<Map>]> = preparing.maps.into();
         let windows = Arc::new(maps.iter().flat_map(|map| map.windows()).collect());
-        Ok(Self { info, code, maps, windows })
+        Ok(Self { info, code, maps, windows, native: Arc::default() })
     }
 
     /// Runs it on a context; answers `r0`.
@@ -125,6 +164,12 @@ impl Program {
 
     /// Runs it with a packet or more arguments.
     pub fn run_with(&self, input: Input<'_>, env: &mut dyn Env) -> Result<u64, Fault> {
+        if let Some(native) = self.native()
+            && native.admits(&input)
+            && !env.watches()
+        {
+            return jit::run_native(native, self, input, env);
+        }
         let mut stack = Stack::new();
         Machine::run(self, input, &mut stack, env)
     }
@@ -137,6 +182,22 @@ impl Program {
     /// What was said about it.
     pub fn info(&self) -> &ProgramInfo {
         &self.info
+    }
+
+    /// What became of compiling it; `None` while that is not known, or when it was not asked for.
+    pub fn compiled(&self) -> Option<Result<Compiled, Declined>> {
+        let native = self.native.get()?;
+        Some(native.as_ref().map(Native::compiled).map_err(Clone::clone))
+    }
+
+    /// Its machine code, when there is some.
+    pub fn machine_code(&self) -> Option<&[u8]> {
+        self.native().map(Native::bytes)
+    }
+
+    #[inline]
+    pub(crate) fn native(&self) -> Option<&Native> {
+        self.native.get()?.as_ref().ok()
     }
 
     /// The maps that it refers to.
@@ -179,7 +240,7 @@ struct Preparing<'a> {
 
 impl Preparing<'_> {
     /// One `Code` for each slot, and one behind the last for programs that run over their end.
-    fn lower(&mut self) -> Result<Box<[Code]>, PrepareError> {
+    fn lower(&mut self) -> Result<Arc<[Code]>, PrepareError> {
         if self.insns.is_empty() {
             return Err(PrepareError::at(0, PrepareErrorKind::Empty));
         }

@@ -38,8 +38,8 @@ const CRATES: &[Rules] = &[
     Rules {
         name: "skep-vm",
         crates: &["skep-isa", "skep-btf", "skep-obj", "skep-verifier"],
-        external: &["libc", "rustix"],
-        may: May::Act(&["memory"]),
+        external: &["cranelift-codegen", "cranelift-native", "libc", "rustix"],
+        may: May::Act(&["jit/native", "memory"]),
     },
     Rules {
         name: "skep-user",

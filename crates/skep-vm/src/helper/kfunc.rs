@@ -71,7 +71,10 @@ fn session_is_return(call: &mut Call<'_, '_>) -> HelperResult {
 /// The address of eight bytes behind the context.
 fn session_cookie(call: &mut Call<'_, '_>) -> HelperResult {
     let offset = call.machine.env.session_cookie();
-    Ok(offset.map_or(0, |offset| call.machine.space.context() + offset))
+    let space = &call.machine.space;
+    // The program accesses it without asking.
+    let inside = |offset: &u64| offset.checked_add(8).is_some_and(|end| end <= space.context_len());
+    Ok(offset.filter(inside).map_or(0, |offset| space.context() + offset))
 }
 
 /// A `struct bpf_iter_num`: the number before the next, and the end.

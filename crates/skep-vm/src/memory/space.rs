@@ -206,11 +206,11 @@ pub(crate) struct Space<'a> {
     remembered: [Cell; REMEMBERED],
     /// Lowest address of the stack room.
     stack: u64,
-    /// Frames that have been entered at some time.
-    cleared: usize,
     /// Frames entered now; frame `n` lies below frame `n - 1`, as the kernel's do.
     frames: usize,
     windows: &'a Windows,
+    /// The native stack between a thunk and the run, where compiled programs have their frames.
+    native: Cells,
     /// Used instead of `windows` while a tail-called program runs.
     tail_windows: Option<Arc<Windows>>,
     context: Cells,
@@ -231,9 +231,9 @@ impl<'a> Space<'a> {
         Self {
             remembered: [Cell::default(); REMEMBERED],
             stack: (&raw mut stack.0).expose_provenance() as u64,
-            cleared: 0,
             frames: 0,
             windows,
+            native: Cells::default(),
             tail_windows: None,
             context: Cells::of(context),
             packet: Cells::default(),
@@ -243,6 +243,24 @@ impl<'a> Space<'a> {
             lent: Vec::new(),
             _borrows: PhantomData,
         }
+    }
+
+    /// Where the native stack ends for the program: compiled code runs below.
+    pub(crate) fn begin_native(&mut self, end: u64) {
+        self.native = Cells { start: end, len: 0, stride: 1, bytes: 0, writable: true };
+    }
+
+    /// Lets helpers reach the frames of compiled functions, which begin at `low`.
+    #[inline]
+    pub(crate) fn set_native_stack(&mut self, low: u64) {
+        let end = self.native.start + self.native.len;
+        let len = end - low;
+        self.native = Cells { start: low, len, stride: len.max(1), bytes: len, writable: true };
+    }
+
+    /// Bytes of the context.
+    pub(crate) fn context_len(&self) -> u64 {
+        self.context.len
     }
 
     /// Address of the context; null when it is empty.
@@ -311,20 +329,17 @@ impl<'a> Space<'a> {
         self.remembered = [Cell::default(); REMEMBERED];
     }
 
-    /// Enters a function: answers its frame pointer, or `None` when there is no frame left. A frame is cleared when the
-    /// run enters it for the first time.
+    /// Enters a function: answers its frame pointer, or `None` when there is no frame left. The frame is cleared, so that
+    /// what a program reads of it without having written is always the same.
     pub(crate) fn push_frame(&mut self) -> Option<u64> {
         if self.frames == MAX_FRAMES {
             return None;
         }
         self.frames += 1;
         let bottom = self.lowest_frame();
-        if self.frames > self.cleared {
-            self.cleared = self.frames;
-            let at = std::ptr::with_exposed_provenance_mut::<u8>(bottom as usize);
-            // SAFETY: the frame lies in the stack room, which is borrowed exclusively and lent to this run alone.
-            unsafe { at.write_bytes(0, FRAME_BYTES as usize) };
-        }
+        let at = std::ptr::with_exposed_provenance_mut::<u8>(bottom as usize);
+        // SAFETY: the frame lies in the stack room, which is borrowed exclusively and lent to this run alone.
+        unsafe { at.write_bytes(0, FRAME_BYTES as usize) };
         self.remembered[FRAME_POINTER] = Cell::frame(bottom);
         Some(bottom + FRAME_BYTES)
     }
@@ -360,6 +375,7 @@ impl<'a> Space<'a> {
         let stack = Cells { start: self.lowest_frame(), len, stride, bytes, writable: true };
         stack
             .find(addr, size, write)
+            .or_else(|| self.native.find(addr, size, write))
             .or_else(|| self.packet.find(addr, size, write))
             .or_else(|| self.context.find(addr, size, write))
             .or_else(|| self.scratch.find(addr, size, write))

@@ -5,6 +5,7 @@ mod bpf;
 mod build;
 mod helpers;
 mod interp;
+mod jit;
 mod kernel;
 mod kernel_helpers;
 mod maps;

@@ -1,0 +1,126 @@
+//! Calls: of the program's own functions, and of thunks that lead to helpers.
+
+use cranelift_codegen::cursor::Cursor;
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{
+    self, AbiParam, BlockArg, ExtFuncData, ExternalName, InstBuilder, Signature, UserExternalName, Value,
+};
+use skep_isa::helper::id;
+use skep_isa::{CallTarget, Reg};
+
+use super::Declined;
+use super::native::{self, Thunk};
+use super::shape::Function;
+use super::translate::{PROVED, Translator, answers_status, each, signature, takes_run};
+use crate::code::Code;
+
+impl Translator<'_> {
+    pub(super) fn call(&mut self, slot: usize, target: CallTarget) -> Result<(), Declined> {
+        match target {
+            CallTarget::Local(_) => self.call_local(slot),
+            CallTarget::Indirect(Reg(n)) => {
+                Err(Declined::at(slot, format!("it calls what `r{n}` holds, which is not compiled")))
+            }
+            CallTarget::Helper(id::bpf_tail_call) => {
+                self.tail_call(slot);
+                Ok(())
+            }
+            CallTarget::Helper(_) | CallTarget::Kfunc { .. } => self.call_helper(slot),
+        }
+    }
+
+    fn call_helper(&mut self, slot: usize) -> Result<(), Declined> {
+        if !matches!(self.source.code(slot), Code::CallHelper { .. }) {
+            return Err(Declined::at(slot, "what it calls is not known"));
+        }
+        let arguments: Vec<Value> = (1..=self.source.argument_count(slot)).map(|n| self.wide(n)).collect();
+        let value = self.thunk(slot, Thunk::Helper, &arguments);
+        self.forget_arguments();
+        self.set_wide(0, value);
+        Ok(())
+    }
+
+    /// A program's own first function is left, and the run goes on in the other program; elsewhere that runs inside.
+    fn tail_call(&mut self, slot: usize) {
+        let arguments = [self.wide(1), self.wide(2), self.wide(3)];
+        let is_program = self.function.start == 0;
+        let thunk = if is_program { Thunk::TailCall } else { Thunk::TailCallInside };
+        let value = self.thunk(slot, thunk, &arguments);
+        self.forget_arguments();
+        self.set_wide(0, value);
+    }
+
+    fn call_local(&mut self, slot: usize) -> Result<(), Declined> {
+        let known = self.functions;
+        let callee = self.source.callee(slot);
+        let number = known.iter().position(|function| Some(function.start) == callee);
+        let number = number.ok_or_else(|| Declined::at(slot, "it calls no function"))?;
+        let callee = &known[number];
+        let reference = self.import(number, callee);
+        let mut arguments = Vec::new();
+        if takes_run(callee) {
+            let run = self.run;
+            arguments.push(run.unwrap_or_else(|| self.at.ins().iconst(I64, 0)));
+        }
+        arguments.extend(each(callee.arguments()).map(|n| self.wide(n)));
+        let call = self.at.ins().call(reference, &arguments);
+        let value = self.at.func.dfg.first_result(call);
+        if callee.needs_run {
+            let status = self.at.func.dfg.inst_results(call)[1];
+            self.leave_unless_zero(value, status);
+        }
+        self.forget_arguments();
+        self.set_wide(0, value);
+        Ok(())
+    }
+
+    fn import(&mut self, number: usize, callee: &Function) -> ir::FuncRef {
+        if let Some(known) = self.imported.get(&number) {
+            return *known;
+        }
+        let signature = self.at.func.import_signature(signature(callee, self.convention));
+        let name = UserExternalName::new(0, number as u32);
+        let name = ExternalName::user(self.at.func.declare_imported_user_function(name));
+        let data = ExtFuncData { name, signature, colocated: true, patchable: false };
+        let reference = self.at.func.import_function(data);
+        self.imported.insert(number, reference);
+        reference
+    }
+
+    /// Calls a thunk; goes on when its status is zero.
+    pub(super) fn thunk(&mut self, slot: usize, thunk: Thunk, arguments: &[Value]) -> Value {
+        let run = self.run.expect("invariant: functions with thunks take the run");
+        let here = self.at.ins().iconst(ir::types::I32, slot as i64);
+        self.at.ins().store(PROVED, here, run, native::slot_offset());
+        let signature = self.thunk_signature(arguments.len());
+        let address = self.at.ins().iconst(I64, thunk.address());
+        let all: Vec<Value> = std::iter::once(run).chain(arguments.iter().copied()).collect();
+        let call = self.at.ins().call_indirect(signature, address, &all);
+        let [value, status] = *self.at.func.dfg.inst_results(call) else {
+            unreachable!("invariant: thunks answer a value and a status")
+        };
+        self.leave_unless_zero(value, status);
+        value
+    }
+
+    fn thunk_signature(&mut self, arguments: usize) -> ir::SigRef {
+        if let Some(known) = self.thunks.get(&arguments) {
+            return *known;
+        }
+        let mut signature = Signature::new(self.convention);
+        signature.params = vec![AbiParam::new(I64); arguments + 1];
+        signature.returns = vec![AbiParam::new(I64); 2];
+        let signature = self.at.func.import_signature(signature);
+        self.thunks.insert(arguments, signature);
+        signature
+    }
+
+    fn leave_unless_zero(&mut self, value: Value, status: Value) {
+        debug_assert!(answers_status(self.function), "invariant: who calls such answers a status");
+        let leave = self.leave_block();
+        let go_on = self.at.func.dfg.make_block();
+        let both = [BlockArg::Value(value), BlockArg::Value(status)];
+        self.at.ins().brif(status, leave, &both, go_on, &[]);
+        self.at.insert_block(go_on);
+    }
+}

@@ -1,0 +1,254 @@
+//! Compiled code in memory, the way into it, and the thunks by which it comes back.
+//!
+//! Compiled code is entered with a run, [`Machine`], and calls thunks with it; both sides keep to C's calling convention.
+//! A thunk answers a value and a status: zero to go on, anything else to leave the function, and the program with it when
+//! something went wrong. Nothing unwinds through compiled code.
+//!
+//! What makes this sound: only what the verifier has accepted is compiled; a run is entered only with a context (and a
+//! packet) as large as the program was seen to access, see [`Native::admits`]; thunks check what they access.
+#![expect(unsafe_code, reason = "compiled code is called by address, and calls back by address")]
+
+mod pages;
+mod thunk;
+
+use std::mem::offset_of;
+use std::time::Instant;
+
+use cranelift_codegen::FinalizedRelocTarget;
+use cranelift_codegen::binemit::Reloc;
+use cranelift_codegen::entity::PrimaryMap;
+use cranelift_codegen::ir::{ExternalName, UserExternalName, UserExternalNameRef};
+
+use super::shape::Function;
+use super::source::Source;
+use super::translate::Body;
+use super::{Compiled, Declined};
+use crate::machine::Machine;
+use crate::program::{Input, Program};
+use crate::{Env, Fault};
+use pages::Pages;
+
+/// What a thunk or an entry answers; two registers.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Answer {
+    value: u64,
+    status: u64,
+}
+
+/// Go on; of a function, it came to its exit.
+const DONE: u64 = 0;
+/// Something went wrong, and the run says what.
+const STOPPED: u64 = 1;
+/// The run goes on in another program.
+const TAIL_CALL: u64 = 2;
+/// Leave the function as if it came to its exit.
+const LEAVE: u64 = 4;
+
+/// What of a thunk's status a function that is left answers.
+pub(super) const STATUS_MASK: i64 = 3;
+
+/// How the first function of a program and callbacks are called.
+type Entry = unsafe extern "C" fn(*mut Machine<'static>, u64, u64, u64, u64, u64) -> Answer;
+
+/// What compiled code calls.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Thunk {
+    Helper,
+    TailCall,
+    TailCallInside,
+    Load,
+    Store,
+    Atomic,
+    LoadPacket,
+}
+
+impl Thunk {
+    /// Its address, as a constant of the code.
+    pub(super) fn address(self) -> i64 {
+        let at = match self {
+            Self::Helper => thunk::helper as *const (),
+            Self::TailCall => thunk::tail_call as *const (),
+            Self::TailCallInside => thunk::tail_call_inside as *const (),
+            Self::Load => thunk::load as *const (),
+            Self::Store => thunk::store as *const (),
+            Self::Atomic => thunk::atomic as *const (),
+            Self::LoadPacket => thunk::load_packet as *const (),
+        };
+        at.expose_provenance() as i64
+    }
+}
+
+/// Where the run keeps the slot of the instruction that calls a thunk.
+pub(super) fn slot_offset() -> i32 {
+    offset_of!(Machine<'static>, native_slot) as i32
+}
+
+/// The number of the function that compiled code refers to.
+pub(super) fn callee(
+    target: &FinalizedRelocTarget,
+    names: &PrimaryMap<UserExternalNameRef, UserExternalName>,
+) -> Option<usize> {
+    let FinalizedRelocTarget::ExternalName(ExternalName::User(name)) = target else { return None };
+    Some(names.get(*name)?.index as usize)
+}
+
+/// A program's machine code.
+#[derive(Debug)]
+pub(crate) struct Native {
+    pages: Pages,
+    /// Slots of functions that are called from outside, and their offsets in the pages.
+    entries: Vec<(usize, usize)>,
+    /// Where the program's first function begins.
+    first: usize,
+    /// Does it need a run?
+    needs_run: bool,
+    context_bytes: u64,
+    needs_packet: bool,
+    compiled: Compiled,
+}
+
+/// Puts functions into memory, one behind the other, and makes them know each other.
+pub(super) fn link(
+    source: &Source<'_>,
+    functions: &[Function],
+    bodies: &[Body],
+    started: Instant,
+) -> Result<Native, Declined> {
+    let mut starts = Vec::with_capacity(bodies.len());
+    let mut code = Vec::new();
+    for body in bodies {
+        code.resize(code.len().next_multiple_of(body.align.max(16) as usize), 0);
+        starts.push(code.len());
+        code.extend_from_slice(&body.code);
+    }
+    for (body, start) in bodies.iter().zip(&starts) {
+        for (at, kind, addend, callee) in &body.calls {
+            let at = start + *at as usize;
+            relocate(&mut code, at, *kind, starts[*callee] as i64 + addend - at as i64)
+                .ok_or_else(|| Declined::at(0, format!("`{kind:?}` is no way to call a function")))?;
+        }
+    }
+    let entries = functions.iter().zip(&starts).filter(|(function, _)| function.is_entry);
+    let entries: Vec<(usize, usize)> = entries.map(|(function, start)| (function.start, *start)).collect();
+    let first = entries.iter().find(|(slot, _)| *slot == 0).map(|(_, offset)| *offset);
+    let first = first.ok_or_else(|| Declined::at(0, "no run comes to its first instruction"))?;
+    let pages = Pages::new(&code).map_err(|e| Declined::at(0, format!("no memory for code: {e}")))?;
+    Ok(Native {
+        pages,
+        entries,
+        first,
+        needs_run: functions.iter().any(|function| function.start == 0 && function.needs_run),
+        context_bytes: source.context_bytes()?,
+        needs_packet: source.needs_packet(),
+        compiled: Compiled { code_bytes: code.len(), time: started.elapsed() },
+    })
+}
+
+/// Writes the distance of a call; `None` for a relocation that is none of a call.
+fn relocate(code: &mut [u8], at: usize, kind: Reloc, distance: i64) -> Option<()> {
+    let operand = code.get_mut(at..at + 4)?;
+    let bits = match kind {
+        Reloc::X86CallPCRel4 | Reloc::X86PCRel4 => i32::try_from(distance).ok()?.cast_unsigned(),
+        Reloc::Arm64Call => {
+            let words = i32::try_from(distance >> 2).ok().filter(|words| words.unsigned_abs() < 1 << 25)?;
+            let insn = u32::from_le_bytes([operand[0], operand[1], operand[2], operand[3]]);
+            (insn & !0x03ff_ffff) | (words.cast_unsigned() & 0x03ff_ffff)
+        }
+        _ => return None,
+    };
+    operand.copy_from_slice(&bits.to_le_bytes());
+    Some(())
+}
+
+/// How a run of compiled code ended.
+pub(crate) enum Called {
+    /// With `r0`.
+    Done(u64),
+    /// By a fault.
+    Stopped(Fault),
+    /// By a tail call.
+    TailCall,
+}
+
+impl Native {
+    /// What it took to make it.
+    pub(crate) fn compiled(&self) -> Compiled {
+        self.compiled
+    }
+
+    /// The code.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.pages.bytes()
+    }
+
+    /// Is there what the code accesses without a check?
+    #[inline]
+    pub(crate) fn admits(&self, input: &Input<'_>) -> bool {
+        match &input.packet {
+            None => self.admits_run(input.ctx.len() as u64, false),
+            Some(packet) => self.admits_run(packet.context_bytes() as u64, true),
+        }
+    }
+
+    /// The same of a run that has begun.
+    #[inline]
+    pub(crate) fn admits_run(&self, context_bytes: u64, packet: bool) -> bool {
+        context_bytes >= self.context_bytes && (packet || !self.needs_packet)
+    }
+
+    /// Can the program run without a run, as plain code on its context?
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.needs_run
+    }
+
+    /// Runs a program that needs no run.
+    #[inline]
+    pub(crate) fn run_plain(&self, context: u64, args: [u64; 4]) -> u64 {
+        debug_assert!(self.is_plain());
+        let [r2, r3, r4, r5] = args;
+        // SAFETY: the first function's code, made for this signature; it does not use the run.
+        unsafe { self.entry(self.first)(std::ptr::null_mut(), context, r2, r3, r4, r5) }.value
+    }
+
+    #[inline]
+    fn entry(&self, offset: usize) -> Entry {
+        let at = self.pages.at(offset);
+        // SAFETY: only offsets of functions that are called from outside come here; these have this signature.
+        unsafe { std::mem::transmute::<*const u8, Entry>(at) }
+    }
+
+    /// Calls a function of the program that begins in a slot; `None` when there is no such function.
+    pub(crate) fn call(&self, machine: &mut Machine<'_>, slot: usize, args: [u64; 5]) -> Option<Called> {
+        let (_, offset) = self.entries.iter().find(|(start, _)| *start == slot)?;
+        let [r1, r2, r3, r4, r5] = args;
+        let run: *mut Machine<'_> = machine;
+        // SAFETY: the function's code, made for this signature; the run lives while it runs, and thunks are the only
+        // ones who look at it meanwhile.
+        let answer = unsafe { self.entry(*offset)(run.cast(), r1, r2, r3, r4, r5) };
+        Some(match answer.status {
+            DONE => Called::Done(answer.value),
+            TAIL_CALL => Called::TailCall,
+            _ => Called::Stopped(machine.take_stopped()),
+        })
+    }
+}
+
+/// Runs a program's code: with a run of its own where it needs one.
+#[inline]
+pub(crate) fn run(
+    native: &Native,
+    program: &Program,
+    input: Input<'_>,
+    env: &mut dyn Env,
+) -> Result<u64, Fault> {
+    if native.is_plain() {
+        let context = match input.packet {
+            Some(packet) => packet.context_addr(),
+            None => input.ctx.as_mut_ptr().expose_provenance() as u64,
+        };
+        return Ok(native.run_plain(context, input.args));
+    }
+    Machine::run_native(program, input, env)
+}

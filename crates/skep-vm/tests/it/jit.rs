@@ -1,0 +1,312 @@
+//! Compiled programs do what the interpreter does.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use skep_isa::asm::assemble;
+use skep_isa::uapi::{AttachType, MapType, ProgType};
+use skep_verifier::{Attach, Input as Verify, MapInfo, Outcome, Target, Verified, prove};
+use skep_vm::{Engine, Env, Map, MapRef, MapSpec, NoEnv, Program, ProgramInfo};
+
+/// Bytes of the context, which programs of this type may read and write as they like.
+const CONTEXT: usize = 64;
+
+fn verified(text: &str, prog_type: ProgType, maps: &[Arc<Map>]) -> Verified {
+    let insns = assemble(&text.replace("; ", "\n")).unwrap_or_else(|e| panic!("{e}: {text}")).insns;
+    let infos: Vec<MapInfo> = maps.iter().map(|map| info_of(map)).collect();
+    let input = Verify {
+        name: "test",
+        prog_type,
+        attach_type: AttachType(0),
+        attach: Attach::None,
+        gpl: true,
+        sleepable: prog_type == ProgType::SYSCALL,
+        flags: 0,
+        insns: &insns,
+        maps: &infos,
+        btf: None,
+        func_info: &[],
+        kfunc_modules: &[],
+        module_vars: &[],
+        target: &Target::default(),
+    };
+    match prove(&input).outcome {
+        Outcome::Accept(verified) => verified,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+fn info_of(map: &Map) -> MapInfo {
+    let spec = map.spec();
+    MapInfo {
+        name: spec.name.clone(),
+        ty: spec.map_type,
+        key_size: spec.key_size,
+        value_size: spec.value_size,
+        max_entries: spec.max_entries,
+        flags: spec.map_flags,
+        value_type: 0,
+        frozen: None,
+        inner: None,
+    }
+}
+
+fn prepared(verified: &Verified, maps: &[Arc<Map>], engine: Engine) -> Program {
+    let find = |reference| match reference {
+        MapRef::Index(n) => maps.get(n as usize).cloned(),
+        MapRef::Fd(_) => None,
+    };
+    let info = ProgramInfo { engine, ..ProgramInfo::new("test", verified.prog_type()) };
+    Program::prepare_verified(verified, &find, info).expect("the test prepares")
+}
+
+/// A program in compiled code; that it is, is checked.
+fn compiled(text: &str, maps: &[Arc<Map>]) -> Program {
+    let program = prepared(&verified(text, ProgType::SYSCALL, maps), maps, Engine::Jit);
+    let outcome = program.compiled().expect("it was asked for");
+    outcome.unwrap_or_else(|declined| panic!("{text}: {declined}"));
+    program
+}
+
+fn context() -> [u8; CONTEXT] {
+    std::array::from_fn(|n| (n as u8).wrapping_mul(37) ^ 0xa5)
+}
+
+/// Runs a program on both engines; `r0` and context must come out the same.
+fn check(text: &str) {
+    check_with(text, &|| Vec::new());
+}
+
+fn check_with(text: &str, maps: &dyn Fn() -> Vec<Arc<Map>>) {
+    let (mut one, mut other) = (context(), context());
+    let own = maps();
+    let interpreter = prepared(&verified(text, ProgType::SYSCALL, &own), &own, Engine::Interpreter);
+    let expected = interpreter.run(&mut one, &mut NoEnv).unwrap_or_else(|fault| panic!("{text}: {fault}"));
+    let own = maps();
+    let result =
+        compiled(text, &own).run(&mut other, &mut NoEnv).unwrap_or_else(|fault| panic!("{text}: {fault}"));
+    assert_eq!(result, expected, "{text}");
+    assert_eq!(one, other, "{text}");
+}
+
+/// Two numbers of the context in `r2` and `r3`, and what is made of them in `r0`.
+fn on_numbers(body: &str) -> String {
+    format!("r6 = r1; r2 = *(u64 *)(r6 + 0); r3 = *(u64 *)(r6 + 8); {body}; exit")
+}
+
+#[test]
+fn arithmetic_of_both_widths() {
+    for op in ["+=", "-=", "*=", "/=", "%=", "|=", "&=", "^=", "s/=", "s%="] {
+        for (dst, src) in [("r2", "r3"), ("w2", "w3"), ("r2", "7"), ("w2", "7"), ("r2", "-1"), ("w2", "-1")] {
+            check(&on_numbers(&format!("{dst} {op} {src}; r0 = r2")));
+        }
+    }
+    for op in ["<<=", ">>=", "s>>="] {
+        for (dst, by) in [("r2", 1), ("r2", 31), ("r2", 32), ("r2", 63), ("w2", 1), ("w2", 31)] {
+            check(&on_numbers(&format!("{dst} {op} {by}; r0 = r2")));
+        }
+        check(&on_numbers(&format!("r3 &= 63; r2 {op} r3; r0 = r2")));
+        check(&on_numbers(&format!("w3 &= 31; w2 {op} w3; r0 = r2")));
+    }
+}
+
+#[test]
+fn divisions_that_machines_do_not_define() {
+    for (dst, src) in [("r2", "r3"), ("w2", "w3")] {
+        for op in ["/=", "%=", "s/=", "s%="] {
+            for divisor in [0, -1, 1] {
+                check(&on_numbers(&format!("{src} = {divisor}; {dst} {op} {src}; r0 = r2")));
+                let least = "r2 = 1; r2 <<= 63; w4 = 1; w4 <<= 31";
+                check(&on_numbers(&format!(
+                    "{least}; r3 = {divisor}; r2 {op} r3; w3 = {divisor}; w4 {op} w3; r0 = r2; r0 ^= r4"
+                )));
+            }
+        }
+    }
+}
+
+#[test]
+fn moves_signs_and_byte_order() {
+    for body in [
+        "r0 = (s8)r2",
+        "r0 = (s16)r2",
+        "r0 = (s32)r2",
+        "w0 = (s8)w2",
+        "w0 = (s16)w2",
+        "w0 = w2",
+        "r0 = r2",
+        "r2 = -r2; r0 = r2",
+        "w2 = -w2; r0 = r2",
+        "r2 = be16 r2; r0 = r2",
+        "r2 = be32 r2; r0 = r2",
+        "r2 = be64 r2; r0 = r2",
+        "r2 = le16 r2; r0 = r2",
+        "r2 = le32 r2; r0 = r2",
+        "r2 = bswap16 r2; r0 = r2",
+        "r2 = bswap32 r2; r0 = r2",
+        "r2 = bswap64 r2; r0 = r2",
+        "r0 = 0x1122334455667788 ll",
+        "r2 <<= 32; r2 >>= 32; r0 = r2",
+        "r2 <<= 32; r2 s>>= 32; r0 = r2",
+        "w4 = w2; w2 <<= 7; w4 >>= 25; w2 |= w4; r0 = r2",
+    ] {
+        check(&on_numbers(body));
+    }
+}
+
+#[test]
+fn loads_and_stores_of_every_size() {
+    for size in ["u8", "u16", "u32", "u64", "s8", "s16", "s32"] {
+        check(&on_numbers(&format!("r0 = *({size} *)(r6 + 16)")));
+    }
+    for size in ["u8", "u16", "u32", "u64"] {
+        check(&on_numbers(&format!("*({size} *)(r6 + 24) = r2; *({size} *)(r6 + 40) = -2; r0 = 0")));
+        check(&on_numbers(&format!(
+            "*(u64 *)(r10 - 8) = r3; *({size} *)(r10 - 8) = r2; *({size} *)(r10 - 16) = -2; r0 = *(u64 *)(r10 - 8)"
+        )));
+    }
+}
+
+#[test]
+fn jumps_of_every_kind() {
+    for op in ["==", "!=", ">", ">=", "<", "<=", "s>", "s>=", "s<", "s<=", "&"] {
+        for (dst, src) in [("r2", "r3"), ("w2", "w3"), ("r2", "5"), ("w2", "-5"), ("r2", "r2")] {
+            check(&on_numbers(&format!("r0 = 1; if {dst} {op} {src} goto +1; r0 = 2")));
+        }
+    }
+    check("r0 = 0; r1 = 0; loop: r0 += r1; r1 += 1; if r1 < 100 goto loop; exit");
+    check("w0 = 0; w1 = 0; loop: w0 += w1; w1 += 1; if w1 != 100 goto loop; exit");
+}
+
+#[test]
+fn atomic_operations() {
+    for (size, src) in [("u64", "r2"), ("u32", "w2")] {
+        for op in ["+=", "|=", "&=", "^="] {
+            check(&on_numbers(&format!(
+                "*(u64 *)(r10 - 8) = r3; lock *({size} *)(r10 - 8) {op} {src}; r0 = *(u64 *)(r10 - 8)"
+            )));
+        }
+        for op in ["atomic_fetch_add", "atomic_fetch_or", "atomic_fetch_and", "atomic_fetch_xor"] {
+            check(&on_numbers(&format!(
+                "*(u64 *)(r10 - 8) = r3; {src} = {op}(({size} *)(r10 - 8), {src}); r0 = *(u64 *)(r10 - 8); r0 += r2"
+            )));
+        }
+    }
+}
+
+#[test]
+fn functions_of_the_program() {
+    check("r6 = 5; r1 = 7; r2 = 3; call f; r0 += r6; exit; f: r6 = r1; r6 *= r2; r0 = r6; exit");
+    check(
+        "r1 = 1; call f; exit; f: *(u64 *)(r10 - 8) = r1; r1 = r10; r1 += -8; call g; exit; g: r0 = *(u64 *)(r1 + 0); r0 += 1; exit",
+    );
+}
+
+#[test]
+fn unwritten_stack_is_zero() {
+    // What a deeper call leaves on the native stack is not seen by the next.
+    let text = "call f; call g; exit; f: r1 = -1; *(u64 *)(r10 - 64) = r1; *(u64 *)(r10 - 8) = r1; r0 = 0; exit; \
+                g: r0 = *(u64 *)(r10 - 64); exit";
+    check(text);
+}
+
+fn some_maps() -> Vec<Arc<Map>> {
+    let make = |map_type, key, value, entries| {
+        Map::create(MapSpec::new(map_type, "m", key, value, entries)).expect("the test's map is valid")
+    };
+    vec![make(MapType::ARRAY, 4, 8, 4), make(MapType::HASH, 4, 8, 4), make(MapType::RINGBUF, 0, 0, 4096)]
+}
+
+#[test]
+fn maps_and_their_values() {
+    for map in 0..2 {
+        let text = format!(
+            "*(u32 *)(r10 - 4) = 2; *(u64 *)(r10 - 16) = 5; r1 = map[idx:{map}]; r2 = r10; r2 += -4; r3 = r10; \
+             r3 += -16; r4 = 0; call 2; r6 = r0; r1 = map[idx:{map}]; r2 = r10; r2 += -4; call 1; \
+             if r0 == 0 goto out; r1 = 3; lock *(u64 *)(r0 + 0) += r1; r6 += *(u64 *)(r0 + 0); out: r0 = r6; exit"
+        )
+        .replace("r6 += *(u64 *)(r0 + 0)", "r1 = *(u64 *)(r0 + 0); r6 += r1");
+        check_with(&text, &some_maps);
+    }
+    let record = "r1 = map[idx:2]; r2 = 16; r3 = 0; call 131; if r0 == 0 goto out; r1 = 7; *(u64 *)(r0 + 8) = r1; \
+                  *(u64 *)(r0 + 0) = 9; r1 = r0; r2 = 0; call 132; out: r0 = 1; exit";
+    let maps = some_maps();
+    assert_eq!(compiled(record, &maps).run(&mut context(), &mut NoEnv), Ok(1));
+    let mut records = Vec::new();
+    maps[2].ring().expect("it is one").drain(&mut |record| {
+        records.push(record.to_vec());
+        std::ops::ControlFlow::Continue(())
+    });
+    assert_eq!(records, [[9u64.to_ne_bytes(), 7u64.to_ne_bytes()].concat()]);
+}
+
+#[test]
+fn callbacks_reach_the_frame_of_their_caller() {
+    check(
+        "*(u64 *)(r10 - 8) = 0; r1 = 10; r2 = subprog[+7]; r3 = r10; r3 += -8; r4 = 0; call 181; \
+         r0 = *(u64 *)(r10 - 8); exit; r3 = *(u64 *)(r2 + 0); r3 += r1; *(u64 *)(r2 + 0) = r3; r0 = 0; exit",
+    );
+}
+
+#[test]
+fn may_goto_ends_loops() {
+    check("r0 = 0; loop: may_goto out; r0 += 1; goto loop; out: exit");
+}
+
+/// A world in which kernel memory is all sevens.
+struct Sevens;
+
+impl Env for Sevens {
+    fn pid_tgid(&mut self) -> u64 {
+        1 << 32 | 2
+    }
+}
+
+#[test]
+fn helpers_see_the_world() {
+    let program = compiled("call 14; exit", &[]);
+    assert_eq!(program.run(&mut context(), &mut Sevens), Ok(1 << 32 | 2));
+}
+
+#[test]
+fn a_context_that_is_too_short_is_left_to_the_interpreter() {
+    let program = compiled("r0 = *(u64 *)(r1 + 24); exit", &[]);
+    assert!(program.run(&mut [0; 32], &mut NoEnv).is_ok());
+    let fault = program.run(&mut [0; 31], &mut NoEnv).expect_err("one byte is missing");
+    assert!(fault.to_string().contains("byte 24 of the context, which has 31"), "{fault}");
+}
+
+#[test]
+fn constants_can_be_blinded() {
+    let needle = 0x1122_3344_5566_7788u64;
+    let verified =
+        verified(&format!("r0 = {needle:#x} ll; w1 = 0x41424344; r0 ^= r1; exit"), ProgType::SYSCALL, &[]);
+    let holds = |blind_constants| {
+        let info = ProgramInfo {
+            engine: Engine::Jit,
+            blind_constants,
+            ..ProgramInfo::new("test", ProgType::SYSCALL)
+        };
+        let program =
+            Program::prepare_verified(&verified, &|_: MapRef| None, info).expect("the test prepares");
+        assert_eq!(program.run(&mut [], &mut NoEnv), Ok(needle ^ 0x4142_4344));
+        let code = program.machine_code().expect("it is compiled").to_vec();
+        let has = |bytes: &[u8]| code.windows(bytes.len()).any(|window| window == bytes);
+        has(&needle.to_le_bytes())
+            || has(&0x4142_4344u32.to_le_bytes())
+            || has(&(needle ^ 0x4142_4344).to_le_bytes())
+    };
+    assert!(holds(false), "the constant is in plain code");
+    assert!(!holds(true), "the constant is in blinded code");
+}
+
+#[test]
+fn code_is_made_in_the_background() {
+    let program = prepared(&verified("r0 = 7; exit", ProgType::SYSCALL, &[]), &[], Engine::Auto);
+    let started = Instant::now();
+    while program.compiled().is_none() && started.elapsed() < Duration::from_secs(20) {
+        assert_eq!(program.run(&mut [], &mut NoEnv), Ok(7));
+    }
+    assert!(program.compiled().is_some_and(|compiled| compiled.is_ok()));
+    assert_eq!(program.run(&mut [], &mut NoEnv), Ok(7));
+}
