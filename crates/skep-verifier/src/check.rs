@@ -116,7 +116,8 @@ pub(crate) struct Verifier<'a> {
     ref_args: Vec<(i32, u32)>,
     /// The per-CPU pointer of the running call is to an allocated object.
     percpu_alloc: bool,
-    pub(crate) kfuncs: Vec<Option<kfuncs::Resolved>>,
+    /// By instruction; empty where no kernel function is called.
+    kfuncs: Vec<Option<kfuncs::Resolved>>,
     /// Writes down what happens, where that is wanted.
     recorder: Option<Box<RefCell<Recorder<'a>>>>,
     /// Instructions that some path has come to.
@@ -178,7 +179,6 @@ impl<'a> Verifier<'a> {
             (info.is_cb, info.is_async_cb, info.is_exception_cb, info.called) = (true, true, true, true);
         }
         let n = code.ops.len();
-        let live_stack = live_stack::LiveStack::new(&code);
         let mut v = Self {
             input,
             environment,
@@ -186,8 +186,8 @@ impl<'a> Verifier<'a> {
             maps,
             marks: Vec::new(),
             live: Vec::new(),
-            live_stack,
-            cur: State::new(Frame::new(0, 0, NO_CALLSITE, 0), 0),
+            live_stack: live_stack::LiveStack::default(),
+            cur: State::without_frames(0),
             pc: 0,
             prev_pc: u32::MAX,
             step_noted: false,
@@ -211,7 +211,7 @@ impl<'a> Verifier<'a> {
             ptr_types: vec![RegType::NOT_INIT; n],
             ref_args: Vec::new(),
             percpu_alloc: false,
-            kfuncs: vec![None; n],
+            kfuncs: Vec::new(),
             recorder: None,
             reached: vec![false; n],
             watch: None,
@@ -234,17 +234,14 @@ impl<'a> Verifier<'a> {
         let entries: Vec<u32> = code.subprogs.iter().filter(|s| s.is_exception_cb).map(|s| s.start).collect();
         self.marks = flow::mark(code, &shapes, &entries)?;
         let prog = self.prog_type();
-        let Self { code, kfuncs, .. } = self;
-        let args = |pc: u32| match code.op(pc) {
+        let args = |pc: u32| match self.code.op(pc) {
             Some(Op::Call(CallTarget::Helper(id))) => {
                 crate::helper::find(*id, prog).map(|p| p.args.len() as u32)
             }
-            Some(Op::Call(CallTarget::Kfunc { .. })) => {
-                kfuncs.get(pc as usize).and_then(Option::as_ref).map(|k| k.params.len() as u32)
-            }
+            Some(Op::Call(CallTarget::Kfunc { .. })) => self.kfunc_at(pc).map(|k| k.params.len() as u32),
             _ => None,
         };
-        self.live = liveness::live_registers(code, &args);
+        self.live = liveness::live_registers(&self.code, &args);
         Ok(())
     }
 
@@ -259,7 +256,7 @@ impl<'a> Verifier<'a> {
                 might_sleep: crate::helper::find(id, ProgType::UNSPEC).is_some_and(|p| p.might_sleep),
             },
             Some(Op::Call(CallTarget::Kfunc { .. })) => {
-                self.kfuncs[pc as usize].as_ref().map_or_else(CallShape::default, kfuncs::Resolved::shape)
+                self.kfunc_at(pc).map_or_else(CallShape::default, kfuncs::Resolved::shape)
             }
             _ => CallShape::default(),
         }

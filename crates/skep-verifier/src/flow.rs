@@ -161,8 +161,7 @@ fn direct_effects(code: &mut Code, shapes: &dyn Fn(u32) -> CallShape) -> Vec<(us
 fn mark_loops(code: &Code, marks: &mut [Marks]) {
     const NEW: u32 = u32::MAX;
     // Where every edge leads forward there is no loop.
-    let backward = |pc: u32| code.successors(pc).into_iter().flatten().any(|to| to <= pc);
-    if !(0..code.len()).any(backward) {
+    if !code.jumps_back {
         return;
     }
     let n = code.ops.len();

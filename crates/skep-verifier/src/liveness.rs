@@ -31,7 +31,8 @@ pub(crate) fn live_registers(code: &Code, args: &dyn Fn(u32) -> Option<u32>) -> 
             changed |= now != before[pc];
             before[pc] = now;
         }
-        if !changed {
+        // Where every edge leads forward, what follows an instruction was settled before it.
+        if !changed || !code.jumps_back {
             return before;
         }
     }

@@ -48,6 +48,8 @@ pub(crate) struct Code {
     pub(crate) ops: Vec<Option<Op>>,
     /// Functions by first instruction.
     pub(crate) subprogs: Vec<Subprog>,
+    /// Does some jump lead to itself or to before it?
+    pub(crate) jumps_back: bool,
 }
 
 impl Code {
@@ -56,7 +58,9 @@ impl Code {
         if insns.is_empty() {
             reject!("program of size 0");
         }
-        let mut code = Self { ops: decode_all(insns)?, subprogs: Vec::new() };
+        let ops = decode_all(insns)?;
+        let jumps_back = ops.iter().flatten().any(|op| op.jump_offset().is_some_and(|off| off < 0));
+        let mut code = Self { ops, subprogs: Vec::new(), jumps_back };
         code.find_subprogs(extra)?;
         code.check_jumps()?;
         Ok(code)

@@ -112,8 +112,14 @@ impl Scalar {
 
     /// Lets the views narrow each other; see the module's text.
     pub fn sync(&mut self) {
-        // Most values are one number or any: there is nothing to narrow.
-        if *self == Self::known(self.bits.value) || *self == Self::UNKNOWN {
+        // Most values are one number or any: there is nothing to narrow but ranges round a known number.
+        if self.bits.is_const() {
+            let known = Self::known(self.bits.value);
+            if self.contains(&known) {
+                *self = known;
+                return;
+            }
+        } else if *self == Self::UNKNOWN {
             return;
         }
         self.ranges_from_bits();

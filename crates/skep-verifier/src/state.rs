@@ -283,8 +283,13 @@ pub struct State {
 impl State {
     /// A state with one frame, at the first instruction of a subprogram.
     pub fn new(frame: Frame, insn: u32) -> Self {
+        Self { frames: vec![Rc::new(frame)], ..Self::without_frames(insn) }
+    }
+
+    /// What there is before a walk begins: nothing runs yet.
+    pub(crate) fn without_frames(insn: u32) -> Self {
         Self {
-            frames: vec![Rc::new(frame)],
+            frames: Vec::new(),
             refs: Vec::new(),
             active_locks: 0,
             active_lock: None,

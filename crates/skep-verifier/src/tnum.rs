@@ -176,19 +176,13 @@ impl Tnum {
         if self.value > x {
             return Some(self.value);
         }
-        // The highest bit where the answer is one and `x` is zero: above it they agree, below it the answer is least.
-        let mut i = 0;
-        while i < 64 {
-            let bit = 1u64 << i;
-            let above = if i == 63 { 0 } else { !((bit << 1) - 1) };
-            let agrees = x & above & !self.mask == self.value & above;
-            let can_be_one = (self.value | self.mask) & bit != 0;
-            if x & bit == 0 && agrees && can_be_one {
-                return Some((x & above) | bit | (self.value & (bit - 1)));
-            }
-            i += 1;
-        }
-        None
+        // Members are `value` plus subsets of the mask; the answer is the least subset greater than `x - value`. Below
+        // the highest bit that no subset has, all bits are spent; adding one then carries through the bits that are
+        // not in the mask into the next one that is.
+        let above = x - self.value;
+        let stray = above & !self.mask;
+        let spent = if stray == 0 { 0 } else { u64::MAX >> stray.leading_zeros() };
+        Some(self.value | ((above | spent | !self.mask).wrapping_add(1) & self.mask))
     }
 
     /// The low `bytes` bytes, zero-extended.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Verifier;
 use super::equal::{self, Exact};
+use crate::liveness::RegSet;
 use crate::reg::{Detail, IterState, Reg};
 use crate::state::{Linked, Slot, State, StateId, Step};
 use crate::stop::{Res, reject};
@@ -22,6 +23,8 @@ pub(crate) struct Explored {
     hits: u32,
     misses: u32,
     cleaned: bool,
+    /// The outermost loop it is in.
+    in_loop: Option<u32>,
 }
 
 /// A path to walk later.
@@ -47,8 +50,32 @@ pub(crate) struct LoopVisit {
     backedges: Vec<Backedge>,
 }
 
-/// All loops being explored.
-pub(crate) type Loops = HashMap<LoopKey, LoopVisit>;
+/// All loops that were come to, numbered, so that a remembered state finds its own at once.
+#[derive(Default)]
+pub(crate) struct Loops {
+    numbers: HashMap<LoopKey, u32>,
+    visits: Vec<LoopVisit>,
+}
+
+impl Loops {
+    fn number(&mut self, key: LoopKey) -> u32 {
+        let next = self.visits.len() as u32;
+        let number = *self.numbers.entry(key).or_insert(next);
+        if number == next {
+            self.visits.push(LoopVisit::default());
+        }
+        number
+    }
+
+    fn visit(&mut self, number: u32) -> &mut LoopVisit {
+        &mut self.visits[number as usize]
+    }
+
+    fn clear(&mut self) {
+        self.numbers.clear();
+        self.visits.clear();
+    }
+}
 
 impl Verifier<'_> {
     /// Queues a copy of the current state to continue at `pc`; the caller adjusts it.
@@ -241,13 +268,10 @@ impl Verifier<'_> {
             self.note_step(|_| {});
         }
         self.propagate_precision(id)?;
-        if looped {
-            let key = self.loop_key(&self.states[id.0 as usize].state);
-            if let Some(visit) = key.and_then(|key| self.loops.get_mut(&key)) {
-                let mut state = self.cur.clone();
-                state.insn = self.pc;
-                visit.backedges.push(Backedge { state, equal: id });
-            }
+        if looped && let Some(number) = self.states[id.0 as usize].in_loop {
+            let mut state = self.cur.clone();
+            state.insn = self.pc;
+            self.loops.visit(number).backedges.push(Backedge { state, equal: id });
         }
         Ok(())
     }
@@ -261,10 +285,11 @@ impl Verifier<'_> {
         state.insn = self.pc;
         let id = StateId(self.states.len() as u32);
         let depth = state.dfs_depth;
-        if let Some(key) = self.loop_key(&state) {
-            self.loops.entry(key).or_default().entry.get_or_insert(id);
+        let in_loop = self.loop_key(&state).map(|key| self.loops.number(key));
+        if let Some(number) = in_loop {
+            self.loops.visit(number).entry.get_or_insert(id);
         }
-        self.states.push(Explored { state, hits: 0, misses: 0, cleaned: false });
+        self.states.push(Explored { state, hits: 0, misses: 0, cleaned: false, in_loop });
         self.heads[self.pc as usize].push(id);
         self.cur.parent = Some(id);
         self.cur.first_insn = self.pc;
@@ -311,23 +336,18 @@ impl Verifier<'_> {
 
     /// Is the loop of this state still being explored, with states that wait for its outcome?
     fn loop_unfinished(&self, id: StateId) -> bool {
-        if self.loops.is_empty() {
-            return false;
-        }
-        let key = self.loop_key(&self.states[id.0 as usize].state);
-        key.and_then(|key| self.loops.get(&key)).is_some_and(|visit| !visit.backedges.is_empty())
+        let number = self.states[id.0 as usize].in_loop;
+        number.is_some_and(|number| !self.loops.visits[number as usize].backedges.is_empty())
     }
 
     /// When the first state of a loop is done, marks travel round it until they settle.
     fn leave_loop(&mut self, id: StateId) -> Res {
-        let Some(key) = self.loop_key(&self.states[id.0 as usize].state) else { return Ok(()) };
-        let Some(visit) = self.loops.get_mut(&key) else { return Ok(()) };
+        let Some(number) = self.states[id.0 as usize].in_loop else { return Ok(()) };
+        let visit = self.loops.visit(number);
         if visit.entry != Some(id) {
             return Ok(());
         }
-        let backedges = std::mem::take(&mut visit.backedges);
-        self.loops.remove(&key);
-        self.backedges = backedges;
+        self.backedges = std::mem::take(visit).backedges;
         let result = self.settle();
         self.backedges.clear();
         result
@@ -365,22 +385,26 @@ impl Verifier<'_> {
     fn clean(&mut self, id: StateId) {
         let marks = &self.marks;
         let callback = |pc: u32| marks[pc as usize].calls_callback;
-        let entry = &self.states[id.0 as usize];
-        let mut dead: Vec<(u16, Vec<usize>)> = Vec::with_capacity(entry.state.frames.len());
-        for (f, frame) in entry.state.frames.iter().enumerate() {
-            let regs = !self.live[entry.state.frame_insn(f) as usize];
-            let is_dead = |s: &usize| !self.live_stack.is_live(&callback, &entry.state, f, *s);
-            dead.push((regs, (0..frame.stack.len()).filter(is_dead).collect()));
-        }
-        let entry = &mut self.states[id.0 as usize];
-        entry.cleaned = true;
-        for (f, (regs, slots)) in dead.into_iter().enumerate() {
-            let frame = entry.state.frame_at(f);
+        self.states[id.0 as usize].cleaned = true;
+        for f in 0..self.states[id.0 as usize].state.frames.len() {
+            let state = &self.states[id.0 as usize].state;
+            let frame = &state.frames[f];
+            let dead = !self.live[state.frame_insn(f) as usize];
+            let regs = (0..10).filter(|&i| dead & (1 << i) != 0 && frame.regs[i] != Reg::NOT_INIT);
+            let regs = regs.fold(0 as RegSet, |set, i| set | (1 << i));
+            let live = self.live_stack.live_slots(&callback, state, f);
+            let slots = frame.stack.iter().enumerate();
+            let slots = slots.filter(|&(s, slot)| live & (1 << s) == 0 && *slot != Slot::EMPTY);
+            let slots = slots.fold(0u64, |set, (s, _)| set | (1 << s));
+            if regs == 0 && slots == 0 {
+                continue;
+            }
+            let frame = self.states[id.0 as usize].state.frame_at(f);
             for i in (0..10).filter(|i| regs & (1 << i) != 0) {
                 frame.regs[i] = Reg::NOT_INIT;
             }
-            for i in slots {
-                frame.stack[i] = Slot::EMPTY;
+            for s in (0..frame.stack.len()).filter(|s| slots & (1 << s) != 0) {
+                frame.stack[s] = Slot::EMPTY;
             }
         }
     }

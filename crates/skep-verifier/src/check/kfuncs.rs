@@ -69,14 +69,20 @@ impl Verifier<'_> {
             let func = self.types.canonical(BtfRef { obj, id: btf_id as u32 });
             let (name, params) = (self.types.name(func).to_owned(), self.types.params(func));
             let kfunc = kfunc::find(&name);
+            self.kfuncs.resize(self.code.ops.len(), None);
             self.kfuncs[pc as usize] = Some(Resolved { name, kfunc, func, params });
         }
         Ok(())
     }
 
+    /// The kernel function called at `pc`.
+    pub(crate) fn kfunc_at(&self, pc: u32) -> Option<&Resolved> {
+        self.kfuncs.get(pc as usize)?.as_ref()
+    }
+
     /// Calls the kernel function at the current instruction; true where the path ends there.
     pub(crate) fn call_kfunc(&mut self) -> Res<bool> {
-        let Some(resolved) = self.kfuncs[self.pc as usize].clone() else { unsupported!("kernel function") };
+        let Some(resolved) = self.kfunc_at(self.pc).cloned() else { unsupported!("kernel function") };
         let name = resolved.name.as_str();
         if !self.input.gpl {
             reject!("cannot call kernel function from non-GPL compatible program");
@@ -404,7 +410,7 @@ impl Verifier<'_> {
 
     /// May the kernel function at the current instruction be called while a lock is held?
     pub(crate) fn may_call_kfunc_locked(&self) -> bool {
-        let Some(k) = &self.kfuncs[self.pc as usize] else { return false };
+        let Some(k) = self.kfunc_at(self.pc) else { return false };
         let name = k.name.as_str();
         is_graph_api(name)
             || name == "bpf_refcount_acquire_impl"
@@ -414,17 +420,17 @@ impl Verifier<'_> {
 
     /// Does the call at `pc` throw?
     pub(crate) fn throws(&self, pc: u32) -> bool {
-        self.kfuncs[pc as usize].as_ref().is_some_and(|k| k.name == "bpf_throw")
+        self.kfunc_at(pc).is_some_and(|k| k.name == "bpf_throw")
     }
 
     /// Are we in the comparison callback of a tree, whose lock is held?
     pub(crate) fn in_rbtree_callback(&self) -> bool {
-        self.cur.frames.iter().skip(1).filter(|f| f.in_callback).any(|f| {
-            self.kfuncs
-                .get(f.callsite as usize)
-                .and_then(Option::as_ref)
-                .is_some_and(|k| k.name.starts_with("bpf_rbtree_"))
-        })
+        self.cur
+            .frames
+            .iter()
+            .skip(1)
+            .filter(|f| f.in_callback)
+            .any(|f| self.kfunc_at(f.callsite).is_some_and(|k| k.name.starts_with("bpf_rbtree_")))
     }
 
     /// The kernel's own structure behind the context, for `bpf_cast_to_kern_ctx`.

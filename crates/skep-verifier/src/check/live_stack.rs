@@ -36,15 +36,46 @@ struct Instance {
 }
 
 /// Liveness of all instances.
+#[derive(Default)]
 pub(crate) struct LiveStack {
     instances: Vec<Instance>,
     by_call: HashMap<(u32, u32), u32>,
+    /// How instructions follow each other, once some instruction touches a stack.
+    edges: Option<Edges>,
+    /// Instructions to recompute, by instance; empty but while that goes on.
+    work: Vec<(u32, usize)>,
+    /// Slots the running instruction has written, by frame.
+    writes: [u64; 8],
+}
+
+/// Edges within functions, both ways.
+struct Edges {
+    successors: Vec<[Option<u32>; 2]>,
     /// Predecessors of instruction `pc` are at `first_predecessor[pc]..first_predecessor[pc + 1]` of `predecessors`.
     first_predecessor: Vec<u32>,
     predecessors: Vec<u32>,
-    successors: Vec<[Option<u32>; 2]>,
-    /// Slots the running instruction has written, by frame.
-    writes: [u64; 8],
+}
+
+impl Edges {
+    fn new(code: &Code) -> Self {
+        let successors: Vec<_> = (0..code.len()).map(|pc| code.successors(pc)).collect();
+        let (first_predecessor, predecessors) = invert(&successors);
+        Self { successors, first_predecessor, predecessors }
+    }
+
+    fn before(&self, pc: u32) -> &[u32] {
+        let first = self.first_predecessor[pc as usize] as usize;
+        let end = self.first_predecessor[pc as usize + 1] as usize;
+        &self.predecessors[first..end]
+    }
+
+    /// Slots live after `pc` in a function that starts at `start`, as far as its instructions' masks say.
+    fn live_after(&self, masks: &[Masks], start: u32, pc: u32) -> u64 {
+        self.successors[pc as usize].iter().flatten().fold(0, |live, to| {
+            let at = to.wrapping_sub(start) as usize;
+            live | masks.get(at).map_or(0, |m| m.live)
+        })
+    }
 }
 
 /// The edges the other way round: where each instruction's predecessors begin, and all predecessors.
@@ -74,19 +105,6 @@ fn invert(successors: &[[Option<u32>; 2]]) -> (Vec<u32>, Vec<u32>) {
 const ROOT: u32 = u32::MAX;
 
 impl LiveStack {
-    pub(crate) fn new(code: &Code) -> Self {
-        let successors: Vec<_> = (0..code.len()).map(|pc| code.successors(pc)).collect();
-        let (first_predecessor, predecessors) = invert(&successors);
-        Self {
-            instances: Vec::new(),
-            by_call: HashMap::new(),
-            first_predecessor,
-            predecessors,
-            successors,
-            writes: [0; 8],
-        }
-    }
-
     /// The instance of a function that nobody called.
     pub(crate) fn root(&mut self, code: &Code, subprog: u32) -> u32 {
         let start = code.subprogs[subprog as usize].start;
@@ -129,17 +147,17 @@ impl LiveStack {
     }
 
     /// The instruction may read slots of a frame.
-    pub(crate) fn read(&mut self, instance: u32, pc: u32, frame: usize, slots: u64) {
+    pub(crate) fn read(&mut self, code: &Code, instance: u32, pc: u32, frame: usize, slots: u64) {
         let Some(at) = self.index(instance, pc) else { return };
         let masks = self.masks(instance, frame);
         if masks[at].read & slots != slots {
             masks[at].read |= slots;
-            self.propagate(instance, frame, at);
+            self.propagate(code, instance, frame, at);
         }
     }
 
     /// The instruction is done: what it wrote on every visit so far is what it writes.
-    pub(crate) fn commit(&mut self, instance: u32, pc: u32) {
+    pub(crate) fn commit(&mut self, code: &Code, instance: u32, pc: u32) {
         let Some(at) = self.index(instance, pc) else { return };
         let writes = self.writes;
         let first = !std::mem::replace(&mut self.instances[instance as usize].visited[at], true);
@@ -151,39 +169,29 @@ impl LiveStack {
             let now = if first { written } else { masks[at].written & written };
             if now != masks[at].written || first {
                 masks[at].written = now;
-                self.propagate(instance, frame, at);
+                self.propagate(code, instance, frame, at);
             }
         }
     }
 
-    /// May slot `slot` of frame `frame` be read after `state`?
-    pub(crate) fn is_live(
+    /// Slots of frame `frame` that may be read after `state`.
+    pub(crate) fn live_slots(
         &self,
-        code_calls_callback: &dyn Fn(u32) -> bool,
+        calls_callback: &dyn Fn(u32) -> bool,
         state: &State,
         frame: usize,
-        slot: usize,
-    ) -> bool {
-        if slot >= 64 {
-            return true;
-        }
+    ) -> u64 {
         let top = state.curframe();
         let live = |f: usize, pc: u32| {
             let instance = &self.instances[state.frames[f].instance as usize];
+            let masks = instance.frames.get(frame).and_then(Option::as_ref);
             let at = pc.wrapping_sub(instance.start) as usize;
-            instance
-                .frames
-                .get(frame)
-                .and_then(Option::as_ref)
-                .and_then(|m| m.get(at))
-                .is_some_and(|m| m.live & (1 << slot) != 0)
+            masks.and_then(|masks| masks.get(at)).map_or(0, |m| m.live)
         };
-        if live(top, state.insn) {
-            return true;
-        }
-        (frame..top).any(|f| {
+        (frame..top).fold(live(top, state.insn), |slots, f| {
             let callsite = state.frames[f + 1].callsite;
-            if code_calls_callback(callsite) { live(f, callsite) } else { live(f, callsite + 1) }
+            let after = if calls_callback(callsite) { callsite } else { callsite + 1 };
+            slots | live(f, after)
         })
     }
 
@@ -203,30 +211,23 @@ impl LiveStack {
     }
 
     /// Recomputes an instruction and everything before it that changes.
-    fn propagate(&mut self, instance: u32, frame: usize, at: usize) {
-        let mut work = vec![(instance, at)];
+    fn propagate(&mut self, code: &Code, instance: u32, frame: usize, at: usize) {
+        let edges = self.edges.take().unwrap_or_else(|| Edges::new(code));
+        let mut work = std::mem::take(&mut self.work);
+        work.push((instance, at));
         while let Some((id, at)) = work.pop() {
-            let start = self.instances[id as usize].start;
-            let (outer, depth, len) = {
-                let i = &self.instances[id as usize];
-                (i.outer, i.depth, i.len)
-            };
+            let Instance { start, len, depth, outer, .. } = self.instances[id as usize];
             let pc = start + at as u32;
-            let after = self.live_after(id, frame, pc);
-            let masks = &mut self.masks(id, frame)[at];
-            let live = (after & !masks.written) | masks.read;
-            if live == masks.live {
+            let masks = self.masks(id, frame);
+            let after = edges.live_after(masks, start, pc);
+            let now = &mut masks[at];
+            let live = (after & !now.written) | now.read;
+            if live == now.live {
                 continue;
             }
-            masks.live = live;
-            let first = self.first_predecessor[pc as usize] as usize;
-            let end = self.first_predecessor[pc as usize + 1] as usize;
-            for &p in &self.predecessors[first..end] {
-                let p = p.wrapping_sub(start) as usize;
-                if p < len {
-                    work.push((id, p));
-                }
-            }
+            now.live = live;
+            let before = edges.before(pc).iter().map(|p| p.wrapping_sub(start) as usize);
+            work.extend(before.filter(|&p| p < len).map(|p| (id, p)));
             // What a function reads of an outer frame, its call reads.
             if let Some((outer, callsite)) = outer.filter(|_| at == 0 && frame < depth)
                 && let Some(call_at) = self.index(outer, callsite)
@@ -235,14 +236,6 @@ impl LiveStack {
                 work.push((outer, call_at));
             }
         }
-    }
-
-    fn live_after(&self, id: u32, frame: usize, pc: u32) -> u64 {
-        let instance = &self.instances[id as usize];
-        let Some(masks) = instance.frames.get(frame).and_then(Option::as_ref) else { return 0 };
-        self.successors[pc as usize].iter().flatten().fold(0, |live, to| {
-            let at = to.wrapping_sub(instance.start) as usize;
-            live | masks.get(at).map_or(0, |m| m.live)
-        })
+        (self.edges, self.work) = (Some(edges), work);
     }
 }

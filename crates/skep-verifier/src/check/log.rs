@@ -464,7 +464,7 @@ impl Names for Called<'_, '_> {
     fn call(&self, target: CallTarget) -> Option<String> {
         match target {
             CallTarget::Kfunc { .. } => {
-                let resolved = self.v.kfuncs.get(self.pc as usize)?.as_ref()?;
+                let resolved = self.v.kfunc_at(self.pc)?;
                 Some(resolved.name.clone())
             }
             _ => None,

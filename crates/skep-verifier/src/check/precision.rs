@@ -170,12 +170,12 @@ impl Verifier<'_> {
             let mut left = st.history.len();
             let mut pc = last;
             loop {
-                let note = left.checked_sub(1).map(|i| st.history[i]).filter(|step| step.insn == pc);
+                let note = left.checked_sub(1).map(|i| &st.history[i]).filter(|step| step.insn == pc);
                 let walked = if std::mem::take(&mut skip_first) {
                     Ok(())
                 } else {
                     self.log_step_back(pc, &trace);
-                    self.step_back(pc, subsequent, note.as_ref(), &mut trace)
+                    self.step_back(pc, subsequent, note, &mut trace)
                 };
                 match walked {
                     Ok(()) => {}
@@ -457,7 +457,7 @@ fn previous(st: &State, pc: u32, first: u32, left: &mut usize) -> Option<u32> {
     if pc == first && (*left == 0 || (*left == 1 && st.history[0].insn == pc)) {
         return None;
     }
-    match left.checked_sub(1).map(|i| st.history[i]) {
+    match left.checked_sub(1).map(|i| &st.history[i]) {
         Some(step) if step.insn == pc => {
             *left -= 1;
             (step.prev != u32::MAX).then_some(step.prev)
