@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
-use skep_btf::Btf;
+use skep_btf::{Btf, TypeId};
 use skep_isa::uapi::{AttachType, MapType, ProgType};
 use skep_isa::{CallTarget, Op, decode, helper};
 use skep_obj::AttachPoint;
@@ -23,6 +23,7 @@ use skep_runtime::{
     AttachOptions, Command, Error, EventSource, Fd, PacketRunner, Reply, Result, Runtime, RuntimeKind, Scope,
     Session, SharedRuntime,
 };
+use skep_verifier::special_fields;
 use skep_vm::map::MapTypes;
 use skep_vm::{Errno, Map, MapSpec, ProgramInfo};
 
@@ -178,7 +179,7 @@ impl Runtime for UserRuntime {
     }
 
     fn packets(&self, prog: Fd) -> Result<Option<Box<dyn PacketRunner>>> {
-        let runner = Runner::new(self.objects.prog(prog)?, World::new(Arc::clone(&self.printk)))?;
+        let runner = Runner::new(self.objects.prog(prog)?, self.world())?;
         Ok(Some(Box::new(runner)))
     }
 
@@ -201,20 +202,28 @@ impl UserRuntime {
         self.types.get_or_init(|| self.config.btf.clone().unwrap_or_else(crate::bundled_types))
     }
 
+    /// The world of programs that run on what their caller gives them.
+    fn world(&self) -> World {
+        World::new(Arc::clone(&self.printk), self.config.diagnostics.clone())
+    }
+
     fn create_map(&self, spec: &MapCreate<'_>) -> Result<Fd> {
         let inner = spec.inner_map.map(|fd| self.objects.map(fd)).transpose()?;
-        let types = spec.btf.map(|(fd, key, value)| {
-            self.objects.types(fd).map(|btf| MapTypes { btf_id: btf.id, key, value })
+        let types = spec.btf.map(|(fd, key, value)| self.objects.types(fd).map(|btf| (btf, key, value)));
+        let types = types.transpose()?;
+        let fields = types.as_ref().filter(|(.., value)| *value != 0).map_or_else(Vec::new, |of| {
+            let (btf, _, value) = of;
+            special_fields(Arc::clone(&btf.btf), TypeId(*value))
         });
         let spec = MapSpec {
             id: self.objects.new_id(ObjectKind::Map),
             map_flags: spec.map_flags,
             map_extra: spec.map_extra,
             inner,
-            types: types.transpose()?,
+            types: types.map(|(btf, key, value)| MapTypes { btf_id: btf.id, key, value }),
             ..MapSpec::new(spec.map_type, spec.name, spec.key_size, spec.value_size, spec.max_entries)
         };
-        let map = Map::create(spec).map_err(|e| Error::os(e.errno().0, e.to_string()))?;
+        let map = Map::create(spec.with_fields(fields)).map_err(|e| Error::os(e.errno().0, e.to_string()))?;
         Ok(self.objects.open(Object::Map(map)))
     }
 
@@ -232,7 +241,7 @@ impl UserRuntime {
             attach_btf_id: spec.attach_btf_id,
             load_time: clock_ns(libc::CLOCK_BOOTTIME),
         };
-        let prog = Prog { id, code: Arc::new(code), spec: said, faulted: AtomicBool::new(false) };
+        let prog = Prog { id, code: code.share(), spec: said, faulted: AtomicBool::new(false) };
         Ok(self.objects.open(Object::Prog(Arc::new(prog))))
     }
 

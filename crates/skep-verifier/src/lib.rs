@@ -55,6 +55,7 @@ use environment::Environment;
 pub use input::{Attach, Input, MapInfo, Target};
 pub use linked::Subject;
 pub use outcome::{Outcome, Rejection, Report, Stats, Unsupported};
+pub use record::{SpecialField, special_fields};
 pub use verified::Verified;
 
 /// Verifies a program as Linux 6.18 would for a caller with all capabilities.

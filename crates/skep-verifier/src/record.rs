@@ -3,8 +3,11 @@
 //! The kernel finds them by the names of their types in BTF (`btf_parse_fields`). Values with such a field may be
 //! touched there only by the helpers and kfuncs the field is for.
 
-use skep_btf::{Kind, Shape, TypeId};
+use std::sync::Arc;
 
+use skep_btf::{Btf, Kind, Shape, TypeId};
+
+use crate::input::Target;
 use crate::reg::BtfRef;
 use crate::types::Types;
 
@@ -82,6 +85,25 @@ impl Field {
             FieldKind::Refcount => "bpf_refcount",
         }
     }
+}
+
+/// A special field of a map's values, as runtimes have to treat it: nobody but the kernel's functions touches its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecialField {
+    /// What it is in the kernel's messages: `bpf_timer`, `bpf_spin_lock`, `kptr`.
+    pub name: &'static str,
+    /// Bytes from the start of the value.
+    pub offset: u32,
+    /// Bytes that it takes.
+    pub bytes: u32,
+}
+
+/// The special fields of values of a type, by offset.
+pub fn special_fields(btf: Arc<Btf>, value: TypeId) -> Vec<SpecialField> {
+    let types = Types::new(&Target { btf: None, modules: Vec::new(), cpus: 1 }, Some(btf));
+    let record = Record::of(&types, BtfRef { obj: BtfRef::PROGRAM, id: value.0 });
+    let fields = record.fields.iter();
+    fields.map(|f| SpecialField { name: f.name(), offset: f.offset, bytes: f.size }).collect()
 }
 
 /// What carries a declaration tag: a variable, or a member of a structure.

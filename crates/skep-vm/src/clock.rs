@@ -8,6 +8,7 @@ use rustix::time::{ClockId, DynamicClockId, clock_gettime, clock_gettime_dynamic
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Clock {
     Monotonic,
+    Real,
     Boot,
     Coarse,
     Tai,
@@ -17,6 +18,7 @@ pub(crate) enum Clock {
 pub(crate) fn read(clock: Clock) -> u64 {
     let now = match clock {
         Clock::Monotonic => clock_gettime(ClockId::Monotonic),
+        Clock::Real => clock_gettime(ClockId::Realtime),
         Clock::Boot => clock_gettime(ClockId::Boottime),
         Clock::Coarse => clock_gettime(ClockId::MonotonicCoarse),
         // Linux has had it since 3.10; without it, real time is at most a minute off.

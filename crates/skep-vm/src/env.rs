@@ -1,7 +1,7 @@
 //! What programs ask of the world around them.
 
-use crate::Errno;
 use crate::clock::{self, Clock};
+use crate::{Errno, Fault, ProgramInfo};
 
 /// Lowest address of the kernel's half of the address space; what programs know as kernel pointers lies above.
 pub const KERNEL_HALF: u64 = 1 << 63;
@@ -223,6 +223,16 @@ pub trait Env {
     fn has_device(&mut self, ifindex: u32) -> bool {
         let _ = ifindex;
         false
+    }
+
+    /// The world for what a program has called later, by timers and work queues: when nobody is known to run.
+    fn later(&mut self) -> Box<dyn Env + Send> {
+        Box::new(NoEnv)
+    }
+
+    /// A function that was called later did what it must not, which ended it.
+    fn failed_later(&mut self, program: &ProgramInfo, fault: &Fault) {
+        let _ = (program, fault);
     }
 
     /// Does [`step`](Self::step) want to hear of instructions?

@@ -16,6 +16,7 @@ mod print;
 mod probe;
 mod stack;
 mod text;
+mod timer;
 mod world;
 
 use std::fmt;
@@ -270,6 +271,10 @@ const SERVED: &[(u32, HelperFn)] = &[
     (id::bpf_get_task_stack, stack::get_task_stack),
     (id::bpf_tail_call, control::tail_call),
     (id::bpf_loop, control::loop_),
+    (id::bpf_timer_init, timer::init),
+    (id::bpf_timer_set_callback, timer::set_callback),
+    (id::bpf_timer_start, timer::start),
+    (id::bpf_timer_cancel, timer::cancel),
     (id::bpf_spin_lock, control::spin_lock),
     (id::bpf_spin_unlock, control::spin_unlock),
     (id::bpf_kptr_xchg, control::kptr_xchg),
@@ -279,7 +284,6 @@ const SERVED: &[(u32, HelperFn)] = &[
 
 /// What the helpers need that are not served: each kind by words in their names, the more special first.
 const NEEDS: &[(&[&str], &str)] = &[
-    (&["timer"], "timers in map values"),
     (&["sysctl", "retval"], "the kernel's cgroup hooks"),
     (&["sys_bpf", "sys_close", "btf_find", "kallsyms"], "the kernel's program loader"),
     (&["override_return"], "error injection into kernel functions"),

@@ -47,6 +47,7 @@ mod memory;
 pub mod packet;
 mod program;
 mod random;
+mod timer;
 
 pub use clock::possible_cpus;
 pub use env::{Env, NoEnv};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::env::KERNEL_HALF;
-use crate::map::{Map, Reservation};
+use crate::map::{Entry, Map, Reservation};
 use crate::memory::{Denied, Space, Stack, Window, Word};
 use crate::packet::Packet;
 use crate::program::{Input, Program};
@@ -86,6 +86,14 @@ impl<'a> Machine<'a> {
             machine.space.set_packet(&packet.view());
         }
         machine
+    }
+
+    /// Makes a map known that the program does not refer to, and its values reachable.
+    pub(crate) fn hold_map(&mut self, map: Arc<Map>) {
+        if !self.inner_maps.iter().any(|known| Arc::ptr_eq(known, &map)) {
+            map.windows().into_iter().for_each(|window| self.space.lend(window));
+            self.inner_maps.push(map);
+        }
     }
 
     /// A verified program holds nothing at its end; one that was stopped may.
@@ -238,4 +246,27 @@ impl<'a> Machine<'a> {
             Err(_) => Ok(None),
         }
     }
+}
+
+/// Runs a function of a program on the element of a map that an address lies in, without a context: what a timer does.
+pub(crate) fn run_later(
+    program: &Program,
+    function: usize,
+    map: &Arc<Map>,
+    addr: u64,
+    env: &mut dyn Env,
+) -> Result<u64, Fault> {
+    let Some(entry) = map.elements().entry_at(addr) else { return Ok(0) };
+    let mut stack = Stack::new();
+    let mut machine = Machine::new(program, Input::default(), &mut stack, env);
+    if !program.maps().iter().any(|known| Arc::ptr_eq(known, map)) {
+        machine.hold_map(Arc::clone(map));
+    }
+    let (key, value) = match entry {
+        Entry::Keyed { key, value } => (key, value),
+        Entry::Indexed { index, value } => (machine.space.lend_index(index), value),
+    };
+    let result = machine.execute(program, function, [map.handle(), key, value, 0, 0]);
+    machine.clean_up();
+    result
 }

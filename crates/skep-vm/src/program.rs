@@ -1,7 +1,7 @@
 //! A program that is ready to run: decoded, its maps and helpers resolved.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use skep_isa::uapi::ProgType;
 use skep_isa::{CallTarget, DecodeError, Imm64, Insn, Op, Reg, decode};
@@ -90,6 +90,8 @@ pub struct Program {
     maps: Box<[Arc<Map>]>,
     windows: Arc<Windows>,
     native: Arc<OnceLock<Result<Native, Declined>>>,
+    /// Itself, for what calls it later.
+    shared: OnceLock<Weak<Self>>,
 }
 
 /// What a run begins with.
@@ -154,7 +156,18 @@ impl Program {
         let code = preparing.lower()?;
         let maps: Box<[Arc<Map>]> = preparing.maps.into();
         let windows = Arc::new(maps.iter().flat_map(|map| map.windows()).collect());
-        Ok(Self { info, code, maps, windows, native: Arc::default() })
+        Ok(Self { info, code, maps, windows, native: Arc::default(), shared: OnceLock::new() })
+    }
+
+    /// Puts it where timers and work queues can find it: its functions may be called later, as long as it is held.
+    pub fn share(self) -> Arc<Self> {
+        let shared = Arc::new(self);
+        let _ = shared.shared.set(Arc::downgrade(&shared));
+        shared
+    }
+
+    pub(crate) fn shared(&self) -> Option<Weak<Self>> {
+        self.shared.get().cloned()
     }
 
     /// Runs it on a context; answers `r0`.

@@ -1,5 +1,6 @@
 //! The binary as a person uses it.
 
+mod alike;
 mod bad_input;
 mod both;
 mod endings;

@@ -191,7 +191,14 @@ impl Runner {
             return None;
         }
         let prog = link.prog();
-        let mut world = World { task, memory: &mut self.memory, printk: &self.printk, cookie, probe };
+        let mut world = World {
+            task,
+            memory: &mut self.memory,
+            printk: &self.printk,
+            diagnostics: self.diagnostics.as_ref(),
+            cookie,
+            probe,
+        };
         let fault = match prog.code.run(self.context.bytes(), &mut world) {
             Ok(answer) => return Some(answer),
             Err(fault) => fault,

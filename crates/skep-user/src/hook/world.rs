@@ -2,13 +2,16 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use skep_vm::{Env, Errno};
 
 use super::context::SESSION_COOKIE;
 use crate::kernel::{KernelMemory, Object, ObjectKind};
 use crate::output::Printk;
+use crate::packets;
 use crate::procfs;
+use crate::runtime::Diagnostics;
 use crate::sys::ptrace::{self, Registers, reg};
 use crate::sys::{Tid, memory, process};
 use crate::task::Task;
@@ -18,7 +21,8 @@ use crate::tracer::Hit;
 pub(crate) struct World<'a> {
     pub(crate) task: &'a mut Task,
     pub(crate) memory: &'a mut KernelMemory,
-    pub(crate) printk: &'a Printk,
+    pub(crate) printk: &'a Arc<Printk>,
+    pub(crate) diagnostics: Option<&'a Diagnostics>,
     pub(crate) cookie: u64,
     /// The probe that the thread is at, if it is at one.
     pub(crate) probe: Option<&'a mut Probe>,
@@ -219,5 +223,10 @@ impl Env for World<'_> {
             }
             _ => 0,
         }
+    }
+
+    /// A timer runs when nobody is traced to have caused it: this process is the current one.
+    fn later(&mut self) -> Box<dyn Env + Send> {
+        Box::new(packets::World::new(Arc::clone(self.printk), self.diagnostics.cloned()))
     }
 }

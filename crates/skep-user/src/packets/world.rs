@@ -4,15 +4,18 @@
 use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketType};
-use skep_vm::Env;
+use skep_vm::{Env, Fault, ProgramInfo};
 
+use crate::Diagnostic;
 use crate::output::Printk;
 use crate::procfs::Status;
+use crate::runtime::Diagnostics;
 use crate::sys::Tid;
 
 /// What helpers ask.
 pub(crate) struct World {
     printk: Arc<Printk>,
+    diagnostics: Option<Diagnostics>,
     tid: Tid,
     tgid: Tid,
     cpu: Option<u32>,
@@ -22,10 +25,10 @@ impl World {
     /// The number of the loopback device.
     pub(crate) const LOOPBACK: u32 = 1;
 
-    pub(crate) fn new(printk: Arc<Printk>) -> Self {
+    pub(crate) fn new(printk: Arc<Printk>, diagnostics: Option<Diagnostics>) -> Self {
         let tid = rustix::thread::gettid().as_raw_nonzero().get();
         let tgid = rustix::process::getpid().as_raw_nonzero().get();
-        Self { printk, tid, tgid, cpu: None }
+        Self { printk, diagnostics, tid, tgid, cpu: None }
     }
 
     /// Pretends to be on a processor; false when there is none of this number.
@@ -75,6 +78,16 @@ impl Env for World {
 
     fn has_device(&mut self, ifindex: u32) -> bool {
         device_exists(ifindex)
+    }
+
+    fn later(&mut self) -> Box<dyn Env + Send> {
+        Box::new(Self::new(Arc::clone(&self.printk), self.diagnostics.clone()))
+    }
+
+    fn failed_later(&mut self, program: &ProgramInfo, fault: &Fault) {
+        if let Some(tell) = &self.diagnostics {
+            tell(Diagnostic::Fault { prog_id: program.id, insn: fault.insn, message: fault.to_string() });
+        }
     }
 }
 

@@ -32,7 +32,7 @@ struct Outcome {
 impl UserRuntime {
     pub(super) fn test_run(&self, prog: Fd, run: TestRun<'_>) -> Result<Reply> {
         let prog = self.objects.prog(prog)?;
-        let mut world = World::new(std::sync::Arc::clone(&self.printk));
+        let mut world = self.world();
         match prog.spec.prog_type {
             ProgType::XDP => xdp::run(&prog, run, &mut world),
             ProgType::FLOW_DISSECTOR => flow::run(&prog, run, &mut world),

@@ -1,7 +1,5 @@
 //! Helpers on maps.
 
-use std::sync::Arc;
-
 use skep_isa::uapi::MapType;
 
 use super::{Call, HelperResult, Stop, argument, errno, status};
@@ -38,11 +36,7 @@ pub(super) fn lookup(call: &mut Call<'_, '_>) -> HelperResult {
 fn lookup_inner(call: &mut Call<'_, '_>, outer: &Map) -> HelperResult {
     let Some(inner) = with_key(call, outer, |key| outer.inner(key))? else { return Ok(0) };
     let handle = inner.handle();
-    let machine = &mut *call.machine;
-    if !machine.inner_maps.iter().any(|map| Arc::ptr_eq(map, &inner)) {
-        inner.windows().into_iter().for_each(|window| machine.space.lend(window));
-        machine.inner_maps.push(inner);
-    }
+    call.machine.hold_map(inner);
     Ok(handle)
 }
 

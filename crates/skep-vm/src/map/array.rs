@@ -6,6 +6,7 @@ use super::lock::Copier;
 use super::{BatchCursor, Elements, Entry, MapSpec, update};
 use crate::Errno;
 use crate::memory::{Arena, Window};
+use crate::timer::Timers;
 
 /// The values of one element lie side by side, one for each processor.
 pub(super) struct Array {
@@ -79,6 +80,7 @@ impl Elements for Array {
         self.check_update(key, flags)?;
         let slot = self.slot(key, cpu).ok_or(Errno::E2BIG)?;
         self.copier.write(&self.values, slot, value, flags & update::LOCK != 0);
+        self.copier.give_up(&self.values, slot);
         Ok(())
     }
 
@@ -103,6 +105,7 @@ impl Elements for Array {
             self.values.write(slot, value);
         } else {
             self.copier.write(&self.values, slot, value, flags & update::LOCK != 0);
+            self.copier.give_up(&self.values, slot);
         }
         Ok(())
     }
@@ -115,6 +118,17 @@ impl Elements for Array {
         let slot = self.slot(&part.to_ne_bytes(), cpu);
         out.extend(slot.map(|slot| Entry::Indexed { index: part, value: self.values.base() + slot as u64 }));
         Some(slot.is_some())
+    }
+
+    fn entry_at(&self, addr: u64) -> Option<Entry> {
+        let each = self.stride * self.cpus;
+        let off = usize::try_from(addr.checked_sub(self.values.base())?).ok()?;
+        let index = u32::try_from(off / each.max(1)).ok().filter(|index| *index < self.max_entries)?;
+        Some(Entry::Indexed { index, value: self.values.base() + (index as usize * each) as u64 })
+    }
+
+    fn timers(&self) -> Option<&Timers> {
+        self.copier.timers()
     }
 
     fn batch_cursor(&self) -> BatchCursor {

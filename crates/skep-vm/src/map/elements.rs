@@ -3,6 +3,7 @@
 use super::BatchCursor;
 use crate::Errno;
 use crate::memory::Window;
+use crate::timer::Timers;
 
 /// One element, as `bpf_for_each_map_elem` hands it to a callback.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +85,17 @@ pub(crate) trait Elements: Send + Sync {
     /// `None` when this kind cannot be walked.
     fn walk(&self, part: u32, cpu: u32, out: &mut Vec<Entry>) -> Option<bool> {
         let _ = (part, cpu, out);
+        None
+    }
+
+    /// The element whose value an address lies in.
+    fn entry_at(&self, addr: u64) -> Option<Entry> {
+        let _ = addr;
+        None
+    }
+
+    /// The timers and work queues in values.
+    fn timers(&self) -> Option<&Timers> {
         None
     }
 

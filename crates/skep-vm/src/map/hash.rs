@@ -22,6 +22,7 @@ use super::lock::Copier;
 use super::{BatchCursor, Elements, Entry, MapSpec, flags, update};
 use crate::Errno;
 use crate::memory::{Arena, Window};
+use crate::timer::Timers;
 
 use table::{Id, Table};
 
@@ -119,7 +120,7 @@ impl Hash {
         if let Some(old) = old {
             self.table.mark_used(new);
             self.table.unlink(old, hash);
-            self.table.free(old);
+            self.discard(old);
         }
         Ok(())
     }
@@ -139,7 +140,7 @@ impl Hash {
             let _locked = self.lock(self.table.bucket(hash));
             if self.table.unlink(id, hash) {
                 self.count.fetch_sub(1, Ordering::Relaxed);
-                self.table.free(id);
+                self.discard(id);
                 return true;
             }
         }
@@ -154,8 +155,16 @@ impl Hash {
         with(id);
         self.table.unlink(id, hash);
         self.count.fetch_sub(1, Ordering::Relaxed);
-        self.table.free(id);
+        self.discard(id);
         Ok(())
+    }
+
+    /// Makes an element free for another one; what its value holds ends.
+    fn discard(&self, id: Id) {
+        if !self.percpu {
+            self.copier.give_up(&self.values, self.slot(id, 0));
+        }
+        self.table.free(id);
     }
 
     /// Copies an element's value out, of all processors.
@@ -251,6 +260,18 @@ impl Elements for Hash {
         Some(true)
     }
 
+    fn entry_at(&self, addr: u64) -> Option<Entry> {
+        let each = (self.stride * self.cpus).max(1);
+        let off = usize::try_from(addr.checked_sub(self.values.base())?).ok()?;
+        let id = u32::try_from(off / each).ok().filter(|id| (*id as usize) < self.table.elements())?;
+        let value = self.values.base() + (id as usize * each) as u64;
+        Some(Entry::Keyed { key: self.table.key_addr(Id::new(id)), value })
+    }
+
+    fn timers(&self) -> Option<&Timers> {
+        self.copier.timers()
+    }
+
     fn batch_cursor(&self) -> BatchCursor {
         BatchCursor::Bucket
     }
@@ -283,7 +304,7 @@ impl Elements for Hash {
             if delete {
                 self.table.unlink(*id, self.table.hash(&key));
                 self.count.fetch_sub(1, Ordering::Relaxed);
-                self.table.free(*id);
+                self.discard(*id);
             }
         }
         Some(Ok(ids.len()))

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use skep_isa::uapi::MapType;
+use skep_verifier::SpecialField;
 
 use super::Map;
 use crate::Errno;
@@ -75,6 +76,8 @@ pub struct MapSpec {
     pub inner: Option<Arc<Map>>,
     /// Where a value has a `struct bpf_spin_lock`, if it has one.
     pub spin_lock_off: Option<u32>,
+    /// Other fields of values that only the kernel's own functions may touch, see [`with_fields`](Self::with_fields).
+    pub special: Vec<SpecialField>,
     /// Types of keys and values, if they were told.
     pub types: Option<MapTypes>,
 }
@@ -105,6 +108,7 @@ impl MapSpec {
             cpus: crate::clock::possible_cpus(),
             inner: None,
             spin_lock_off: None,
+            special: Vec::new(),
             types: None,
         }
     }
@@ -120,6 +124,17 @@ impl MapSpec {
     #[must_use]
     pub fn inner(mut self, template: Arc<Map>) -> Self {
         self.inner = Some(template);
+        self
+    }
+
+    /// The same with special fields in values: locks, timers, work queues, pointers. bpf(2) sees zeros there, and its
+    /// updates leave them alone.
+    #[must_use]
+    pub fn with_fields(mut self, fields: Vec<SpecialField>) -> Self {
+        self.spin_lock_off =
+            fields.iter().find(|field| field.name == "bpf_spin_lock").map(|lock| lock.offset);
+        self.special = fields;
+        self.special.retain(|field| field.name != "bpf_spin_lock");
         self
     }
 

@@ -1,0 +1,102 @@
+//! Objects do in user space what they do in Linux: every program of the sources in `alike/` is run once by
+//! `BPF_PROG_TEST_RUN` on both runtimes, given time for what it has started, and its result and all variables of the object
+//! are compared.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep::object::Object;
+use skep::runtime::SharedRuntime;
+use skep::runtime::command::TestRun;
+use skep::{host, variables};
+
+use crate::harness::{installed, skip};
+
+/// What a program leaves: its result, and the bytes of the object's variables.
+#[derive(Debug, PartialEq, Eq)]
+struct Left {
+    result: Result<u32, i32>,
+    variables: Vec<(String, Vec<u64>)>,
+}
+
+/// The runtimes: user space, and the kernel if it lets us.
+fn runtimes() -> Option<[SharedRuntime; 2]> {
+    if !["clang", "clang-19", "clang-14"].into_iter().any(installed) {
+        skip("clang is not installed");
+        return None;
+    }
+    let kernel = skep_kernel::KernelRuntime::new();
+    if let Err(reason) = kernel.probe() {
+        skip(&format!("objects are not compared with the kernel: {reason}"));
+        return None;
+    }
+    let btf = host::kernel_btf();
+    let config = skep_user::Config { btf, ..skep_user::Config::default() };
+    Some([skep_user::UserRuntime::new(config).expect("a runtime"), Arc::new(kernel)])
+}
+
+/// Time for what programs start: timers that are not due are due much later.
+const SETTLE: Duration = Duration::from_millis(60);
+
+/// An IPv4 datagram in an Ethernet frame.
+fn packet() -> Vec<u8> {
+    let link = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    let ipv4 = [0x45, 0, 0, 84, 0, 1, 0, 0, 64, 17, 0x66, 0x55, 127, 0, 0, 1, 127, 0, 0, 1];
+    let udp = [0x30, 0x39, 0, 53, 0, 64, 0xab, 0xcd];
+    let mut bytes = [&link[..], &ipv4, &udp].concat();
+    bytes.resize(98, 7);
+    bytes
+}
+
+/// Loads the object with one of its programs, runs that, and looks at what it leaves.
+fn run(runtime: &SharedRuntime, object: &Object, name: &str) -> Left {
+    let mut object = object.clone();
+    object.programs.iter_mut().for_each(|program| program.autoload = program.name == name);
+    let linked = host::link(&object).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let loaded = skep::load(runtime, &object, linked)
+        .unwrap_or_else(|e| panic!("{name} in the {} runtime: {e}", runtime.kind()));
+    let program = loaded.programs.iter().flatten().next().expect("it was loaded");
+    let (data, mut out) = (packet(), vec![0; 4096]);
+    let takes_packets = program.linked.prog_type != skep_isa::uapi::ProgType::SYSCALL;
+    let run = match takes_packets {
+        true => TestRun { data_in: &data, data_out: &mut out, repeat: 1, ..TestRun::default() },
+        false => TestRun::default(),
+    };
+    let result = program.program.test_run(run).map(|ran| ran.retval).map_err(|e| e.errno());
+    std::thread::sleep(SETTLE);
+    let words = |bytes: Vec<u8>| -> Vec<u64> {
+        let word = |bytes: &[u8]| {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            u64::from_ne_bytes(word)
+        };
+        bytes.chunks(8).map(word).collect()
+    };
+    let read = |name: &String| (name.clone(), words(variables::read(&loaded, name).expect("a variable")));
+    // What a program is told by the test is the same anyway.
+    let names = object.variables.iter().map(|variable| &variable.name).filter(|name| *name != "_license");
+    Left { result, variables: names.map(read).collect() }
+}
+
+/// Runs every program of a source on both runtimes.
+fn check(source: &str) {
+    let Some([user, kernel]) = runtimes() else { return };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/alike").join(source);
+    let object = skep::open(&path).unwrap_or_else(|e| panic!("{source}: {e}")).object;
+    assert!(!object.programs.is_empty());
+    for program in &object.programs {
+        let [ours, theirs] = [&user, &kernel].map(|runtime| run(runtime, &object, &program.name));
+        assert_eq!(ours, theirs, "{source}, {}: ours is left, the kernel's right", program.name);
+    }
+}
+
+#[test]
+fn timers() {
+    check("timers.bpf.c");
+}
+
+#[test]
+fn work_queues() {
+    check("work.bpf.c");
+}
