@@ -10,8 +10,6 @@
 //! and an instruction never visited contributes nothing, so sets only grow and updates are incremental. When all paths
 //! through a state have been explored, a slot that is not live there cannot matter to any comparison with it.
 
-use std::collections::HashMap;
-
 use crate::program::Code;
 use crate::state::State;
 
@@ -31,6 +29,8 @@ struct Instance {
     start: u32,
     len: usize,
     visited: Vec<bool>,
+    /// Instances called from here, by call site.
+    callees: Vec<(u32, u32)>,
     /// By frame: its slots as this function sees them; allocated when first touched.
     frames: Vec<Option<Vec<Masks>>>,
 }
@@ -39,7 +39,8 @@ struct Instance {
 #[derive(Default)]
 pub(crate) struct LiveStack {
     instances: Vec<Instance>,
-    by_call: HashMap<(u32, u32), u32>,
+    /// Instances that nobody called, by first instruction.
+    roots: Vec<(u32, u32)>,
     /// How instructions follow each other, once some instruction touches a stack.
     edges: Option<Edges>,
     /// Instructions to recompute, by instance; empty but while that goes on.
@@ -101,39 +102,42 @@ fn invert(successors: &[[Option<u32>; 2]]) -> (Vec<u32>, Vec<u32>) {
     (first, predecessors)
 }
 
-/// Outer "instance" of functions that nobody called.
-const ROOT: u32 = u32::MAX;
+/// What stands beside `key`; the lists are as long as a function has call sites.
+fn look_up(list: &[(u32, u32)], key: u32) -> Option<u32> {
+    list.iter().find(|(k, _)| *k == key).map(|&(_, id)| id)
+}
 
 impl LiveStack {
     /// The instance of a function that nobody called.
     pub(crate) fn root(&mut self, code: &Code, subprog: u32) -> u32 {
         let start = code.subprogs[subprog as usize].start;
-        self.intern((ROOT, start), None, 0, code, subprog)
+        if let Some(id) = look_up(&self.roots, start) {
+            return id;
+        }
+        let id = self.add(code, subprog, None, 0);
+        self.roots.push((start, id));
+        id
     }
 
     /// The instance of a function called from `callsite` in `outer`.
     pub(crate) fn call(&mut self, code: &Code, outer: u32, callsite: u32, subprog: u32) -> u32 {
-        let depth = self.instances[outer as usize].depth + 1;
-        self.intern((outer, callsite), Some((outer, callsite)), depth, code, subprog)
+        let caller = &self.instances[outer as usize];
+        if let Some(id) = look_up(&caller.callees, callsite) {
+            return id;
+        }
+        let depth = caller.depth + 1;
+        let id = self.add(code, subprog, Some((outer, callsite)), depth);
+        self.instances[outer as usize].callees.push((callsite, id));
+        id
     }
 
-    fn intern(
-        &mut self,
-        key: (u32, u32),
-        outer: Option<(u32, u32)>,
-        depth: usize,
-        code: &Code,
-        subprog: u32,
-    ) -> u32 {
-        let next = self.instances.len() as u32;
-        let id = *self.by_call.entry(key).or_insert(next);
-        if id == next {
-            let (start, end) = (code.subprogs[subprog as usize].start, code.subprogs[subprog as usize].end);
-            let len = (end - start) as usize;
-            let frames = (0..=depth).map(|_| None).collect();
-            self.instances.push(Instance { outer, depth, start, len, visited: vec![false; len], frames });
-        }
-        id
+    fn add(&mut self, code: &Code, subprog: u32, outer: Option<(u32, u32)>, depth: usize) -> u32 {
+        let (start, end) = (code.subprogs[subprog as usize].start, code.subprogs[subprog as usize].end);
+        let len = (end - start) as usize;
+        let frames = (0..=depth).map(|_| None).collect();
+        let (visited, callees) = (vec![false; len], Vec::new());
+        self.instances.push(Instance { outer, depth, start, len, visited, callees, frames });
+        self.instances.len() as u32 - 1
     }
 
     /// A new instruction begins.
