@@ -142,12 +142,7 @@ impl Mapping {
                     .is_some_and(|end| end <= self.bytes),
             "invariant: both copies lie in the mapping"
         );
-        Ring {
-            start: self.start.as_ptr().wrapping_add(offset),
-            mask: (size - 1) & !7,
-            longest: u32::try_from(size - 8).unwrap_or(u32::MAX).min((1 << 30) - 1),
-            mapping: PhantomData,
-        }
+        Ring { start: self.start.as_ptr().wrapping_add(offset), size, mapping: PhantomData }
     }
 
     /// A record that its producer has finished and does not touch before we move on.
@@ -160,38 +155,88 @@ impl Mapping {
     }
 }
 
-/// The data of a kernel ring buffer. What it costs to find a record is what reading costs, so places are made valid (by a
-/// mask) rather than checked.
+/// The data of a kernel ring buffer: two copies of `size` bytes in a row.
 #[derive(Debug)]
 pub(crate) struct Ring<'a> {
     start: *const u8,
-    /// The bits of a position that say where it is in the buffer; records begin at multiples of eight.
-    mask: usize,
-    /// Bytes of the longest record: the two highest bits of a length mean something else.
-    longest: u32,
+    size: usize,
     mapping: PhantomData<&'a Mapping>,
 }
 
 impl<'a> Ring<'a> {
-    /// The 32-bit header, which the producer updates, of the record at a position.
+    /// The records between two positions, the last buffer full of them at most. As the data is there twice, they lie in a
+    /// row.
+    pub(crate) fn records(&self, from: u64, to: u64) -> Records<'a> {
+        // Positions are multiples of eight; damaged ones are made so.
+        let bytes = (to.saturating_sub(from) & !7).min(self.size as u64) as usize;
+        let at = self.start.wrapping_add((from as usize & (self.size - 1)) & !7);
+        Records { first: at, at, end: at.wrapping_add(bytes), mapping: PhantomData }
+    }
+}
+
+/// Goes through the records of a ring buffer. What it costs to find a record is what reading costs, so there is one
+/// comparison for each.
+///
+/// All three places are aligned to eight, `first..end` lies in the mapping, and `at` is not before `first`.
+#[derive(Debug)]
+pub(crate) struct Records<'a> {
+    first: *const u8,
+    at: *const u8,
+    end: *const u8,
+    mapping: PhantomData<&'a Mapping>,
+}
+
+impl<'a> Records<'a> {
+    /// Is there a record?
     #[inline]
-    pub(crate) fn header(&self, position: u64) -> u32 {
-        let at = self.start.wrapping_add(position as usize & self.mask).cast::<u32>().cast_mut();
-        // SAFETY: in the first copy of the data, aligned to eight, and nobody accesses headers but by atomics.
-        unsafe { AtomicU32::from_ptr(at) }.load(Ordering::Acquire)
+    pub(crate) fn has_more(&self) -> bool {
+        self.at < self.end
     }
 
-    /// What follows the eight bytes of header of a record that its producer has finished and does not touch before we move
-    /// on: so many bytes, or `None` where the buffer has no records of that length. The slice must not be kept beyond that.
+    /// The place so many bytes on, or the end.
     #[inline]
-    pub(crate) fn record(&self, position: u64, bytes: u32) -> Option<&'a [u8]> {
-        if bytes > self.longest {
+    pub(crate) fn after(&self, bytes: usize) -> *const u8 {
+        self.at.wrapping_add(bytes).min(self.end)
+    }
+
+    /// Is there a record that begins before a place?
+    #[inline]
+    pub(crate) fn is_before(&self, place: *const u8) -> bool {
+        self.at < place
+    }
+
+    /// Bytes between the start and the next record.
+    pub(crate) fn passed(&self) -> usize {
+        self.at.addr() - self.first.addr()
+    }
+
+    /// The 32-bit header, which the producer updates, of the next record; 0 at the end.
+    #[inline]
+    pub(crate) fn header(&self) -> u32 {
+        if !self.has_more() {
+            return 0;
+        }
+        // SAFETY: before the end, so that eight bytes are in the mapping, aligned to eight; nobody accesses headers but by
+        // atomics.
+        unsafe { AtomicU32::from_ptr(self.at.cast::<u32>().cast_mut()) }.load(Ordering::Acquire)
+    }
+
+    /// What follows the eight bytes of header of a record that its producer has finished and does not touch before we tell
+    /// it that we moved on: so many bytes, or `None` where fewer are left. The slice must not be kept beyond that.
+    #[inline]
+    pub(crate) fn data(&self, bytes: u32) -> Option<&'a [u8]> {
+        let left = self.end.addr().checked_sub(self.at.addr() + 8)?;
+        if bytes as usize > left {
             return None;
         }
-        let at = self.start.wrapping_add((position as usize & self.mask) + 8);
-        // SAFETY: it begins at most at the end of the first copy of the data and is no longer than the second; the protocol
-        // keeps the producer away from finished records.
-        Some(unsafe { std::slice::from_raw_parts(at, bytes as usize) })
+        // SAFETY: in the mapping, as it ends before `end`; the protocol keeps the producer away from finished records.
+        Some(unsafe { std::slice::from_raw_parts(self.at.wrapping_add(8), bytes as usize) })
+    }
+
+    /// Moves on, by a multiple of eight.
+    #[inline]
+    pub(crate) fn skip(&mut self, bytes: usize) {
+        self.at = self.at.wrapping_add(bytes & !7);
     }
 }
 
