@@ -40,11 +40,28 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Say whether the kernel would accept an object's programs, without loading them
     Verify(VerifyArgs),
+    /// Make a project: a BPF program, its skeleton in Rust, and a program that uses it
+    New(NewArgs),
     /// Print a script that completes `skep` in a shell
     Completion {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// `skep new`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  skep new execmon && cd execmon && cargo run -- make")]
+pub(crate) struct NewArgs {
+    /// Directory to make; its name is the project's
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+
+    /// Source tree of Skep that the project is to use; by default the one that this binary was built from, if it is still
+    /// there, otherwise the published version
+    #[arg(long, value_name = "DIR")]
+    pub(crate) skep: Option<PathBuf>,
 }
 
 /// `skep run`.

@@ -5,6 +5,7 @@
 
 mod args;
 mod bpf;
+mod new;
 mod run;
 mod runtime;
 mod table;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(cli.runtime, &args),
         Command::Verify(args) => verify::verify(&args),
+        Command::New(args) => new::new(&args),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "skep", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -5,6 +5,7 @@
 
 mod attach;
 mod composite;
+pub mod cpus;
 mod explain;
 mod info;
 mod load;
@@ -16,6 +17,7 @@ mod ring;
 mod runtime;
 mod scope;
 mod session;
+mod shapes;
 mod sys;
 mod user_ring;
 

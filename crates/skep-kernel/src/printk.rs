@@ -26,7 +26,10 @@ impl TracePipe {
                 libc::EBUSY => e.hint("another process reads it, and it has one reader at a time"),
                 _ => e,
             })?;
-        Ok(Self { pipe, partial: Vec::new() })
+        let mut lines = Self { pipe, partial: Vec::new() };
+        // What was written before is not ours.
+        lines.drain(&mut |_| ControlFlow::Continue(()))?;
+        Ok(lines)
     }
 }
 

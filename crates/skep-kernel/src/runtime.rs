@@ -20,6 +20,7 @@ use crate::perf::PerfBuffers;
 use crate::printk::TracePipe;
 use crate::ring::RingBuffer;
 use crate::scope::{Filter, Places};
+use crate::shapes::Shapes;
 use crate::sys::{bpf, errno};
 use crate::user_ring::UserRing;
 use crate::{attach, explain, load, scope, session};
@@ -31,6 +32,8 @@ pub struct KernelRuntime {
     filter: Option<OnceLock<Arc<Filter>>>,
     /// What has to stay open beside a link's descriptor, until that is closed.
     composites: Mutex<HashMap<Fd, Composite>>,
+    /// Sizes of keys and values.
+    shapes: Shapes,
 }
 
 impl KernelRuntime {
@@ -81,6 +84,7 @@ impl Runtime for KernelRuntime {
     }
 
     fn bpf(&self, command: Command<'_>) -> Result<Reply> {
+        self.shapes.check(&command)?;
         match command {
             Command::ProgLoad(spec) => match self.filter()? {
                 Some(filter) => load::filtered_program(spec, filter),
@@ -106,6 +110,7 @@ impl Runtime for KernelRuntime {
         // In a statement of its own: detaching takes a while, and others need not wait for it.
         let composite = self.composites().remove(&fd);
         drop(composite);
+        self.shapes.forget(fd);
         bpf::close(fd.0);
     }
 

@@ -1,10 +1,13 @@
 //! Skeletons: an object as source text that embeds it, with its programs, maps and variables as members of a structure.
 //!
-//! Takes an [`Object`](skep_obj::Object) and its bytes; gives text. [`c`] writes the header that a program written with
-//! libbpf includes; the names in it are those that libbpf's own tool gives. No I/O here.
+//! Takes an [`Object`](skep_obj::Object) and its bytes; gives text. [`rust`] writes a module for the `skep` crate; [`c`]
+//! writes the header that a program written with libbpf includes, with the names that libbpf's own tool gives. Both
+//! only compute; [`build`] is the front for build scripts, which calls clang and writes files.
 #![forbid(unsafe_code)]
 
+pub mod build;
 pub mod c;
+pub mod rust;
 
 /// A name as C and Rust take it: whatever is no letter or digit becomes `_`.
 pub fn identifier(text: &str) -> String {

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use skep_btf::{Btf, Bytes};
+pub use skep_kernel::cpus::possible as possible_cpus;
 use skep_obj::externs::ExternKind;
 use skep_obj::{Linked, Module, Object, Target};
 
@@ -119,18 +120,6 @@ fn ksyms(wanted: &[&str]) -> HashMap<String, u64> {
         .collect()
 }
 
-/// Processors that this machine may ever have: the number of slots in a per-CPU value.
-pub fn possible_cpus() -> usize {
-    let text = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
-    count_cpu_list(text.trim()).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-}
-
-/// Counts the processors in a list such as `0-3,8`.
-fn count_cpu_list(list: &str) -> Option<usize> {
-    let last = list.rsplit([',', '-']).next()?;
-    last.parse::<usize>().ok().map(|highest| highest + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,14 +129,6 @@ mod tests {
         assert_eq!(version_code("6.18.44-fc-v769"), 0x06_12_2c);
         assert_eq!(version_code("5.4"), 0x05_04_00);
         assert_eq!(version_code("4.19.300-generic"), 0x04_13_ff);
-    }
-
-    #[test]
-    fn cpu_lists() {
-        assert_eq!(count_cpu_list("0"), Some(1));
-        assert_eq!(count_cpu_list("0-7"), Some(8));
-        assert_eq!(count_cpu_list("0,2-3"), Some(4));
-        assert_eq!(count_cpu_list(""), None);
     }
 
     #[test]

@@ -11,19 +11,23 @@
 //! Everything from [`load()`] on speaks to a [`runtime::Runtime`] and does not know which one it is.
 #![deny(unsafe_code)]
 
+pub mod choose;
 pub mod defaults;
 pub mod error;
 pub mod host;
 pub mod load;
 pub mod packets;
+pub mod plain;
 pub mod records;
 pub mod results;
 pub mod source;
+pub mod typed;
 pub mod variables;
 
 pub use error::{Error, Result};
 pub use load::{Loaded, LoadedMap, LoadedProgram, load};
 pub use skep_btf as btf;
+pub use skep_isa as isa;
 pub use skep_obj as object;
 pub use skep_runtime as runtime;
 pub use source::open;

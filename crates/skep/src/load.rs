@@ -157,10 +157,18 @@ fn left_out(linked: &Linked) -> Result<Vec<LeftOut>> {
 impl Loaded {
     /// Attaches every program that names a hook, and every `struct_ops` structure; dropping the answer detaches.
     pub fn attach(&self) -> Result<Vec<Attached>> {
-        let programs = self.programs.iter().flatten().flat_map(LoadedProgram::attach);
-        let structures =
-            self.maps().filter(|map| map.def.kind == MapKind::StructOps).map(LoadedMap::register);
-        programs.map(|link| link.map(Attached::Link)).chain(structures).collect()
+        let mut attached = Vec::new();
+        for program in self.programs.iter().flatten() {
+            attached.extend(program.attach()?.into_iter().map(Attached::Link));
+        }
+        attached.extend(self.attach_structs()?);
+        Ok(attached)
+    }
+
+    /// Has the kernel use every `struct_ops` structure; dropping the answer ends that.
+    pub fn attach_structs(&self) -> Result<Vec<Attached>> {
+        let structures = self.maps().filter(|map| map.def.kind == MapKind::StructOps);
+        structures.map(LoadedMap::register).collect()
     }
 
     /// Does some program write lines with `bpf_trace_printk` or `bpf_trace_vprintk`?
@@ -227,10 +235,10 @@ impl LoadedMap {
 }
 
 impl LoadedProgram {
-    /// Attaches the program where its section or the caller says; that may be nowhere.
-    fn attach(&self) -> Vec<Result<Link>> {
+    /// Attaches the program where its section or the caller says; that may be nowhere. Dropping the links detaches.
+    pub fn attach(&self) -> Result<Vec<Link>> {
         if let Some(error) = &self.linked.attach_error {
-            return vec![Err(error.clone().into())];
+            return Err(error.clone().into());
         }
         let points = [&self.linked.attach].into_iter().chain(&self.linked.also);
         let attach = |point| {

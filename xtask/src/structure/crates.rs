@@ -30,8 +30,13 @@ const CRATES: &[Rules] = &[
     Rules { name: "skep-isa", crates: &[], external: &[], may: May::Compute },
     Rules { name: "skep-btf", crates: &["skep-isa"], external: &["memchr", "serde_json"], may: May::Compute },
     Rules { name: "skep-obj", crates: &["skep-isa", "skep-btf"], external: &["object"], may: May::Compute },
-    Rules { name: "skep-skel", crates: &["skep-btf", "skep-obj"], external: &[], may: May::Compute },
     Rules { name: "skep-cc", crates: &["skep-isa"], external: &["tempfile"], may: May::Act(&[]) },
+    Rules {
+        name: "skep-skel",
+        crates: &["skep-isa", "skep-btf", "skep-obj", "skep-cc"],
+        external: &[],
+        may: May::Act(&[]),
+    },
     Rules { name: "skep-runtime", crates: &["skep-isa", "skep-btf", "skep-obj"], external: &[], may: May::Compute },
     Rules { name: "skep-binary", crates: &["skep-runtime"], external: &["libc", "object"], may: May::Act(&[]) },
     Rules { name: "skep-verifier", crates: &["skep-isa", "skep-btf", "skep-obj"], external: &[], may: May::Compute },
@@ -77,6 +82,7 @@ const CRATES: &[Rules] = &[
         external: &["rustix"],
         may: May::Act(&[]),
     },
+    Rules { name: "execmon", crates: &["skep", "skep-skel"], external: &[], may: May::Act(&[]) },
     Rules {
         name: "xtask",
         crates: &["skep-isa", "skep-btf", "skep-obj", "skep-cc", "skep-runtime", "skep-verifier", "skep-vm", "skep-kernel", "skep"],

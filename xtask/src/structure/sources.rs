@@ -8,8 +8,9 @@ pub(super) const MAX_LINES: usize = 1000;
 /// Files that are longer, and why.
 const LONG: &[(&str, &str)] = &[];
 
-/// Crates that talk to people.
-const PRINTING: &[&str] = &["crates/skep-cli/", "fuzz/", "xtask/"];
+/// What talks to people; build scripts talk to cargo.
+const PRINTING: &[&str] =
+    &["crates/skep-cli/", "crates/skep-skel/src/build.rs", "examples/", "fuzz/", "xtask/"];
 
 /// What ends up on a terminal, or ends the process.
 const TALK: &[&str] = &["println!(", "eprintln!(", "print!(", "eprint!(", "process::exit(", "dbg!("];

@@ -23,6 +23,18 @@ pub(crate) struct Options {
     pub(crate) runtime: Option<RuntimeChoice>,
     /// Write a light skeleton.
     pub(crate) light: bool,
+    /// Which language a skeleton is in.
+    pub(crate) language: Language,
+}
+
+/// A language that skeletons are written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// For the `skep` crate.
+    #[default]
+    Rust,
+    /// For libbpf.
+    C,
 }
 
 /// An option: its letter, its name, what it is for, what it does.
@@ -72,6 +84,15 @@ pub(crate) const OPTIONS: &[Row] = &[
     },
     Row {
         letter: None,
+        name: "lang",
+        about: "Language of a skeleton: `rust` (the default) or `c`, for libbpf",
+        effect: Effect::Value("LANGUAGE", |o, value| {
+            o.language = language(value)?;
+            Ok(())
+        }),
+    },
+    Row {
+        letter: None,
         name: "runtime",
         about: "Whose objects: `kernel` (the default) or `user`",
         effect: Effect::Value("RUNTIME", |o, value| {
@@ -90,6 +111,14 @@ fn runtime(name: &str) -> Outcome<RuntimeChoice> {
         "kernel" => Ok(RuntimeChoice::Kernel),
         "user" => Ok(RuntimeChoice::User),
         _ => Err(Failure::new(format!("there is no runtime `{name}`")).hint("it is `kernel` or `user`")),
+    }
+}
+
+fn language(name: &str) -> Outcome<Language> {
+    match name {
+        "rust" => Ok(Language::Rust),
+        "c" => Ok(Language::C),
+        _ => Err(Failure::new(format!("skeletons are not written in `{name}`")).hint("it is `rust` or `c`")),
     }
 }
 

@@ -192,7 +192,7 @@ fn skeletons_build_and_run_with_libbpf() {
     }
     let scratch = Scratch::new("skeleton");
     let object = tool("opensnoop.bpf.o");
-    scratch.write("skel.h", ok(&format!("gen skeleton {} name tool_skel", object.display())));
+    scratch.write("skel.h", ok(&format!("gen skeleton {} name tool_skel --lang c", object.display())));
     let (source, program) = (scratch.write("main.c", MAIN), scratch.path("main"));
     let built = Command::new("cc")
         .args(["-Wall", "-Werror", "-o"])

@@ -31,6 +31,32 @@ fn elements_come_and_go() {
     assert_eq!(map.delete(&one).expect_err("it is not there").kind(), ErrorKind::NotFound);
 }
 
+/// Linux would write behind a buffer that is too short.
+#[test]
+fn short_buffers_are_refused() {
+    let Some(kernel) = kernel() else { return };
+    let map = Map::create(&kernel, &MapCreate::new(MapType::ARRAY, "pair", 4, 16, 1), 1).expect("an array");
+    let (key, mut value) = (0_u32.to_ne_bytes(), [0xaa; 24]);
+    let (short, behind) = value.split_at_mut(8);
+    let lookup = Command::MapLookup { map: map.fd(), key: &key, value: short, flags: 0 };
+    let refusal = kernel.bpf(lookup).expect_err("eight bytes for sixteen");
+    assert!(refusal.to_string().contains("8 bytes") && refusal.to_string().contains("16"), "{refusal}");
+    assert_eq!(behind, [0xaa; 16]);
+
+    let refused = |command| kernel.bpf(command).expect_err("too short").kind();
+    assert_eq!(
+        refused(Command::MapUpdate { map: map.fd(), key: &key, value: &[0; 15], flags: 0 }),
+        ErrorKind::Invalid
+    );
+    assert_eq!(refused(Command::MapDelete { map: map.fd(), key: &key[..3] }), ErrorKind::Invalid);
+    assert_eq!(
+        refused(Command::MapGetNextKey { map: map.fd(), key: None, next: &mut [0; 3] }),
+        ErrorKind::Invalid
+    );
+    let two = BatchOp::Update { keys: &[0; 8], values: &[0; 16], count: 2, elem_flags: 0 };
+    assert_eq!(map.batch(two).expect_err("one value for two").kind(), ErrorKind::Invalid);
+}
+
 #[test]
 fn batches_carry_many() {
     let Some(kernel) = kernel() else { return };
