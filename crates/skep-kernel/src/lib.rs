@@ -9,6 +9,7 @@ pub mod cpus;
 mod explain;
 mod info;
 mod load;
+mod losses;
 mod memory;
 mod netlink;
 mod perf;

@@ -6,6 +6,7 @@ use skep_runtime::command::ProgLoad;
 use skep_runtime::{Command, Error, ErrorKind, Reply, Result};
 
 use crate::explain;
+use crate::losses::Counted;
 use crate::scope::Filter;
 use crate::sys::{bpf, errno};
 
@@ -34,6 +35,19 @@ pub(crate) fn command(mut command: Command<'_>) -> Result<Reply> {
             Some(path) => explain::pin(cmd, &path, &e),
             None => explain::command(cmd, &e),
         }),
+    }
+}
+
+/// Loads a program that counts its losses and, where it is one that sees processes, sees only what `filter` lets through.
+pub(crate) fn counted_program(
+    spec: &ProgLoad<'_>,
+    counted: &Counted,
+    filter: Option<&Filter>,
+) -> Result<Reply> {
+    let counted = counted.spec(spec);
+    match filter.and_then(|filter| filter.restrict(&counted)) {
+        Some(restricted) => attempt(&restricted.spec(&counted), None),
+        None => attempt(&counted, None),
     }
 }
 

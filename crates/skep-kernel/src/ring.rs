@@ -7,10 +7,12 @@
 use std::hint::cold_path;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use skep_runtime::{Error, Event, EventSource, Result};
 
+use crate::losses::Counter;
 use crate::sys::errno;
 use crate::sys::mapping::{Mapping, Records, Ring};
 
@@ -30,16 +32,31 @@ pub(crate) struct RingBuffer {
     page_bytes: usize,
     /// Bytes of data, a power of two.
     size: usize,
+    /// What did not fit, if somebody counts it, and how many were told of.
+    lost: Option<Arc<Counter>>,
+    told: u64,
 }
 
 impl RingBuffer {
     /// Maps the areas of a ring buffer of `size` bytes.
-    pub(crate) fn open(map: OwnedFd, size: usize, page_bytes: usize) -> Result<Self> {
+    pub(crate) fn open(
+        map: OwnedFd,
+        size: usize,
+        page_bytes: usize,
+        lost: Option<Arc<Counter>>,
+    ) -> Result<Self> {
         let failed = |e: std::io::Error| Error::os(errno(&e), format!("cannot map the ring buffer: {e}"));
         let consumer = Mapping::new(map.as_fd(), 0, page_bytes, true).map_err(failed)?;
         let offset = i64::try_from(page_bytes).unwrap_or(i64::MAX);
         let producer = Mapping::new(map.as_fd(), offset, page_bytes + 2 * size, false).map_err(failed)?;
-        Ok(Self { map, consumer, producer, page_bytes, size })
+        Ok(Self { map, consumer, producer, page_bytes, size, lost, told: 0 })
+    }
+
+    /// Tells of the losses since the last time.
+    fn tell_lost(&mut self, sink: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
+        let lost = self.lost.as_ref().map_or(0, |lost| lost.get());
+        let count = lost.saturating_sub(std::mem::replace(&mut self.told, lost));
+        if count > 0 { sink(Event::Lost { cpu: 0, count }) } else { ControlFlow::Continue(()) }
     }
 }
 
@@ -49,6 +66,9 @@ impl EventSource for RingBuffer {
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>) -> Result<usize> {
+        if self.tell_lost(sink).is_break() {
+            return Ok(0);
+        }
         let data = self.producer.ring(self.page_bytes, self.size);
         let mut count = 0;
         loop {

@@ -15,6 +15,7 @@ use skep_runtime::{
 use crate::attach::Attachment;
 use crate::composite::Composite;
 use crate::info::MapInfo;
+use crate::losses::Losses;
 use crate::memory::MapMemory;
 use crate::perf::PerfBuffers;
 use crate::printk::TracePipe;
@@ -30,6 +31,8 @@ use crate::{attach, explain, load, scope, session};
 pub struct KernelRuntime {
     /// What keeps programs to a process tree; `None` lets them see the machine.
     filter: Option<OnceLock<Arc<Filter>>>,
+    /// What counts the records that do not fit into ring buffers, if that is wanted.
+    losses: Option<Losses>,
     /// What has to stay open beside a link's descriptor, until that is closed.
     composites: Mutex<HashMap<Fd, Composite>>,
     /// Sizes of keys and values.
@@ -51,6 +54,17 @@ impl KernelRuntime {
         Self { filter: Some(OnceLock::new()), ..Self::default() }
     }
 
+    /// Counts the records that do not fit into ring buffers: they come as [`Event::Lost`](skep_runtime::Event::Lost), as those
+    /// of perf buffers do. Linux keeps no count, so the programs that are loaded through this runtime get some instructions
+    /// more behind each call of `bpf_ringbuf_reserve`, `bpf_ringbuf_output` and `bpf_ringbuf_reserve_dynptr`.
+    ///
+    /// A call is left as it is where its code does not tell which of several ring buffers it writes to, and a program where
+    /// the kernel refuses it with more instructions.
+    #[must_use]
+    pub fn counting_losses(self) -> Self {
+        Self { losses: Some(Losses::default()), ..self }
+    }
+
     /// May this process load and attach tracing programs, and keep them to a process tree if it is to? What is in the way
     /// (privileges, seccomp, lockdown, an unmounted tracefs) is the error. Nothing stays behind.
     pub fn probe(&self) -> Result<()> {
@@ -61,6 +75,20 @@ impl KernelRuntime {
             Places::find()?;
         }
         Ok(())
+    }
+
+    fn load_program(&self, spec: &ProgLoad<'_>) -> Result<Reply> {
+        let filter = self.filter()?;
+        // That losses are counted keeps nothing from being loaded, and a refusal speaks of the program as it was given.
+        if let Some(counted) = self.losses.as_ref().and_then(|losses| losses.count(spec))
+            && let Ok(reply) = load::counted_program(spec, &counted, filter.map(Arc::as_ref))
+        {
+            return Ok(reply);
+        }
+        match filter {
+            Some(filter) => load::filtered_program(spec, filter),
+            None => load::program(spec),
+        }
     }
 
     fn composites(&self) -> MutexGuard<'_, HashMap<Fd, Composite>> {
@@ -86,10 +114,7 @@ impl Runtime for KernelRuntime {
     fn bpf(&self, command: Command<'_>) -> Result<Reply> {
         self.shapes.check(&command)?;
         match command {
-            Command::ProgLoad(spec) => match self.filter()? {
-                Some(filter) => load::filtered_program(spec, filter),
-                None => load::program(spec),
-            },
+            Command::ProgLoad(spec) => self.load_program(spec),
             Command::LinkDetach { link } => match self.composites().remove(&link) {
                 Some(composite) => composite.detach(link),
                 None => load::command(command),
@@ -137,7 +162,8 @@ impl Runtime for KernelRuntime {
         let page_bytes = rustix::param::page_size();
         match info.map_type {
             MapType::RINGBUF => {
-                Ok(Box::new(RingBuffer::open(duplicate(map)?, info.max_entries as usize, page_bytes)?))
+                let lost = self.losses.as_ref().map(|losses| losses.of(&info)).transpose()?;
+                Ok(Box::new(RingBuffer::open(duplicate(map)?, info.max_entries as usize, page_bytes, lost)?))
             }
             MapType::PERF_EVENT_ARRAY => {
                 let online = online_cpus().into_iter().filter(|&cpu| cpu < info.max_entries);

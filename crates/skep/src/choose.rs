@@ -49,12 +49,13 @@ pub fn choose(sight: Sight, user: Config) -> Result<Chosen> {
     }
 }
 
-/// The kernel's runtime.
+/// The kernel's runtime; it counts what full ring buffers lose, as the user runtime does.
 pub fn kernel(sight: Sight) -> KernelRuntime {
-    match sight {
+    let runtime = match sight {
         Sight::Tree => KernelRuntime::scoped(),
         Sight::Machine => KernelRuntime::new(),
-    }
+    };
+    runtime.counting_losses()
 }
 
 /// The user runtime, with this machine's types.

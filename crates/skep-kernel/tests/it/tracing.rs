@@ -3,11 +3,13 @@
 use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use skep_isa::uapi::{MapType, ProgType};
-use skep_isa::{Imm64, Insn, Op, Reg};
+use skep_isa::{Imm64, Insn, JmpOp, Op, Operand, Reg};
+use skep_kernel::KernelRuntime;
 use skep_obj::AttachPoint;
 use skep_runtime::command::{MapCreate, ProgLoad};
 use skep_runtime::{AttachOptions, Event, EventSource, Fd, Map, Program, SharedRuntime};
@@ -155,6 +157,84 @@ fn a_missing_tracepoint_is_named() {
         program.expect("it is safe").attach(&point, &AttachOptions::default()).expect_err("no such");
     assert!(missing.to_string().contains("`syscalls/sys_enter_frob`"), "{missing}");
     assert!(missing.advice().is_some_and(|advice| advice.contains("events/syscalls")), "{missing:?}");
+}
+
+/// What a source tells of records that were lost.
+fn lost(source: &mut dyn EventSource) -> u64 {
+    let mut lost = 0;
+    let mut sink = |event: Event<'_>| {
+        if let Event::Lost { count, .. } = event {
+            lost += count;
+        }
+        ControlFlow::Continue(())
+    };
+    source.drain(&mut sink).expect("buffers can be read");
+    lost
+}
+
+/// Reserves a record of 16 bytes in each buffer, from registers that are kept, and gives it up or submits it.
+fn to_two_ring_buffers(pid: u32, maps: [Fd; 2]) -> Vec<Insn> {
+    const RINGBUF_RESERVE: u32 = 131;
+    const RINGBUF_DISCARD: u32 = 133;
+    let reserve = |register| {
+        [
+            mov_reg(Reg::R1, register),
+            mov(Reg::R2, 16),
+            mov(Reg::R3, 0),
+            call(RINGBUF_RESERVE),
+            Op::Jump { wide: true, op: JmpOp::Eq, dst: Reg::R0, src: Operand::Imm(0), off: 3 },
+            mov_reg(Reg::R1, Reg::R0),
+            mov(Reg::R2, 0),
+            call(RINGBUF_DISCARD),
+        ]
+    };
+    let mut then = vec![load_map(Reg::R7, maps[0]), load_map(Reg::R8, maps[1])];
+    then.extend(reserve(Reg::R7));
+    then.extend(reserve(Reg::R8));
+    only_in(pid, &then)
+}
+
+#[test]
+fn losses_are_counted_where_that_is_wanted() {
+    if kernel().is_none() {
+        return;
+    }
+    let kernel: SharedRuntime = Arc::new(KernelRuntime::new().counting_losses());
+    let mut cat = Cat::start();
+    let map = Map::create(&kernel, &ring_buffer(), 1).expect("a buffer");
+    let mut events = map.events().expect("it can be read");
+    let code = to_ring_buffer(cat.pid(), map.fd());
+    let spec = ProgLoad::new(ProgType::TRACEPOINT, "traced", &code, "GPL");
+    let program = Program::load(&kernel, &spec).expect("it is safe");
+    let Some(_link) = unless_refused(program.attach(&writes(), &AttachOptions::default())) else { return };
+    for _ in 0..200 {
+        cat.poke();
+    }
+    assert_eq!(lost(&mut *events), 200 - 4095 / 24);
+    assert_eq!(lost(&mut *events), 0, "what was told is not told again");
+    cat.poke();
+    assert_eq!(drained(&mut *events), [RECORD], "there is room again");
+}
+
+#[test]
+fn each_buffer_has_its_own_losses() {
+    if kernel().is_none() {
+        return;
+    }
+    let kernel: SharedRuntime = Arc::new(KernelRuntime::new().counting_losses());
+    let mut cat = Cat::start();
+    let maps = [4096, 8192].map(|bytes| {
+        Map::create(&kernel, &MapCreate::new(MapType::RINGBUF, "ring", 0, 0, bytes), 1).expect("a buffer")
+    });
+    let code = to_two_ring_buffers(cat.pid(), [maps[0].fd(), maps[1].fd()]);
+    let spec = ProgLoad::new(ProgType::TRACEPOINT, "traced", &code, "GPL");
+    let program = Program::load(&kernel, &spec).expect("it is safe");
+    let Some(_link) = unless_refused(program.attach(&writes(), &AttachOptions::default())) else { return };
+    for _ in 0..400 {
+        cat.poke();
+    }
+    let lost = maps.map(|map| lost(&mut *map.events().expect("it can be read")));
+    assert_eq!(lost, [400 - 4095 / 24, 400 - 8191 / 24]);
 }
 
 #[test]
