@@ -8,6 +8,7 @@ pub mod device;
 pub mod front;
 mod hook;
 mod kernel;
+mod network;
 mod objects;
 mod output;
 mod packets;

@@ -5,6 +5,7 @@
 
 mod info;
 mod links;
+mod memory;
 mod test_run;
 mod usdt;
 mod verify;
@@ -20,8 +21,8 @@ use skep_isa::{CallTarget, Op, decode, helper};
 use skep_obj::AttachPoint;
 use skep_runtime::command::{BatchOp, LinkData, MapCreate, ObjectKind, ProgLoad};
 use skep_runtime::{
-    AttachOptions, Command, Error, EventSource, Fd, PacketRunner, Reply, Result, Runtime, RuntimeKind, Scope,
-    Session, SharedRuntime,
+    AttachOptions, Command, Error, EventSource, Fd, Memory, PacketRunner, Reply, Result, Runtime,
+    RuntimeKind, Scope, Session, SharedRuntime,
 };
 use skep_verifier::special_fields;
 use skep_vm::map::MapTypes;
@@ -53,6 +54,11 @@ pub enum Diagnostic {
         /// What that is, and where.
         reason: String,
     },
+    /// Breakpoints of probes had been taken away by somebody else and were put back; told once.
+    ProbesRepaired {
+        /// How many at that moment.
+        count: usize,
+    },
     /// A BPF program did what it must not, and was ended; told once for each program.
     Fault {
         /// The program's id.
@@ -76,6 +82,11 @@ impl fmt::Display for Diagnostic {
             Self::Unverified { program, reason } => {
                 write!(f, "program `{program}` runs unverified, with every access checked: {reason}")
             }
+            Self::ProbesRepaired { count } => write!(
+                f,
+                "somebody else probes the same places, such as a probe of the kernel: {count} breakpoints had been taken away \
+                 and are there again; hits may have been missed"
+            ),
             Self::Fault { message, .. } => write!(f, "{message} (this run was ended; told once)"),
         }
     }
@@ -176,6 +187,11 @@ impl Runtime for UserRuntime {
             MapType::PERF_EVENT_ARRAY => Ok(Box::new(PerfSource::open(map))),
             other => Err(Error::os(libc::EINVAL, format!("a map of type `{other}` holds no records"))),
         }
+    }
+
+    fn memory(&self, map: Fd, bytes: usize, _address: u64, writable: bool) -> Result<Box<dyn Memory>> {
+        let memory = self.objects.map(map)?.memory(writable).map_err(of_errno)?;
+        Ok(Box::new(memory::Shared::new(memory, bytes, writable)?))
     }
 
     fn packets(&self, prog: Fd) -> Result<Option<Box<dyn PacketRunner>>> {

@@ -5,6 +5,7 @@
 //! for callers to say.
 #![expect(unsafe_code, reason = "these are the crate's raw system calls")]
 
+pub(crate) mod guard;
 pub(crate) mod memory;
 pub(crate) mod net;
 pub(crate) mod process;

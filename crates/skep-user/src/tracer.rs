@@ -72,6 +72,8 @@ pub(crate) trait Observer: Send {
     fn probed(&mut self, task: &mut Task, hit: Hit<'_>) -> Seen;
     /// A thread runs, and has used another `period_ns` of processor time.
     fn sampled(&mut self, task: &mut Task, regs: &Registers, period_ns: u64);
+    /// Somebody else had taken away so many breakpoints, which are there again; hits may have been missed.
+    fn repaired(&mut self, count: usize);
     /// A thread is gone, and its id may be used again.
     fn gone(&mut self, tid: Tid);
 }
@@ -157,9 +159,13 @@ pub(crate) struct Tracer {
 }
 
 /// Options of every tracee; forks, threads and programs are always followed.
-fn options(interest: &Interest) -> i32 {
+///
+/// A command with a filter, and so with breakpoints, cannot do without its tracer: it ends when that is killed. Others go on.
+fn options(interest: &Interest, mode: Mode) -> i32 {
+    let end = if mode == Mode::Filter { libc::PTRACE_O_EXITKILL } else { 0 };
     let exits = if interest.exits { libc::PTRACE_O_TRACEEXIT } else { 0 };
     exits
+        | end
         | libc::PTRACE_O_TRACESYSGOOD
         | libc::PTRACE_O_TRACESECCOMP
         | libc::PTRACE_O_TRACEFORK
@@ -201,7 +207,7 @@ impl Tracer {
                 break;
             }
             match self.backlog.pop_front().map_or_else(ptrace::wait, |report| Ok(Some(report))) {
-                Ok(None) => self.look_at_clocks(),
+                Ok(None) => self.tick(),
                 Ok(Some((tid, _))) if Some(tid) == self.sentinel => self.release(),
                 Ok(Some((tid, status))) => self.handle(tid, Stop::decode(status)),
                 Err(_) => break,

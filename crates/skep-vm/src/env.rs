@@ -1,5 +1,8 @@
 //! What programs ask of the world around them.
 
+pub mod network;
+
+use self::network::{Address, Device, NoRoute, Route, RouteQuery, Socket, SocketQuery};
 use crate::clock::{self, Clock};
 use crate::{Errno, Fault, ProgramInfo};
 
@@ -223,6 +226,35 @@ pub trait Env {
     fn has_device(&mut self, ifindex: u32) -> bool {
         let _ = ifindex;
         false
+    }
+
+    /// A network device by its number.
+    fn device(&mut self, ifindex: u32) -> Option<Device> {
+        let _ = ifindex;
+        None
+    }
+
+    /// The route that a packet would take.
+    fn route(&mut self, query: &RouteQuery) -> Result<Route, NoRoute> {
+        let _ = query;
+        Err(NoRoute::NotForwarded)
+    }
+
+    /// The link-layer address of a neighbour at a device, where it is known.
+    fn neighbour(&mut self, device: u32, family: u8, of: &Address) -> Option<[u8; 6]> {
+        let _ = (device, family, of);
+        None
+    }
+
+    /// The host's socket that a packet is for.
+    fn socket(&mut self, query: &SocketQuery) -> Option<Socket> {
+        let _ = query;
+        None
+    }
+
+    /// The number of the network namespace (`SO_NETNS_COOKIE`).
+    fn netns_cookie(&mut self) -> u64 {
+        1
     }
 
     /// The world for what a program has called later, by timers and work queues: when nobody is known to run.

@@ -5,13 +5,14 @@
 //! Linux's. What a pointer argument points to is checked by the run's memory, so a wild pointer ends the run, not the
 //! process.
 
+mod arena;
 mod control;
 mod dynptr;
 mod format;
 pub(crate) mod kfunc;
 mod maps;
 mod output;
-mod packet;
+pub(crate) mod packet;
 mod print;
 mod probe;
 mod stack;
@@ -253,8 +254,8 @@ const SERVED: &[(u32, HelperFn)] = &[
     (id::bpf_set_hash_invalid, packet::skb::set_hash_invalid),
     (id::bpf_get_cgroup_classid, packet::skb::cgroup_classid),
     (id::bpf_get_route_realm, packet::skb::zero),
-    (id::bpf_skb_cgroup_id, packet::skb::no_cgroup),
-    (id::bpf_skb_ancestor_cgroup_id, packet::skb::no_cgroup),
+    (id::bpf_skb_cgroup_id, packet::skb::cgroup_id),
+    (id::bpf_skb_ancestor_cgroup_id, packet::skb::ancestor_cgroup_id),
     (id::bpf_skb_cgroup_classid, packet::skb::zero),
     (id::bpf_get_socket_uid, packet::skb::socket_uid),
     (id::bpf_l3_csum_replace, packet::checksum::l3_replace),
@@ -266,6 +267,24 @@ const SERVED: &[(u32, HelperFn)] = &[
     (id::bpf_redirect_peer, packet::redirect::redirect_peer),
     (id::bpf_redirect_neigh, packet::redirect::redirect_neigh),
     (id::bpf_clone_redirect, packet::redirect::clone_redirect),
+    (id::bpf_fib_lookup, packet::route::fib_lookup),
+    (id::bpf_check_mtu, packet::route::check_mtu),
+    (id::bpf_sk_lookup_tcp, packet::socket::lookup_tcp),
+    (id::bpf_sk_lookup_udp, packet::socket::lookup_udp),
+    (id::bpf_skc_lookup_tcp, packet::socket::lookup_tcp),
+    (id::bpf_sk_release, packet::socket::release),
+    (id::bpf_sk_fullsock, packet::socket::full),
+    (id::bpf_get_listener_sock, packet::socket::listener),
+    (id::bpf_sk_assign, packet::socket::assign),
+    (id::bpf_get_netns_cookie, packet::socket::netns_cookie),
+    (id::bpf_get_socket_cookie, packet::socket::cookie),
+    (id::bpf_skb_set_tunnel_key, packet::tunnel::set_key),
+    (id::bpf_skb_get_tunnel_key, packet::tunnel::key),
+    (id::bpf_skb_set_tunnel_opt, packet::tunnel::set_options),
+    (id::bpf_skb_get_tunnel_opt, packet::tunnel::options),
+    (id::bpf_skb_get_xfrm_state, packet::tunnel::xfrm_state),
+    (id::bpf_skb_under_cgroup, packet::skb::under_cgroup),
+    (id::bpf_get_local_storage, maps::local_storage),
     (id::bpf_get_stackid, stack::get_stackid),
     (id::bpf_get_stack, stack::get_stack),
     (id::bpf_get_task_stack, stack::get_task_stack),
@@ -284,22 +303,23 @@ const SERVED: &[(u32, HelperFn)] = &[
 
 /// What the helpers need that are not served: each kind by words in their names, the more special first.
 const NEEDS: &[(&[&str], &str)] = &[
-    (&["sysctl", "retval"], "the kernel's cgroup hooks"),
+    (&["sysctl", "retval", "sockopt", "bind"], "the kernel's cgroup hooks on sockets and settings"),
     (&["sys_bpf", "sys_close", "btf_find", "kallsyms"], "the kernel's program loader"),
     (&["override_return"], "error injection into kernel functions"),
     (&["perf_event_read", "perf_prog_read"], "the processor's performance counters"),
-    (&["tunnel", "xfrm", "ecn", "cgroup_id"], "a device of the kernel's network stack"),
     (&["lwt", "seg6"], "the kernel's routes and their encapsulations"),
-    (&["fib", "check_mtu"], "the kernel's routing tables and devices"),
-    (&["msg_", "sock_map", "sock_hash", "sk_redirect", "sk_assign"], "sockets of the kernel"),
     (
-        &["sk_", "sock", "tcp", "skc_", "netns", "bind", "reuseport", "load_hdr_opt", "hdr_opt"],
-        "sockets of the kernel",
+        &["msg_", "sock_map", "sock_hash", "sk_redirect"],
+        "the kernel's hooks on data that sockets send and receive",
     ),
-    (&["skb_output", "xdp_output", "skb"], "the kernel's own packet structures"),
-    (&["local_storage"], "storage of a control group that the program is attached to"),
-    (&["seq_", "find_vma"], "the kernel's iterators"),
-    (&["cgroup", "cgrp"], "the kernel's control groups"),
+    (&["hdr_opt", "sock_ops"], "the kernel's hooks on the events of TCP connections"),
+    (&["select_reuseport"], "the kernel's choice among sockets of one port"),
+    (&["syncookie", "tcp_", "skc_to"], "the state of the kernel's TCP connections"),
+    (&["sk_cgroup", "sk_ancestor"], "the control group of a socket of the kernel"),
+    (&["sock_from_file"], "the kernel's files"),
+    (&["skb_output", "xdp_output"], "the kernel's own packet structures"),
+    (&["seq_"], "the kernel's iterators"),
+    (&["find_vma"], "the kernel's structures of mapped memory"),
     (&["inode", "d_path", "ima", "bprm"], "the kernel's files"),
     (&["rc_"], "an infrared receiver"),
     (&["snprintf_btf"], "the kernel's types in memory"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::env::KERNEL_HALF;
 use crate::map::{Entry, Map, Reservation};
-use crate::memory::{Denied, Space, Stack, Window, Word};
+use crate::memory::{Arena, Denied, Space, Stack, Window, Word};
 use crate::packet::Packet;
 use crate::program::{Input, Program};
 use crate::{Env, Errno, Fault, Reason};
@@ -21,6 +21,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) inner_maps: Vec<Arc<Map>>,
     /// Ring buffer records not yet submitted, by the address that the program knows.
     pub(crate) reservations: Vec<(u64, Arc<Map>, Reservation)>,
+    /// Addresses of records lent, such as sockets.
+    pub(crate) records: Vec<u64>,
     /// Addresses of spin locks held.
     pub(crate) locks: Vec<u64>,
     /// The packet that the program runs on.
@@ -75,6 +77,7 @@ impl<'a> Machine<'a> {
             tail_calls: 0,
             inner_maps: Vec::new(),
             reservations: Vec::new(),
+            records: Vec::new(),
             locks: Vec::new(),
             packet: input.packet,
             native_program: std::ptr::null(),
@@ -212,6 +215,28 @@ impl<'a> Machine<'a> {
         self.space.lend(window);
         self.reservations.push((addr, Arc::clone(map), record));
         Some(addr)
+    }
+
+    /// Lends a copy of bytes to the program, which it may read; answers its address.
+    pub(crate) fn lend_record(&mut self, bytes: &[u8]) -> Result<u64, Reason> {
+        let memory = Arena::new(bytes.len()).map_err(|e| Reason::Unsupported(format!("a record: {e}")))?;
+        let memory = Arc::new(memory);
+        memory.write(0, bytes);
+        let window = Window::cells(&memory, 0, 1, bytes.len(), bytes.len()).read_only();
+        let addr = window.start();
+        self.space.lend(window);
+        self.records.push(addr);
+        Ok(addr)
+    }
+
+    /// Takes a lent record back; false when there is none of this address.
+    pub(crate) fn return_record(&mut self, addr: u64) -> bool {
+        let known = self.records.iter().position(|known| *known == addr);
+        if let Some(n) = known {
+            self.records.swap_remove(n);
+            self.space.take_back(addr);
+        }
+        known.is_some()
     }
 
     /// Submits or discards a record; false when there is none of this address.

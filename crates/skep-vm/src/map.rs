@@ -10,14 +10,17 @@ mod array;
 mod batch;
 mod bloom;
 mod elements;
+mod group_storage;
 mod hash;
 mod lock;
 mod lpm;
 mod nested;
+mod pages;
 mod perf;
 mod queue;
 mod redirect;
 pub(crate) mod ring;
+mod shared;
 mod spec;
 mod stack_trace;
 mod storage;
@@ -39,6 +42,7 @@ pub use nested::{CgroupArray, ProgArray};
 pub use perf::{PerfEvent, PerfEventArray};
 pub(crate) use ring::Reservation;
 pub use ring::RingBuf;
+pub use shared::MapMemory;
 pub(crate) use spec::MAX_STACK_DEPTH;
 pub use spec::{MapError, MapSpec, MapTypes, flags, update};
 pub(crate) use stack_trace::StackTraces;
@@ -46,9 +50,11 @@ pub use user_ring::UserRingBuf;
 
 use array::Array;
 use bloom::Bloom;
+use group_storage::GroupStorage;
 use hash::Hash;
 use lpm::LpmTrie;
 use nested::{ArrayOfMaps, HashOfMaps};
+use pages::Pages;
 use queue::Queue;
 use redirect::Targets;
 use storage::Storage;
@@ -76,6 +82,8 @@ enum Kind {
     ArrayOfMaps(ArrayOfMaps),
     HashOfMaps(HashOfMaps),
     Storage(Storage),
+    GroupStorage(GroupStorage),
+    Pages(Pages),
     Targets(Targets),
 }
 
@@ -177,6 +185,13 @@ impl Map {
         if let Kind::Perf(perf) = &self.kind { Some(perf) } else { None }
     }
 
+    /// Begins a run anew where the map's values last as long as a run: storage of the group that a program is attached to.
+    pub fn begin_run(&self) {
+        if let Kind::GroupStorage(storage) = &self.kind {
+            storage.clear();
+        }
+    }
+
     /// Puts a program into a program array, for tail calls.
     pub fn set_program(&self, index: u32, program: Arc<Program>, flags: u64) -> Result<(), Errno> {
         self.sys_writable()?;
@@ -246,6 +261,8 @@ impl Map {
             Kind::ArrayOfMaps(it) => it,
             Kind::HashOfMaps(it) => it,
             Kind::Storage(it) => it,
+            Kind::GroupStorage(it) => it,
+            Kind::Pages(it) => it,
             Kind::Targets(it) => it,
         }
     }
@@ -266,8 +283,11 @@ impl Map {
 
     /// Address of a byte of an array's first value: what `BPF_PSEUDO_MAP_VALUE` loads.
     pub(crate) fn direct_value(&self, off: u32) -> Option<u64> {
-        let Kind::Array(array) = &self.kind else { return None };
-        array.direct_value(off)
+        match &self.kind {
+            Kind::Array(array) => array.direct_value(off),
+            Kind::Pages(pages) => pages.direct_value(off),
+            _ => None,
+        }
     }
 
     /// The address of a value, as `bpf_map_lookup_elem` gives it.
@@ -308,6 +328,16 @@ impl Map {
         }
     }
 
+    /// The storage of the group that a program is attached to, that it is.
+    pub(crate) fn group_storage(&self) -> Option<&GroupStorage> {
+        if let Kind::GroupStorage(storage) = &self.kind { Some(storage) } else { None }
+    }
+
+    /// The arena that it is.
+    pub(crate) fn pages(&self) -> Option<&Pages> {
+        if let Kind::Pages(pages) = &self.kind { Some(pages) } else { None }
+    }
+
     pub(crate) fn targets(&self) -> Option<&Targets> {
         if let Kind::Targets(targets) = &self.kind { Some(targets) } else { None }
     }
@@ -338,6 +368,10 @@ impl Kind {
             MapType::HASH_OF_MAPS => Self::HashOfMaps(HashOfMaps::new(spec)),
             MapType::TASK_STORAGE | MapType::SK_STORAGE | MapType::INODE_STORAGE | MapType::CGRP_STORAGE => {
                 Self::Storage(Storage::new(spec)?)
+            }
+            MapType::ARENA => Self::Pages(Pages::new(spec)?),
+            MapType::CGROUP_STORAGE | MapType::PERCPU_CGROUP_STORAGE => {
+                Self::GroupStorage(GroupStorage::new(spec)?)
             }
             MapType::DEVMAP | MapType::DEVMAP_HASH | MapType::CPUMAP | MapType::XSKMAP | MapType::SOCKMAP => {
                 Self::Targets(Targets::new(spec)?)

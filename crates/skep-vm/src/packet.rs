@@ -18,10 +18,12 @@ pub mod skb;
 pub mod xdp;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use skep_isa::uapi::ProgType;
 
 use crate::Errno;
+use crate::helper::packet::tunnel::Tunnel;
 use crate::memory::{Arena, PacketView};
 
 /// Where the parts of a packet's memory begin.
@@ -132,6 +134,10 @@ pub struct Packet {
     pub(crate) hash_is_set: bool,
     pub(crate) redirect: Option<Redirect>,
     clones: Vec<Clone>,
+    /// What a tunnel device is to do with it.
+    pub(crate) tunnel: Option<Box<Tunnel>>,
+    /// The number of its socket, once somebody has asked.
+    cookie: u64,
 }
 
 impl Packet {
@@ -193,6 +199,8 @@ impl Packet {
             hash_is_set: false,
             redirect: None,
             clones: Vec::new(),
+            tunnel: None,
+            cookie: 0,
         }
     }
 
@@ -211,6 +219,7 @@ impl Packet {
         self.redirect = None;
         self.frags.clear();
         self.clones.clear();
+        (self.tunnel, self.cookie) = (None, 0);
         self.memory.zero(0, self.context_bytes());
         self.refresh();
         Ok(())
@@ -271,6 +280,20 @@ impl Packet {
         for frag in &self.frags {
             out.extend_from_slice(frag);
         }
+    }
+
+    /// The device that it came by, or goes out of.
+    pub(crate) fn device(&self) -> u32 {
+        self.field(if self.form == Form::Xdp { xdp::INGRESS_IFINDEX } else { skb::IFINDEX })
+    }
+
+    /// A number that no other packet's socket has.
+    pub(crate) fn socket_cookie(&mut self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        if self.cookie == 0 {
+            self.cookie = NEXT.fetch_add(1, Ordering::Relaxed);
+        }
+        self.cookie
     }
 
     /// Where the packet has been redirected to, if it has.

@@ -2,6 +2,7 @@
 //! `BPF_PROG_TEST_RUN` on both runtimes, given time for what it has started, and its result and all variables of the object
 //! are compared.
 
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,10 +82,21 @@ fn run(runtime: &SharedRuntime, object: &Object, name: &str) -> Left {
 
 /// Runs every program of a source on both runtimes.
 fn check(source: &str) {
+    check_with(source, &[]);
+}
+
+/// The same, with variables set.
+fn check_with(source: &str, settings: &[(&str, u16)]) {
     let Some([user, kernel]) = runtimes() else { return };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/alike").join(source);
-    let object = skep::open(&path).unwrap_or_else(|e| panic!("{source}: {e}")).object;
+    let mut object = skep::open(&path).unwrap_or_else(|e| panic!("{source}: {e}")).object;
+    for (name, value) in settings {
+        variables::set(&mut object, name, &value.to_string()).expect("a variable");
+    }
     assert!(!object.programs.is_empty());
+    if object.programs.iter().any(|program| program.name == "skipped") {
+        return skip(&format!("this clang is too old for {source}"));
+    }
     for program in &object.programs {
         let [ours, theirs] = [&user, &kernel].map(|runtime| run(runtime, &object, &program.name));
         assert_eq!(ours, theirs, "{source}, {}: ours is left, the kernel's right", program.name);
@@ -99,4 +111,27 @@ fn timers() {
 #[test]
 fn work_queues() {
     check("work.bpf.c");
+}
+
+#[test]
+fn sockets() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let client = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let _accepted = listener.accept().expect("somebody has called");
+    let datagrams = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let of = |address: std::io::Result<std::net::SocketAddr>| address.expect("an address").port();
+    let settings =
+        [("port", port), ("client", of(client.local_addr())), ("udp_port", of(datagrams.local_addr()))];
+    check_with("sockets.bpf.c", &settings);
+}
+
+#[test]
+fn groups() {
+    check("groups.bpf.c");
+}
+
+#[test]
+fn arenas() {
+    check("arena.bpf.c");
 }

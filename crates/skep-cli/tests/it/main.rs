@@ -16,4 +16,5 @@ mod programs;
 mod rejections;
 mod run;
 mod sampling;
+mod tools;
 mod verify;

@@ -211,8 +211,28 @@ fn until(built: &Built, flag: &Path) -> Child {
 const SIGTERM: i32 = 15;
 
 fn terminate(pid: u32) {
-    let done = Command::new("kill").arg(pid.to_string()).status().expect("kill starts");
+    signal("-TERM", pid);
+}
+
+fn signal(signal: &str, pid: u32) {
+    let done = Command::new("kill").arg(signal).arg(pid.to_string()).status().expect("kill starts");
     assert!(done.success());
+}
+
+/// The thread that traces a process, once there is one.
+fn tracer_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
+    line.trim().parse().ok().filter(|tracer| *tracer != 0)
+}
+
+/// Waits until something is so.
+fn until_it_is(what: &str, mut is_so: impl FnMut() -> bool) {
+    let came = (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        is_so()
+    });
+    assert!(came, "{what}");
 }
 
 #[test]
@@ -239,4 +259,54 @@ fn an_attached_process_goes_on_unharmed() {
     assert!(entries > 0 && entries.abs_diff(exits) <= 1, "{entries} entries, {exits} exits");
     fs::write(&flag, "").expect("a file");
     assert!(child.wait().expect("it ends").success(), "the process was harmed");
+}
+
+#[test]
+fn a_process_goes_on_when_its_tracer_is_killed() {
+    let Some(built) = built() else { return };
+    let flag = built.scratch.path("survived");
+    let mut child = until(&built, &flag);
+    let mut command = skep();
+    command.args(arguments(&BOTH, &built.traced, "probed")).args(["-p", &child.id().to_string()]);
+    let mut skep = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("skep starts");
+    until_it_is("attached", || tracer_of(child.id()).is_some());
+    std::thread::sleep(Duration::from_millis(500));
+    // Stopped where it is in no breakpoint: from one that nobody answers, it would get a signal.
+    signal("-STOP", child.id());
+    std::thread::sleep(Duration::from_millis(200));
+    signal("-KILL", tracer_of(child.id()).expect("it is traced"));
+    until_it_is("let go", || tracer_of(child.id()).is_none());
+    std::thread::sleep(Duration::from_millis(300));
+    signal("-CONT", child.id());
+    std::thread::sleep(Duration::from_millis(100));
+    fs::write(&flag, "").expect("a file");
+    assert!(child.wait().expect("it ends").success(), "the process was harmed");
+    assert!(!skep.wait().expect("it ends").success());
+}
+
+#[test]
+fn a_command_ends_when_its_tracer_is_killed() {
+    let Some(built) = built() else { return };
+    let flag = built.scratch.path("never");
+    let mut command = skep();
+    command.args(arguments(&BOTH, &built.traced, "probed")).arg("--");
+    command.arg(&built.traced).arg("until").arg(&flag).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut skep = command.spawn().expect("skep starts");
+    // The command is the one of the processes with this name in their command line that is traced.
+    let is_it = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&*flag.to_string_lossy()) && tracer_of(*pid).is_some()
+    };
+    let traced = || {
+        let entries = fs::read_dir("/proc").expect("processes").flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(is_it)
+    };
+    let mut found = None;
+    until_it_is("traced", || {
+        found = traced();
+        found.is_some()
+    });
+    signal("-KILL", found.and_then(tracer_of).expect("it is traced"));
+    until_it_is("gone", || traced().is_none());
+    assert!(!skep.wait().expect("it ends").success());
 }

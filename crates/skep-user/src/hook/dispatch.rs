@@ -107,6 +107,8 @@ pub(crate) struct Dispatcher {
     tables: Tables,
     layouts: Layouts,
     runner: Runner,
+    /// Has it been told that breakpoints were put back?
+    repaired: bool,
     /// Names of threads that have ended last.
     ended: VecDeque<(Tid, [u8; 16])>,
 }
@@ -155,7 +157,7 @@ impl Dispatcher {
         let layouts = Layouts::new(Some(&btf));
         let memory = KernelMemory::new(Types::new(btf));
         let runner = Runner { memory, context: Context::default(), printk, diagnostics };
-        Self { tables: Tables::new(links), layouts, runner, ended: VecDeque::new() }
+        Self { tables: Tables::new(links), layouts, runner, repaired: false, ended: VecDeque::new() }
     }
 
     /// Runs the programs of an event that is no system call; `record` and `arguments` fill the context in either form.
@@ -364,6 +366,13 @@ impl Observer for Dispatcher {
         for link in wanted.filter_map(|(_, link)| link.upgrade()) {
             self.runner.context.sample(regs, period_ns);
             self.runner.run(&link, task, link.cookie, None);
+        }
+    }
+
+    fn repaired(&mut self, count: usize) {
+        if let Some(tell) = self.runner.diagnostics.as_ref().filter(|_| !self.repaired) {
+            self.repaired = true;
+            tell(Diagnostic::ProbesRepaired { count });
         }
     }
 

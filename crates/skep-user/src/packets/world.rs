@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketType};
+use skep_vm::env::network::{Address, Device, NoRoute, Route, RouteQuery, Socket, SocketQuery};
 use skep_vm::{Env, Fault, ProgramInfo};
 
 use crate::Diagnostic;
+use crate::network;
 use crate::output::Printk;
+use crate::procfs;
 use crate::procfs::Status;
 use crate::runtime::Diagnostics;
 use crate::sys::Tid;
@@ -78,6 +81,35 @@ impl Env for World {
 
     fn has_device(&mut self, ifindex: u32) -> bool {
         device_exists(ifindex)
+    }
+
+    fn cgroup_id(&mut self) -> u64 {
+        procfs::cgroup_id(self.tid).unwrap_or(0)
+    }
+
+    fn ancestor_cgroup_id(&mut self, level: i32) -> u64 {
+        let level = usize::try_from(level).ok();
+        level.and_then(|level| procfs::ancestor_cgroup_id(self.tid, level)).unwrap_or(0)
+    }
+
+    fn device(&mut self, ifindex: u32) -> Option<Device> {
+        network::device(ifindex)
+    }
+
+    fn route(&mut self, query: &RouteQuery) -> Result<Route, NoRoute> {
+        network::route(query)
+    }
+
+    fn neighbour(&mut self, device: u32, family: u8, of: &Address) -> Option<[u8; 6]> {
+        network::neighbour(device, family, of)
+    }
+
+    fn socket(&mut self, query: &SocketQuery) -> Option<Socket> {
+        network::socket(query)
+    }
+
+    fn netns_cookie(&mut self) -> u64 {
+        crate::sys::net::netns_cookie().unwrap_or(1)
     }
 
     fn later(&mut self) -> Box<dyn Env + Send> {

@@ -32,6 +32,7 @@ struct Outcome {
 impl UserRuntime {
     pub(super) fn test_run(&self, prog: Fd, run: TestRun<'_>) -> Result<Reply> {
         let prog = self.objects.prog(prog)?;
+        prog.code.maps().iter().for_each(|map| map.begin_run());
         let mut world = self.world();
         match prog.spec.prog_type {
             ProgType::XDP => xdp::run(&prog, run, &mut world),

@@ -10,7 +10,8 @@ use skep_isa::uapi::{AttachType, MapType, ProgType};
 use skep_isa::{Insn, Reg};
 use skep_runtime::command::ProgLoad;
 use skep_runtime::{Error, Fd, Result};
-use skep_verifier::{Attach, Input, MapInfo, Outcome, Rejection, Target, verify};
+use skep_verifier::log::{Level, Recording};
+use skep_verifier::{Attach, Input, MapInfo, Outcome, Rejection, Target, verify, verify_recorded};
 use skep_vm::env::KERNEL_HALF;
 use skep_vm::map::flags;
 use skep_vm::{Map, MapRef, PrepareError, Program, ProgramInfo, Resolve};
@@ -41,7 +42,7 @@ impl UserRuntime {
                 let resolve = References { map, kernel: self.types() };
                 Program::prepare_verified(&verified, &resolve, info).map_err(not_prepared)
             }
-            Outcome::Reject(rejection) => Err(refusal(&rejection, spec)),
+            Outcome::Reject(rejection) => Err(self.refusal(&rejection, spec, &maps, types.as_deref())),
             Outcome::Unsupported(unsupported) => {
                 self.tell(Diagnostic::Unverified {
                     program: spec.name.to_owned(),
@@ -70,6 +71,44 @@ impl UserRuntime {
     }
 
     fn judge(&self, spec: &ProgLoad<'_>, maps: &NumberedMaps, types: Option<&Types>) -> Outcome {
+        self.with_input(spec, maps, types, |input| verify(input).outcome)
+    }
+
+    /// The verifier's answer in the form of the kernel's: the log of the path that fails, which the verifier walks once more.
+    /// The errno is the one that the kernel most often gives.
+    fn refusal(
+        &self,
+        rejection: &Rejection,
+        spec: &ProgLoad<'_>,
+        maps: &NumberedMaps,
+        types: Option<&Types>,
+    ) -> Error {
+        /// Of a long path the end says why.
+        const KEPT_BYTES: usize = 64 << 10;
+        let mut log = String::new();
+        self.with_input(spec, maps, types, |input| {
+            let recording = Recording {
+                level: Some(Level::Path),
+                keep_bytes: KEPT_BYTES,
+                sink: Some(Box::new(|text: &str| log.push_str(text))),
+                ..Recording::default()
+            };
+            verify_recorded(input, recording);
+        });
+        if log.is_empty() {
+            log = format!("the verifier rejects program `{}`: {rejection}", spec.name);
+        }
+        Error::rejected(libc::EACCES, log).hint(ANYWAY)
+    }
+
+    /// Says of a program what the verifier wants to know.
+    fn with_input<T>(
+        &self,
+        spec: &ProgLoad<'_>,
+        maps: &NumberedMaps,
+        types: Option<&Types>,
+        then: impl FnOnce(&Input<'_>) -> T,
+    ) -> T {
         let kernel = Target {
             btf: Some(Arc::clone(self.types())),
             modules: Vec::new(),
@@ -93,7 +132,7 @@ impl UserRuntime {
             module_vars: &[],
             target: &kernel,
         };
-        verify(&input).outcome
+        then(&input)
     }
 
     /// Tells whoever listens.
@@ -130,12 +169,6 @@ impl<F: Fn(MapRef) -> Option<Arc<Map>>> Resolve for References<'_, F> {
 
 fn not_prepared(error: PrepareError) -> Error {
     Error::os(error.errno().0, error.to_string())
-}
-
-/// The verifier's answer, with the errno that the kernel most often gives.
-fn refusal(rejection: &Rejection, spec: &ProgLoad<'_>) -> Error {
-    Error::rejected(libc::EACCES, format!("the verifier rejects program `{}`: {rejection}", spec.name))
-        .hint(ANYWAY)
 }
 
 /// A program whose map references are numbers of `maps`.

@@ -1,4 +1,4 @@
-//! Network devices: TAP devices and packet sockets.
+//! Network devices and namespaces: TAP devices, packet sockets.
 
 use std::fs::File;
 use std::io;
@@ -68,6 +68,28 @@ pub(crate) fn open_packet_socket(ifindex: u32) -> io::Result<OwnedFd> {
     // SAFETY: the address is live and of the size that is given.
     check(unsafe { libc::bind(fd, (&raw const address).cast(), size) }.into())?;
     Ok(socket)
+}
+
+/// The number of this process's network namespace (Linux 5.14).
+pub(crate) fn netns_cookie() -> io::Result<u64> {
+    const SO_NETNS_COOKIE: i32 = 71;
+    // SAFETY: plain numbers.
+    let fd = check(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    let mut cookie = 0u64;
+    let mut size = size_of_val(&cookie) as u32;
+    // SAFETY: the number is live and of the size that is given.
+    let got = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut size,
+        )
+    };
+    check(got.into()).map(|_| cookie)
 }
 
 /// Brings a device up.

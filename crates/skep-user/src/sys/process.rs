@@ -96,6 +96,19 @@ fn wait_for_byte(fd: RawFd) {
     }
 }
 
+/// Waits until the other side of a pipe is closed.
+pub(super) fn wait_for_end(fd: RawFd) {
+    let mut byte = 0u8;
+    loop {
+        // SAFETY: one byte of live memory.
+        match check(unsafe { libc::read(fd, (&raw mut byte).cast(), 1) } as i64) {
+            Ok(0) => return,
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => return,
+            _ => {}
+        }
+    }
+}
+
 /// Installs a seccomp filter on the calling thread. Whoever may install filters keeps the right to gain privileges
 /// through set-uid programs; everybody else has to give it up (`PR_SET_NO_NEW_PRIVS`).
 fn install_filter(filter: &[FilterInsn]) -> io::Result<()> {
@@ -133,7 +146,7 @@ pub(crate) fn spawn_sentinel(until: BorrowedFd<'_>) -> io::Result<Tid> {
 }
 
 /// Makes `fd` descriptor 0 and closes all others, so that nobody waits for this process to close a pipe.
-fn keep_only(fd: RawFd) {
+pub(super) fn keep_only(fd: RawFd) {
     // SAFETY: after a fork; nothing in this process uses the closed descriptors again.
     unsafe { libc::dup2(fd, 0) };
     // SAFETY: as above.

@@ -167,7 +167,7 @@ impl Tracer {
             filter: &filter,
         };
         let pid = process::spawn(&plan).map_err(cannot_start)?;
-        if let Err(e) = ptrace::seize(pid, options(&self.interest)) {
+        if let Err(e) = ptrace::seize(pid, options(&self.interest, self.mode)) {
             drop(go);
             ptrace::reap(pid);
             return Err(seize::refusal(pid, &e, "the command"));

@@ -9,8 +9,8 @@
 //! entered, a breakpoint is put behind the call, and the thread remembers at which stack pointer it will be back
 //! ([`returns`]).
 //!
-//! When observing ends, for whatever reason but the sudden death of the tracer's process, all original instructions are
-//! put back and no thread is left in a copy of one.
+//! When observing ends all original instructions are put back and no thread is left in a copy of one. When the tracer is
+//! killed, a command that it started ends with it, and a guard puts back what is in other processes.
 
 mod inject;
 mod places;

@@ -10,16 +10,23 @@ use std::io;
 use super::{Tid, Tracee, Tracer};
 use crate::procfs;
 use crate::sys::ptrace::{self, Registers, reg};
-use crate::sys::time::Ticker;
+use crate::sys::time::{Ticker, clock_ns};
 
 /// What keeps the time of a session.
 #[derive(Debug, Default)]
-pub(super) struct Sampler(Option<Ticker>);
+pub(super) struct Sampler {
+    ticker: Option<Ticker>,
+    /// When breakpoints were looked after last.
+    repaired_ns: u64,
+}
+
+/// Time between two looks after the breakpoints.
+const REPAIR_NS: u64 = 250_000_000;
 
 impl Sampler {
     /// No more ticks.
     pub(super) fn stop(&mut self) {
-        self.0 = None;
+        self.ticker = None;
     }
 }
 
@@ -56,17 +63,30 @@ impl Sampled {
 impl Tracer {
     /// Begins to tick, if anybody wants samples.
     pub(super) fn start_sampling(&mut self) {
-        if let Some(&shortest) = self.interest.periods.iter().min() {
-            // Without a timer there are no samples, which is what its absence in the output says.
-            self.sampler = Sampler(Ticker::start(shortest).ok());
+        let breakpoints = (!self.interest.sites.is_empty()).then_some(REPAIR_NS);
+        if let Some(shortest) = self.interest.periods.iter().copied().chain(breakpoints).min() {
+            // Without a timer there are no samples, as the output shows.
+            self.sampler.ticker = Ticker::start(shortest).ok();
         }
     }
 
-    /// A tick: stops the threads that are due.
-    pub(super) fn look_at_clocks(&mut self) {
+    /// A tick: stops the threads that are due, and now and then looks after the breakpoints.
+    pub(super) fn tick(&mut self) {
         if self.observer.is_none() {
             return;
         }
+        self.look_at_clocks();
+        let now = clock_ns(libc::CLOCK_MONOTONIC);
+        if !self.interest.sites.is_empty() && now >= self.sampler.repaired_ns + REPAIR_NS {
+            self.sampler.repaired_ns = now;
+            let count = self.spaces.repair();
+            if let Some(observer) = self.observer.as_deref_mut().filter(|_| count > 0) {
+                observer.repaired(count);
+            }
+        }
+    }
+
+    fn look_at_clocks(&mut self) {
         for (&tid, tracee) in &mut self.tracees {
             if is_watched(tracee)
                 && let Some(used) = procfs::used_ns(tid)

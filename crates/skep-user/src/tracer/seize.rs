@@ -27,6 +27,9 @@ impl Tracer {
         let mode = if interest.calls().is_empty() { Mode::Never } else { Mode::Every };
         let mut tracer =
             Self::new(mode, interest, observer, progress).map_err(|e| refusal(pid, &e, "the process"))?;
+        if !tracer.interest.sites.is_empty() {
+            tracer.spaces.start_guard().map_err(|e| refusal(pid, &e, "the process"))?;
+        }
         match tracer.seize_threads(pid) {
             Ok(()) => {
                 tracer.enter_space(pid, tracer.tracees.keys().copied().collect());
@@ -55,7 +58,7 @@ impl Tracer {
     }
 
     fn seize_thread(&mut self, pid: Tid, tid: Tid) -> io::Result<()> {
-        match ptrace::seize(tid, options(&self.interest)) {
+        match ptrace::seize(tid, options(&self.interest, self.mode)) {
             Ok(()) => {
                 if self.mode == Mode::Every {
                     ptrace::interrupt(tid)?;

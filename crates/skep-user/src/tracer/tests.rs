@@ -67,6 +67,7 @@ impl Observer for Log {
     fn sampled(&mut self, task: &mut Task, _: &Registers, period_ns: u64) {
         self.add(task, Event::Sampled(period_ns));
     }
+    fn repaired(&mut self, _: usize) {}
     fn gone(&mut self, _: Tid) {}
 }
 

@@ -2,7 +2,7 @@
 //!
 //! They are known by name; the numbers are the running kernel's.
 
-use super::{Call, HelperFn, HelperResult, dynptr, errno, probe, timer};
+use super::{Call, HelperFn, HelperResult, arena, dynptr, errno, probe, timer};
 use crate::Errno;
 use crate::machine::Machine;
 
@@ -31,6 +31,8 @@ const SERVED: &[(&str, HelperFn)] = &[
     ("bpf_dynptr_clone", dynptr::clone),
     ("bpf_dynptr_slice", dynptr::slice),
     ("bpf_dynptr_slice_rdwr", dynptr::slice_writable),
+    ("bpf_arena_alloc_pages", arena::alloc_pages),
+    ("bpf_arena_free_pages", arena::free_pages),
     ("bpf_wq_init", timer::work_init),
     ("bpf_wq_set_callback_impl", timer::work_set_callback),
     ("bpf_wq_start", timer::work_start),

@@ -141,6 +141,14 @@ pub(super) fn for_each(call: &mut Call<'_, '_>) -> HelperResult {
     Ok(elements)
 }
 
+/// `bpf_get_local_storage(map, flags)`: the value of the group that the program is attached to.
+pub(super) fn local_storage(call: &mut Call<'_, '_>) -> HelperResult {
+    let map = call.map(0)?;
+    let cpu = call.machine.cpu();
+    let storage = map.group_storage().ok_or_else(|| argument("the map is no cgroup storage"))?;
+    Ok(storage.addr(if map.spec().is_percpu() { cpu } else { 0 }))
+}
+
 /// Makes the element if it is not there (`BPF_LOCAL_STORAGE_GET_F_CREATE`).
 const CREATE: u64 = 1;
 

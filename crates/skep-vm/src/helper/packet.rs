@@ -5,7 +5,10 @@
 
 pub(super) mod checksum;
 pub(super) mod redirect;
+pub(super) mod route;
 pub(super) mod skb;
+pub(super) mod socket;
+pub(crate) mod tunnel;
 pub(super) mod xdp;
 
 use super::{Call, HelperResult, Stop, argument};

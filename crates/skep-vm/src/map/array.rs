@@ -43,6 +43,10 @@ impl Array {
         (cpu < self.cpus).then(|| (index as usize * self.cpus + cpu) * self.stride)
     }
 
+    pub(super) fn memory(&self) -> &Arc<Arena> {
+        &self.values
+    }
+
     /// Address of byte `off` of the first value, for maps of global data.
     pub(super) fn direct_value(&self, off: u32) -> Option<u64> {
         let whole = self.max_entries as usize * self.stride;

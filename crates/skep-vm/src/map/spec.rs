@@ -6,7 +6,7 @@ use std::sync::Arc;
 use skep_isa::uapi::MapType;
 use skep_verifier::SpecialField;
 
-use super::Map;
+use super::{Map, group_storage, pages};
 use crate::Errno;
 
 /// Creation flags (`BPF_F_*`, `include/uapi/linux/bpf.h`).
@@ -37,6 +37,10 @@ pub mod flags {
     pub const PRESERVE_ELEMS: u32 = 1 << 11;
     /// Inner arrays of other lengths may take its place.
     pub const INNER_MAP: u32 = 1 << 12;
+    /// User space gets no page of an arena that no program asked for.
+    pub const SEGV_ON_FAULT: u32 = 1 << 17;
+    /// Programs do not hand addresses of an arena to user space.
+    pub const NO_USER_CONV: u32 = 1 << 18;
 }
 
 /// Flags of an update (`enum` of `BPF_ANY` and its like).
@@ -140,7 +144,13 @@ impl MapSpec {
 
     /// Does each processor have its own value?
     pub fn is_percpu(&self) -> bool {
-        matches!(self.map_type, MapType::PERCPU_ARRAY | MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH)
+        matches!(
+            self.map_type,
+            MapType::PERCPU_ARRAY
+                | MapType::PERCPU_HASH
+                | MapType::LRU_PERCPU_HASH
+                | MapType::PERCPU_CGROUP_STORAGE
+        )
     }
 
     /// Bytes of a value as bpf(2) passes it (`bpf_map_value_size`, `kernel/bpf/syscall.c`).
@@ -214,7 +224,7 @@ impl MapSpec {
             return Err(Errno::EINVAL);
         }
         require(self.cpus != 0)?;
-        if self.map_extra != 0 && self.map_type != MapType::BLOOM_FILTER {
+        if self.map_extra != 0 && ![MapType::BLOOM_FILTER, MapType::ARENA].contains(&self.map_type) {
             return Err(Errno::EINVAL);
         }
         match self.map_type {
@@ -232,6 +242,11 @@ impl MapSpec {
             MapType::STACK_TRACE => self.check_stack_trace(),
             MapType::TASK_STORAGE | MapType::SK_STORAGE | MapType::INODE_STORAGE | MapType::CGRP_STORAGE => {
                 self.check_storage()
+            }
+            MapType::ARENA => pages::check(self),
+            MapType::CGROUP_STORAGE | MapType::PERCPU_CGROUP_STORAGE => {
+                self.only_flags(flags::NUMA_NODE | ACCESS)?;
+                group_storage::check(self)
             }
             MapType::DEVMAP | MapType::DEVMAP_HASH | MapType::CPUMAP | MapType::XSKMAP | MapType::SOCKMAP => {
                 self.check_targets()

@@ -430,7 +430,8 @@ fn unserved_helpers_are_refused_by_name() {
     let refused = |helper: u32| prepare(&[call(helper), Op::Exit], &[]).unwrap_err().to_string();
     assert_eq!(
         refused(id::bpf_sock_map_update),
-        "instruction 0: helper `bpf_sock_map_update` is not served in user space: it needs sockets of the kernel"
+        "instruction 0: helper `bpf_sock_map_update` is not served in user space: it needs the kernel's hooks on data that \
+         sockets send and receive"
     );
     for helper in skep_isa::helper::ALL {
         if let Err(refusal) = skep_vm::helper::is_served(helper.id) {

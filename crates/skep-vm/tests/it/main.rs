@@ -3,6 +3,7 @@
 mod asm;
 mod bpf;
 mod build;
+mod helper_table;
 mod helpers;
 mod interp;
 mod jit;

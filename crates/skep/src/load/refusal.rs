@@ -84,9 +84,9 @@ fn in_words(program: &LinkedProgram, linked: &Linked, log: &str) -> String {
     match explain::explain(log, None, &facts) {
         Some(explanation) => {
             let text = explanation.text(&Paint::default());
-            format!("the kernel's verifier refuses it\n{}", text.trim_end())
+            format!("the verifier refuses it\n{}", text.trim_end())
         }
-        None => format!("the kernel's verifier refuses it\n{}", end_of(log)),
+        None => format!("the verifier refuses it\n{}", end_of(log)),
     }
 }
 

@@ -57,6 +57,60 @@ const PARTS: &[&str] = &[
     "0xffff 4",
 ];
 
+/// Device, length, difference, flags of a check of lengths; the loopback device lets 65536 bytes through.
+const LENGTH_CHECKS: &[&str] = &[
+    "0 0 0 0",
+    "1 0 0 0",
+    "1 1500 0 0",
+    "1 65536 0 0",
+    "1 65537 0 0",
+    "1 65536 1 0",
+    "1 65537 -1 0",
+    "99999 0 0 0",
+    "1 0 70000 0",
+    "1 0 -200 0",
+    "1 0 0 1",
+    "1 0 5 1",
+    "1 7 0 1",
+    "1 0 0 2",
+];
+/// Family and length (in the upper half), device, IPv4 destination, flags of a look-up of routes.
+const ROUTES: &[&str] = &[
+    "2 1 0x0100007f 0",
+    "2 1 0x0100007f 1",
+    "2 1 0x08080808 0",
+    "2 1 0x08080808 5",
+    "2 99999 0x0100007f 0",
+    "2 1 0x0100007f 64",
+    "2 1 0x0100007f 2",
+    "10 1 0x0100007f 0",
+    "10 1 0x02ff 0",
+    "10 1 0x80fe 0",
+    "3 1 0 0",
+    "0x05000002 1 0x0100007f 0",
+];
+/// Label, size and flags of a key that is set, size and flags of what is read.
+const TUNNELS: &[&str] = &[
+    "0 44 0 44 0",
+    "0 44 1 44 1",
+    "0x12345 44 1 44 1",
+    "0x12345 44 0 44 0",
+    "0 44 0 44 1",
+    "0 44 1 44 0",
+    "0 28 0 28 0",
+    "0 24 0 24 0",
+    "0 22 0 22 0",
+    "0 8 0 8 0",
+    "0 44 1 8 1",
+    "0 9 0 44 0",
+    "0 44 32 44 0",
+    "0 44 2 44 16",
+    "0 44 12 44 16",
+    "0 44 16 44 16",
+    "0 44 0 40 0",
+    "0 44 0 44 2",
+];
+
 pub(super) const ROWS: &[Row] = &[
     // XDP: the shape of frames.
     Row {
@@ -332,6 +386,86 @@ pub(super) const ROWS: &[Row] = &[
         body: "r1 = r6\nr2 = {0}\nr3 = {1}\ncall bpf_clone_redirect",
         values: &["99999 0", "1 2", "99999 1"],
     },
+    // Devices, routes, sockets, tunnels.
+    Row {
+        prog_type: CLS,
+        packets: ANY,
+        body: "r1 = {1}\n*(u32 *)(r9 + 64) = r1\nr1 = r6\nr2 = {0}\nr3 = r9\nr3 += 64\nr4 = {2}\nr5 = {3}\ncall bpf_check_mtu",
+        values: LENGTH_CHECKS,
+    },
+    Row {
+        prog_type: ProgType::XDP,
+        packets: ANY,
+        body: "r1 = {1}\n*(u32 *)(r9 + 64) = r1\nr1 = r6\nr2 = {0}\nr3 = r9\nr3 += 64\nr4 = {2}\nr5 = {3}\ncall bpf_check_mtu",
+        values: LENGTH_CHECKS,
+    },
+    Row {
+        prog_type: CLS,
+        packets: ANY,
+        body: "r1 = {0}\n*(u32 *)(r9 + 64) = r1\nr1 = {1}\n*(u32 *)(r9 + 72) = r1\nr1 = {2}\n*(u32 *)(r9 + 96) = r1\nr1 = r6\nr2 = r9\nr2 += 64\nr3 = 64\nr4 = {3}\ncall bpf_fib_lookup",
+        values: ROUTES,
+    },
+    Row {
+        prog_type: ProgType::XDP,
+        packets: ANY,
+        body: "r1 = {0}\n*(u32 *)(r9 + 64) = r1\nr1 = {1}\n*(u32 *)(r9 + 72) = r1\nr1 = {2}\n*(u32 *)(r9 + 96) = r1\nr1 = r6\nr2 = r9\nr2 += 64\nr3 = 64\nr4 = {3}\ncall bpf_fib_lookup",
+        values: ROUTES,
+    },
+    Row {
+        prog_type: CLS,
+        packets: ANY,
+        body: "r1 = r6\nr2 = r9\nr2 += 64\nr3 = 12\nr4 = 0\ncall bpf_fib_lookup",
+        values: NONE,
+    },
+    Row {
+        prog_type: CLS,
+        packets: ANY,
+        body: "r1 = r6\nr2 = r9\nr2 += 64\nr3 = {0}\nr4 = {1}\nr5 = {2}\ncall bpf_sk_lookup_tcp\nif r0 == 0 goto +3\nr1 = r0\ncall bpf_sk_release\nr0 = 7",
+        values: &["12 -1 0", "36 -1 0", "5 -1 0", "12 -1 1", "12 0 0"],
+    },
+    Row {
+        prog_type: CLS,
+        packets: ANY,
+        body: "r1 = {}\nif r1 == 0 goto +1\nr1 = r6\ncall bpf_get_netns_cookie",
+        values: &["1"],
+    },
+    Row { prog_type: CLS, packets: ANY, body: "r1 = r6\ncall bpf_skb_cgroup_id", values: NONE },
+    Row {
+        prog_type: CLS,
+        packets: ANY,
+        body: "r1 = r6\nr2 = {}\ncall bpf_skb_ancestor_cgroup_id",
+        values: &["0", "1", "2", "40", "-1"],
+    },
+    Row {
+        prog_type: CLS,
+        packets: ANY,
+        body: "r1 = 0x04030201\n*(u32 *)(r9 + 64) = r1\n*(u32 *)(r9 + 68) = r1\n*(u32 *)(r9 + 72) = r1\nr1 = 0x1122\n*(u16 *)(r9 + 84) = r1\nr1 = {0}\n*(u32 *)(r9 + 88) = r1\nr1 = 0x0d0c0b0a\n*(u32 *)(r9 + 92) = r1\n*(u32 *)(r9 + 100) = r1\nr1 = r6\nr2 = r9\nr2 += 64\nr3 = {1}\nr4 = {2}\ncall bpf_skb_set_tunnel_key\nr7 = r0\nr1 = r6\nr2 = r9\nr2 += 128\nr3 = {3}\nr4 = {4}\ncall bpf_skb_get_tunnel_key\nr7 <<= 32\nr0 += r7",
+        values: TUNNELS,
+    },
+    Row {
+        prog_type: CLS,
+        packets: ANY,
+        body: "r1 = r6\nr2 = r9\nr2 += 64\nr3 = {0}\nr4 = {1}\ncall bpf_skb_get_tunnel_key",
+        values: &["44 0", "28 1", "44 2"],
+    },
+    Row {
+        prog_type: CLS,
+        packets: ANY,
+        body: "r1 = r6\nr2 = r9\nr2 += 64\nr3 = 44\nr4 = 0\ncall bpf_skb_set_tunnel_key\nr1 = 0x1122\n*(u32 *)(r9 + 64) = r1\nr1 = r6\nr2 = r9\nr2 += 64\nr3 = {0}\ncall bpf_skb_set_tunnel_opt\nr7 = r0\nr1 = r6\nr2 = r9\nr2 += 128\nr3 = {1}\ncall bpf_skb_get_tunnel_opt\nr7 <<= 32\nr0 += r7",
+        values: &["4 4", "8 16", "8 4", "6 8", "64 64"],
+    },
+    Row {
+        prog_type: CLS,
+        packets: ANY,
+        body: "r1 = r6\nr2 = r9\nr2 += 64\nr3 = 8\ncall bpf_skb_set_tunnel_opt\nr7 = r0\nr1 = r6\nr2 = r9\nr2 += 128\nr3 = 8\ncall bpf_skb_get_tunnel_opt\nr7 <<= 32\nr0 += r7",
+        values: NONE,
+    },
+    Row {
+        prog_type: CLS,
+        packets: ANY,
+        body: "r1 = r6\nr2 = 0\nr3 = r9\nr3 += 64\nr4 = {}\nr5 = 0\ncall bpf_skb_get_xfrm_state",
+        values: &["28", "8"],
+    },
     // Not of packets.
     Row {
         prog_type: CLS,
@@ -419,5 +553,10 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
          bpf_cgrp_storage_get bpf_cgrp_storage_delete",
         "they need a map of their own, or an owner that a test run has not",
     ),
-    ("bpf_skb_cgroup_id bpf_skb_ancestor_cgroup_id", "they answer the group of the host's socket"),
+    ("bpf_get_socket_cookie", "it answers something else for each socket"),
+    (
+        "bpf_timer_init bpf_timer_set_callback bpf_timer_start bpf_timer_cancel bpf_sk_lookup_udp bpf_skc_lookup_tcp \
+         bpf_sk_assign bpf_get_listener_sock bpf_sk_fullsock bpf_skb_under_cgroup bpf_get_local_storage",
+        "the sources of `alike` call them on both sides",
+    ),
 ];

@@ -6,9 +6,11 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use skep_binary::Binary;
 
@@ -18,6 +20,7 @@ use super::{Site, SiteId};
 use crate::procfs;
 use crate::procfs::maps::Mapping;
 use crate::sys::Tid;
+use crate::sys::guard::{Guard, Guarded};
 
 /// `int3`.
 const BREAKPOINT: u8 = 0xcc;
@@ -35,7 +38,9 @@ pub(super) struct Space {
     pub(super) members: Vec<Tid>,
     pub(super) breakpoints: HashMap<u64, Breakpoint>,
     /// Counters that are one higher because of us.
-    semaphores: Vec<u64>,
+    semaphores: Vec<Raised>,
+    /// Puts everything back if we cannot, where the process does not end with us.
+    guard: Option<Arc<Guard>>,
     pub(super) copies: Vec<Copies>,
     /// Could no room for copies be made?
     pub(super) no_room: bool,
@@ -54,6 +59,14 @@ pub(super) struct Breakpoint {
     pub(super) is_loader: bool,
     step: Option<Step>,
     pub(super) slot: Option<u64>,
+    guarded: Option<Arc<Guarded>>,
+}
+
+/// A counter that is one higher because of us.
+#[derive(Clone, Debug)]
+struct Raised {
+    address: u64,
+    guarded: Option<Arc<Guarded>>,
 }
 
 /// Room for copies of instructions, made by the process itself.
@@ -91,7 +104,7 @@ impl Space {
             if mapping.range.start < range.end && range.start < mapping.range.end {
                 found.extend(places.sites(tid, &mapping));
                 for semaphore in places.semaphores(tid, &mapping) {
-                    self.raise(&memory, semaphore);
+                    self.raise(tid, &memory, semaphore);
                 }
             }
         }
@@ -101,7 +114,7 @@ impl Space {
         });
         for (address, site) in found {
             let file = &sites[site];
-            if self.insert(&memory, address, || byte_of_file(&file.path, file.offset)) {
+            if self.insert(tid, &memory, address, || byte_of_file(&file.path, file.offset)) {
                 self.breakpoints.entry(address).and_modify(|breakpoint| breakpoint.site = Some(site));
             }
         }
@@ -109,7 +122,13 @@ impl Space {
 
     /// Puts a breakpoint somewhere, if it can be. One that is there already without our knowledge was inherited, or belongs
     /// to the program: `original` says what the file has there.
-    fn insert(&mut self, memory: &File, address: u64, original: impl FnOnce() -> Option<u8>) -> bool {
+    fn insert(
+        &mut self,
+        tid: Tid,
+        memory: &File,
+        address: u64,
+        original: impl FnOnce() -> Option<u8>,
+    ) -> bool {
         let there = byte_at(memory, address);
         let original = match (there, self.breakpoints.contains_key(&address)) {
             (Some(BREAKPOINT), true) => return true,
@@ -117,12 +136,29 @@ impl Space {
             (byte, _) => byte,
         };
         let Some(original) = original else { return false };
+        let guarded = self.guarded(tid, address, original);
         if there != Some(BREAKPOINT) && memory.write_all_at(&[BREAKPOINT], address).is_err() {
             return false;
         }
         // What was known of this address is of another mapping.
-        self.breakpoints.insert(address, Breakpoint { original, ..Breakpoint::default() });
+        self.breakpoints.insert(address, Breakpoint { original, guarded, ..Breakpoint::default() });
         true
+    }
+
+    fn guarded(&self, tid: Tid, address: u64, original: u8) -> Option<Arc<Guarded>> {
+        self.guard.as_ref()?.byte(process_of(tid), address, original).map(Arc::new)
+    }
+
+    /// Has the guard know of all that a new process has inherited.
+    fn guard_inherited(&mut self, tid: Tid) {
+        let Some(guard) = self.guard.clone() else { return };
+        let pid = process_of(tid);
+        for (&address, known) in &mut self.breakpoints {
+            known.guarded = guard.byte(pid, address, known.original).map(Arc::new);
+        }
+        for raised in &mut self.semaphores {
+            raised.guarded = guard.counter(pid, raised.address).map(Arc::new);
+        }
     }
 
     /// Puts a breakpoint where a function will return to.
@@ -131,21 +167,22 @@ impl Space {
             known.is_return = true;
             return true;
         }
-        let inserted = memory(tid).is_some_and(|memory| self.insert(&memory, address, || None));
+        let inserted = memory(tid).is_some_and(|memory| self.insert(tid, &memory, address, || None));
         self.breakpoints.entry(address).and_modify(|breakpoint| breakpoint.is_return = true);
         inserted
     }
 
     /// Puts a breakpoint where the dynamic linker reports.
     fn insert_loader(&mut self, tid: Tid, address: u64) {
-        if memory(tid).is_some_and(|memory| self.insert(&memory, address, || None)) {
+        if memory(tid).is_some_and(|memory| self.insert(tid, &memory, address, || None)) {
             self.breakpoints.entry(address).and_modify(|breakpoint| breakpoint.is_loader = true);
         }
     }
 
     /// Knows a breakpoint that was inherited from a process whose breakpoints these are.
-    pub(super) fn adopt(&mut self, address: u64, breakpoint: &Breakpoint) {
-        self.breakpoints.insert(address, Breakpoint { slot: None, ..breakpoint.clone() });
+    pub(super) fn adopt(&mut self, tid: Tid, address: u64, breakpoint: &Breakpoint) {
+        let guarded = self.guarded(tid, address, breakpoint.original);
+        self.breakpoints.insert(address, Breakpoint { slot: None, guarded, ..breakpoint.clone() });
     }
 
     /// After a fork in a process with several threads: another of them may have changed breakpoints meanwhile.
@@ -204,9 +241,23 @@ impl Space {
         }
     }
 
-    fn raise(&mut self, memory: &File, semaphore: u64) {
-        if !self.semaphores.contains(&semaphore) && add(memory, semaphore, 1) {
-            self.semaphores.push(semaphore);
+    /// Puts breakpoints back that somebody else has taken away; answers how many. The kernel does so when a probe of its own
+    /// at the same place ends.
+    fn repair(&self) -> usize {
+        let memory = self.members.iter().find_map(|&tid| memory(tid).filter(|m| self.leads(m)));
+        let Some(memory) = memory.filter(|_| !self.restored) else { return 0 };
+        let is_gone =
+            |(address, known): &(&u64, &Breakpoint)| byte_at(&memory, **address) == Some(known.original);
+        let put_back =
+            |(&address, _): (&u64, &Breakpoint)| memory.write_all_at(&[BREAKPOINT], address).is_ok();
+        self.breakpoints.iter().filter(is_gone).filter(|gone| put_back(*gone)).count()
+    }
+
+    fn raise(&mut self, tid: Tid, memory: &File, address: u64) {
+        if !self.semaphores.iter().any(|known| known.address == address) && add(memory, address, 1) {
+            let guarded =
+                self.guard.as_ref().and_then(|guard| guard.counter(process_of(tid), address)).map(Arc::new);
+            self.semaphores.push(Raised { address, guarded });
         }
     }
 
@@ -219,20 +270,27 @@ impl Space {
         let Some(memory) = self.members.iter().find_map(|&tid| memory(tid).filter(|m| self.leads(m))) else {
             return;
         };
-        for (&address, known) in &self.breakpoints {
+        for (&address, known) in &mut self.breakpoints {
             if byte_at(&memory, address) == Some(BREAKPOINT) {
                 let _ = memory.write_all_at(&[known.original], address);
             }
+            known.guarded = None;
         }
-        for semaphore in self.semaphores.drain(..) {
-            add(&memory, semaphore, u16::MAX);
+        for raised in self.semaphores.drain(..) {
+            add(&memory, raised.address, u16::MAX);
         }
     }
 
     /// Can this memory still be read?
     fn leads(&self, memory: &File) -> bool {
-        self.breakpoints.keys().chain(&self.semaphores).any(|&address| byte_at(memory, address).is_some())
+        let counters = self.semaphores.iter().map(|raised| &raised.address);
+        self.breakpoints.keys().chain(counters).any(|&address| byte_at(memory, address).is_some())
     }
+}
+
+/// The process of a thread, whose memory stays when the thread ends.
+fn process_of(tid: Tid) -> Tid {
+    procfs::Status::read(tid).map_or(tid, |status| status.tgid)
 }
 
 /// Adds to a counter in memory.
@@ -255,17 +313,25 @@ pub(in crate::tracer) struct Spaces {
     loaders: HashMap<PathBuf, Option<u64>>,
     /// Are mappings learned of from the dynamic linker, because no system call stops?
     pub(super) follow_loader: bool,
+    /// For processes that go on when we are killed.
+    guard: Option<Arc<Guard>>,
 }
 
 impl Spaces {
     /// No spaces yet.
     pub(in crate::tracer) fn new(follow_loader: bool) -> Self {
-        Self { all: HashMap::new(), next: 0, loaders: HashMap::new(), follow_loader }
+        Self { all: HashMap::new(), next: 0, loaders: HashMap::new(), follow_loader, guard: None }
+    }
+
+    /// Has a guard put everything back if we are killed.
+    pub(in crate::tracer) fn start_guard(&mut self) -> io::Result<()> {
+        self.guard = Some(Guard::start()?);
+        Ok(())
     }
 
     /// A space that holds nothing of ours.
     pub(super) fn fresh(&mut self, members: Vec<Tid>) -> SpaceId {
-        self.add(Space { members, ..Space::default() })
+        self.add(Space { members, guard: self.guard.clone(), ..Space::default() })
     }
 
     fn add(&mut self, space: Space) -> SpaceId {
@@ -285,6 +351,7 @@ impl Spaces {
         if space.members.len() > 1 {
             copy.check_inherited(child);
         }
+        copy.guard_inherited(child);
         Some(self.add(copy))
     }
 
@@ -317,6 +384,11 @@ impl Spaces {
         if let Some(address) = address {
             space.insert_loader(tid, address);
         }
+    }
+
+    /// Puts breakpoints back that somebody else has taken away; answers how many.
+    pub(in crate::tracer) fn repair(&self) -> usize {
+        self.all.values().map(Space::repair).sum()
     }
 
     /// Puts everything back everywhere.

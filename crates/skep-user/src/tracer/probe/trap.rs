@@ -67,7 +67,7 @@ impl Tracer {
             self.scan(id, tid, &ANYWHERE);
             let space = self.spaces.all.get_mut(&id)?;
             if !space.breakpoints.contains_key(&address) {
-                space.adopt(address, &elsewhere?);
+                space.adopt(tid, address, &elsewhere?);
             }
         }
         let space = self.spaces.all.get_mut(&id)?;

@@ -176,10 +176,25 @@ pub(in crate::helper) fn set_tstamp(call: &mut Call<'_, '_>) -> HelperResult {
     }
 }
 
-/// `bpf_skb_cgroup_id` and `bpf_sk_cgroup_id` need a group that no packet has here.
-pub(in crate::helper) fn no_cgroup(call: &mut Call<'_, '_>) -> HelperResult {
-    if call.machine.packet.is_none() {
-        return Err(argument("the program has no packet"));
+/// `bpf_skb_cgroup_id(skb)`: the group of the packet's socket, which is that of who runs the program.
+pub(in crate::helper) fn cgroup_id(call: &mut Call<'_, '_>) -> HelperResult {
+    call.skb()?;
+    Ok(call.machine.env.cgroup_id())
+}
+
+/// `bpf_skb_ancestor_cgroup_id(skb, level)`.
+pub(in crate::helper) fn ancestor_cgroup_id(call: &mut Call<'_, '_>) -> HelperResult {
+    call.skb()?;
+    Ok(call.machine.env.ancestor_cgroup_id(call.u32(1) as i32))
+}
+
+/// `bpf_skb_under_cgroup(skb, map, index)`: 1 when that socket is in the group of a map, or below it.
+pub(in crate::helper) fn under_cgroup(call: &mut Call<'_, '_>) -> HelperResult {
+    call.skb()?;
+    let map = call.map(1)?;
+    let cgroups = map.cgroups().ok_or_else(|| argument("the map is no cgroup array"))?;
+    match cgroups.get(call.u32(2)) {
+        Ok(id) => Ok(call.machine.env.under_cgroup(id).into()),
+        Err(e) => errno(e),
     }
-    Ok(0)
 }
