@@ -4,6 +4,7 @@
 //! of the rounds are compared.
 
 mod load;
+mod maps;
 mod packets;
 mod trace;
 
@@ -19,6 +20,7 @@ type Bench = (&'static str, &'static str, fn(&Options) -> Result<Box<dyn Shown>,
 
 const BENCHES: &[Bench] = &[
     ("load", "to open, load and attach an object and to read what it gives: skep, libbpf in C", load::run),
+    ("maps", "operations on maps: Linux's under its JIT, ours by calls and by the interpreter", maps::run),
     ("packets", "a capture through an XDP filter: copied, by skep run, by tcpdump", packets::run),
     (
         "trace",

@@ -40,8 +40,7 @@ pub use batch::BatchCursor;
 pub(crate) use elements::{Elements, Entry};
 pub use nested::{CgroupArray, ProgArray};
 pub use perf::{PerfEvent, PerfEventArray};
-pub(crate) use ring::Reservation;
-pub use ring::RingBuf;
+pub use ring::{Reservation, RingBuf};
 pub use shared::MapMemory;
 pub(crate) use spec::MAX_STACK_DEPTH;
 pub use spec::{MapError, MapSpec, MapTypes, flags, update};
@@ -290,13 +289,23 @@ impl Map {
         }
     }
 
-    /// The address of a value, as `bpf_map_lookup_elem` gives it.
+    /// The address of a value, as programs get it from `bpf_map_lookup_elem`: it stays valid as long as the map lives.
     #[inline]
-    pub(crate) fn value_addr(&self, key: &[u8], cpu: u32) -> Option<u64> {
+    pub fn value_addr(&self, key: &[u8], cpu: u32) -> Option<u64> {
         match &self.kind {
             Kind::Array(array) => array.addr(key, cpu),
             Kind::Hash(hash) => hash.addr(key, cpu),
             _ => self.elements().addr(key, cpu),
+        }
+    }
+
+    /// Writes a value as programs do by `bpf_map_update_elem`: of per-CPU maps that of one processor.
+    #[inline]
+    pub fn put(&self, key: &[u8], value: &[u8], flags: u64, cpu: u32) -> Result<(), Errno> {
+        match &self.kind {
+            Kind::Array(array) => array.put(key, value, flags, cpu),
+            Kind::Hash(hash) => hash.put(key, value, flags, cpu),
+            _ => self.elements().put(key, value, flags, cpu),
         }
     }
 

@@ -15,4 +15,4 @@ mod space;
 
 pub(crate) use arena::Arena;
 pub(crate) use raw::{Rmw, Word};
-pub(crate) use space::{Denied, MAX_FRAMES, PacketView, Space, Stack, Window, Windows};
+pub(crate) use space::{Denied, Keyed, MAX_FRAMES, PacketView, Space, Stack, Window, Windows};

@@ -6,43 +6,64 @@
 //!
 //! An update puts a new element in front of the old one instead of overwriting it, so a reader finds one or the other and
 //! a program's pointer to the old value stays what it was until the element is used again. Only the value of one
-//! processor is changed in place, in per-CPU tables.
+//! processor is changed in place, in per-CPU tables. The element that was replaced stays with the lock, for the next
+//! update under it: threads do not meet at one list of free elements.
 //!
 //! An LRU table that is full gives up an element that has not been looked up lately: a hand goes round over the elements,
 //! takes their mark away, and stops at one that has none (the "clock" algorithm; the kernel's lists are as approximate).
+//! Large tables have several hands, each for a part of the elements, so that threads do not meet there either.
 
 mod table;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use skep_isa::uapi::MapType;
 
 use super::lock::Copier;
 use super::{BatchCursor, Elements, Entry, MapSpec, flags, update};
 use crate::Errno;
-use crate::memory::{Arena, Window};
+use crate::memory::Window;
 use crate::timer::Timers;
 
 use table::{Id, Table};
 
-/// Locks; buckets share them. Each lock may have one element more in use, the one that replaces another.
+/// Locks; buckets share them.
 const LOCKS: usize = 64;
+
+/// Elements that one hand of an LRU table goes over, at least.
+const PER_HAND: u32 = 256;
 
 pub(super) struct Hash {
     table: Table,
-    values: Arc<Arena>,
-    locks: Box<[Mutex<()>]>,
+    locks: Box<[Lock]>,
     count: AtomicU32,
-    hand: AtomicU32,
     max_entries: u32,
     value_size: usize,
     stride: usize,
     cpus: usize,
     percpu: bool,
     lru: bool,
+    hands: Box<[Hand]>,
     copier: Copier,
 }
+
+/// A lock, in a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Lock(Mutex<Own>);
+
+/// What belongs to a lock.
+#[derive(Default)]
+struct Own {
+    /// An element to use next. There are so many more elements than a table may have entries, one for each lock.
+    spare: Option<Id>,
+}
+
+/// Where a hand of an LRU table is, in its part of the elements. Threads that move it at a time may make the same step.
+#[derive(Default)]
+#[repr(align(64))]
+struct Hand(AtomicU32);
 
 impl Hash {
     pub(super) fn new(spec: &MapSpec) -> Result<Self, Errno> {
@@ -51,30 +72,37 @@ impl Hash {
         let value_size = spec.value_size as usize;
         let stride = value_size.next_multiple_of(8);
         let elements = spec.max_entries as usize + LOCKS;
-        let bytes = elements.checked_mul(cpus).and_then(|n| n.checked_mul(stride)).ok_or(Errno::ENOMEM)?;
+        let bytes = cpus.checked_mul(stride).ok_or(Errno::ENOMEM)?;
         let seed = if spec.map_flags & flags::ZERO_SEED != 0 { 0 } else { crate::random::next().into() };
         Ok(Self {
-            table: Table::new(spec.max_entries, elements, spec.key_size as usize, seed)?,
-            values: Arc::new(Arena::new(bytes)?),
-            locks: (0..LOCKS).map(|_| Mutex::default()).collect(),
+            table: Table::new(spec.max_entries, elements, spec.key_size as usize, bytes, seed)?,
+            locks: (0..LOCKS).map(|_| Lock::default()).collect(),
             count: AtomicU32::new(0),
-            hand: AtomicU32::new(0),
             max_entries: spec.max_entries,
             value_size,
             stride,
             cpus,
             percpu,
             lru: matches!(spec.map_type, MapType::LRU_HASH | MapType::LRU_PERCPU_HASH),
+            hands: (0..(spec.max_entries / PER_HAND).clamp(1, LOCKS as u32))
+                .map(|_| Hand::default())
+                .collect(),
             copier: Copier::new(spec),
         })
     }
 
-    fn lock(&self, bucket: u32) -> MutexGuard<'_, ()> {
-        self.locks[bucket as usize % LOCKS].lock().unwrap_or_else(PoisonError::into_inner)
+    #[inline]
+    fn lock(&self, bucket: u32) -> MutexGuard<'_, Own> {
+        self.locks[bucket as usize % LOCKS].0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline(always)]
+    fn find(&self, key: &[u8]) -> Option<Id> {
+        self.table.find(key, self.table.hash(key))
     }
 
     fn slot(&self, id: Id, cpu: usize) -> usize {
-        (id.index() * self.cpus + cpu) * self.stride
+        self.table.value_off(id) + cpu * self.stride
     }
 
     /// What flags say about an element that is there or not (`check_flags`).
@@ -94,104 +122,143 @@ impl Hash {
 
     /// Makes or replaces an element; `fill` writes its value. With `in_place`, an existing one is filled instead, `fill`
     /// being told that it is not new.
+    #[inline]
     fn insert(&self, key: &[u8], flags: u64, in_place: bool, fill: impl Fn(Id, bool)) -> Result<(), Errno> {
         self.check_flags(flags)?;
         let hash = self.table.hash(key);
-        if self.lru {
-            self.make_room(key, hash);
-        }
-        let _locked = self.lock(self.table.bucket(hash));
+        let bucket = self.table.bucket(hash);
+        let mut own = self.lock(bucket);
         let old = self.table.find(key, hash);
         Self::permits(old, flags)?;
-        if let Some(old) = old.filter(|_| in_place) {
+        let Some(old) = old else {
+            let new = self.enter(bucket, &mut own)?;
+            fill(new, true);
+            self.table.link(new, key, hash);
+            return Ok(());
+        };
+        if in_place {
             fill(old, false);
             return Ok(());
         }
-        if old.is_none() && self.count.fetch_add(1, Ordering::Relaxed) >= self.max_entries && !self.lru {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-            return Err(Errno::E2BIG);
-        }
-        let Some(new) = self.table.allocate() else {
-            self.count.fetch_sub(u32::from(old.is_none()), Ordering::Relaxed);
-            return Err(if self.lru { Errno::ENOMEM } else { Errno::E2BIG });
-        };
+        let new = own.spare.take().or_else(|| self.table.allocate()).ok_or(Errno::ENOMEM)?;
         fill(new, true);
         self.table.link(new, key, hash);
-        if let Some(old) = old {
-            self.table.mark_used(new);
-            self.table.unlink(old, hash);
-            self.discard(old);
-        }
+        self.table.mark_used(new);
+        self.table.unlink(old, hash);
+        self.free(old, &mut own);
         Ok(())
     }
 
-    /// Evicts elements of a full LRU table until one more fits, unless the key is there already.
-    fn make_room(&self, key: &[u8], hash: u32) {
-        let full = || self.count.load(Ordering::Relaxed) >= self.max_entries;
-        while full() && self.table.find(key, hash).is_none() && self.evict() {}
+    /// An element for a new entry of a bucket, whose lock the caller holds.
+    fn enter(&self, bucket: u32, own: &mut Own) -> Result<Id, Errno> {
+        if self.count.fetch_add(1, Ordering::Relaxed) >= self.max_entries {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            // Evicting an entry makes its element a spare one, and leaves the count to this one.
+            let evicted = self.lru.then(|| self.evict(bucket)).flatten();
+            return evicted.inspect(|id| self.give_up(*id)).ok_or(if self.lru {
+                Errno::ENOMEM
+            } else {
+                Errno::E2BIG
+            });
+        }
+        let new = own.spare.take().or_else(|| self.table.allocate());
+        new.ok_or_else(|| {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            Errno::ENOMEM
+        })
     }
 
-    /// Removes an element that was not looked up since the hand came by. Two rounds always find one, if there is any.
-    fn evict(&self) -> bool {
-        let elements = self.table.touched();
-        for _ in 0..2 * u64::from(elements) {
-            let id = Id::new(self.hand.fetch_add(1, Ordering::Relaxed) % elements);
-            let Some(hash) = self.table.unused_hash(id) else { continue };
-            let _locked = self.lock(self.table.bucket(hash));
-            if self.table.unlink(id, hash) {
-                self.count.fetch_sub(1, Ordering::Relaxed);
-                self.discard(id);
-                return true;
-            }
+    /// Keeps an unlinked element for the next use under this lock, or gives it to all. What its value holds ends.
+    fn free(&self, id: Id, own: &mut Own) {
+        self.give_up(id);
+        if own.spare.is_none() {
+            own.spare = Some(id);
+        } else {
+            self.table.free(id);
         }
-        false
+    }
+
+    fn give_up(&self, id: Id) {
+        if !self.percpu {
+            self.copier.give_up(self.table.memory(), self.slot(id, 0));
+        }
+    }
+
+    /// Unlinks an element that was not looked up since a hand came by; the caller holds the lock of `bucket`. Two rounds over
+    /// all elements always find one, if other threads do not hold the locks of all of them.
+    fn evict(&self, bucket: u32) -> Option<Id> {
+        let elements = self.table.touched();
+        let part = elements.div_ceil(self.hands.len() as u32);
+        let which = bucket % self.hands.len() as u32;
+        let hand = &self.hands[which as usize].0;
+        let in_part = (0..2 * part).map(|_| {
+            let step = hand.load(Ordering::Relaxed).wrapping_add(1);
+            hand.store(step, Ordering::Relaxed);
+            which * part + step % part
+        });
+        let everywhere = (0..2 * u64::from(elements)).map(|step| (step % u64::from(elements)) as u32);
+        in_part
+            .chain(everywhere)
+            .filter(|index| *index < elements)
+            .find_map(|index| self.evict_one(Id::new(index), bucket))
+    }
+
+    /// Unlinks this element, unless it was looked up, or its lock is taken: two threads that wait for each other's would wait
+    /// for ever.
+    fn evict_one(&self, id: Id, locked: u32) -> Option<Id> {
+        let hash = self.table.unused_hash(id)?;
+        let bucket = self.table.bucket(hash);
+        if bucket as usize % LOCKS == locked as usize % LOCKS {
+            return self.table.unlink(id, hash).then_some(id);
+        }
+        let _own = match self.locks[bucket as usize % LOCKS].0.try_lock() {
+            Ok(own) => own,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        self.table.unlink(id, hash).then_some(id)
     }
 
     /// Removes an element after `with` has seen it.
     fn remove(&self, key: &[u8], with: impl FnOnce(Id)) -> Result<(), Errno> {
         let hash = self.table.hash(key);
-        let _locked = self.lock(self.table.bucket(hash));
+        let mut own = self.lock(self.table.bucket(hash));
         let id = self.table.find(key, hash).ok_or(Errno::ENOENT)?;
         with(id);
         self.table.unlink(id, hash);
         self.count.fetch_sub(1, Ordering::Relaxed);
-        self.discard(id);
+        self.free(id, &mut own);
         Ok(())
-    }
-
-    /// Makes an element free for another one; what its value holds ends.
-    fn discard(&self, id: Id) {
-        if !self.percpu {
-            self.copier.give_up(&self.values, self.slot(id, 0));
-        }
-        self.table.free(id);
     }
 
     /// Copies an element's value out, of all processors.
     fn copy_out(&self, id: Id, value: &mut [u8], flags: u64) {
         if self.percpu {
-            self.values.read(self.slot(id, 0), value);
+            self.table.memory().read(self.slot(id, 0), value);
         } else {
-            self.copier.read(&self.values, self.slot(id, 0), value, flags & update::LOCK != 0);
+            self.copier.read(self.table.memory(), self.slot(id, 0), value, flags & update::LOCK != 0);
         }
     }
 }
 
 impl Elements for Hash {
     fn windows(&self) -> Vec<Window> {
-        let slots = self.table.elements() * self.cpus;
-        let values = Window::cells(&self.values, 0, slots, self.stride, self.value_size);
-        vec![values, self.table.key_window()]
+        vec![self.table.window(self.cpus, self.stride, self.value_size)]
     }
 
     #[inline]
     fn addr(&self, key: &[u8], cpu: u32) -> Option<u64> {
-        let id = self.table.find(key, self.table.hash(key))?;
+        // For keys of these sizes, which most have, hashing and comparing become a few instructions.
+        let id = match key.len() {
+            4 => self.find(&key[..4]),
+            8 => self.find(&key[..8]),
+            _ => self.find(key),
+        }?;
         if self.lru {
             self.table.mark_used(id);
         }
         let cpu = if self.percpu { cpu as usize } else { 0 };
-        (cpu < self.cpus).then(|| self.values.base() + self.slot(id, cpu) as u64)
+        (cpu < self.cpus).then(|| self.table.memory().base() + self.slot(id, cpu) as u64)
     }
 
     fn put(&self, key: &[u8], value: &[u8], flags: u64, cpu: u32) -> Result<(), Errno> {
@@ -201,9 +268,9 @@ impl Elements for Hash {
         let cpu = cpu as usize % self.cpus;
         self.insert(key, flags, true, |id, new| {
             if new {
-                self.values.zero(self.slot(id, 0), self.cpus * self.stride);
+                self.table.memory().zero(self.slot(id, 0), self.cpus * self.stride);
             }
-            self.values.write(self.slot(id, cpu), value);
+            self.table.memory().write(self.slot(id, cpu), value);
         })
     }
 
@@ -212,18 +279,19 @@ impl Elements for Hash {
     }
 
     fn read(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), Errno> {
-        let id = self.table.find(key, self.table.hash(key)).ok_or(Errno::ENOENT)?;
+        let id = self.find(key).ok_or(Errno::ENOENT)?;
         self.copy_out(id, value, flags);
         Ok(())
     }
 
     fn write(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
         if self.percpu {
-            return self.insert(key, flags, true, |id, _| self.values.write(self.slot(id, 0), value));
+            let write = |id, _| self.table.memory().write(self.slot(id, 0), value);
+            return self.insert(key, flags, true, write);
         }
         let locked = flags & update::LOCK != 0;
         self.insert(key, flags, locked, |id, new| {
-            self.copier.write(&self.values, self.slot(id, 0), value, locked && !new);
+            self.copier.write(self.table.memory(), self.slot(id, 0), value, locked && !new);
         })
     }
 
@@ -255,17 +323,15 @@ impl Elements for Hash {
         let _locked = self.lock(part);
         out.extend(self.table.chain(part).map(|id| Entry::Keyed {
             key: self.table.key_addr(id),
-            value: self.values.base() + self.slot(id, cpu) as u64,
+            value: self.table.memory().base() + self.slot(id, cpu) as u64,
         }));
         Some(true)
     }
 
     fn entry_at(&self, addr: u64) -> Option<Entry> {
-        let each = (self.stride * self.cpus).max(1);
-        let off = usize::try_from(addr.checked_sub(self.values.base())?).ok()?;
-        let id = u32::try_from(off / each).ok().filter(|id| (*id as usize) < self.table.elements())?;
-        let value = self.values.base() + (id as usize * each) as u64;
-        Some(Entry::Keyed { key: self.table.key_addr(Id::new(id)), value })
+        let id = self.table.at(addr)?;
+        let value = self.table.memory().base() + self.slot(id, 0) as u64;
+        Some(Entry::Keyed { key: self.table.key_addr(id), value })
     }
 
     fn timers(&self) -> Option<&Timers> {
@@ -289,7 +355,7 @@ impl Elements for Hash {
         if self.table.is_empty(bucket) {
             return Some(Ok(0));
         }
-        let _locked = self.lock(bucket);
+        let mut own = self.lock(bucket);
         let ids: Vec<Id> = self.table.chain(bucket).collect();
         if ids.len() > room {
             return Some(Err(Errno::ENOSPC));
@@ -304,7 +370,7 @@ impl Elements for Hash {
             if delete {
                 self.table.unlink(*id, self.table.hash(&key));
                 self.count.fetch_sub(1, Ordering::Relaxed);
-                self.discard(*id);
+                self.free(*id, &mut own);
             }
         }
         Some(Ok(ids.len()))

@@ -13,6 +13,7 @@ use crate::timer::Timers;
 pub(crate) const LOCK_BYTES: usize = 4;
 
 /// Takes the lock; yields the processor while another thread has it.
+#[inline]
 pub(crate) fn acquire(lock: &AtomicU32) {
     while lock.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
         std::thread::yield_now();
@@ -20,6 +21,7 @@ pub(crate) fn acquire(lock: &AtomicU32) {
 }
 
 /// Gives it back.
+#[inline]
 pub(crate) fn release(lock: &AtomicU32) {
     lock.store(0, Ordering::Release);
 }
@@ -53,6 +55,9 @@ impl Copier {
 
     /// Copies a value out; its special fields read as zero. `locked` holds the lock meanwhile.
     pub(super) fn read(&self, arena: &Arena, at: usize, value: &mut [u8], locked: bool) {
+        if self.special.is_empty() {
+            return arena.read(at, &mut value[..self.value_size]);
+        }
         let lock = self.lock(arena, at, locked);
         arena.read(at, &mut value[..self.value_size]);
         lock.map(release);
@@ -63,6 +68,9 @@ impl Copier {
 
     /// Copies a value in around its special fields. `locked` holds the lock meanwhile.
     pub(super) fn write(&self, arena: &Arena, at: usize, value: &[u8], locked: bool) {
+        if self.special.is_empty() {
+            return arena.write(at, &value[..self.value_size]);
+        }
         let lock = self.lock(arena, at, locked);
         let mut from = 0;
         for &(off, len) in &*self.special {

@@ -1,276 +1,334 @@
 //! Longest-prefix tries (`kernel/bpf/lpm_trie.c`).
 //!
 //! A key is a prefix length (four bytes, host order) and the bits, most significant first. The trie is path-compressed: a
-//! node is a prefix, its children differ in the bit behind it; nodes without a value only branch. Look-ups share a lock.
+//! node is a prefix, its children differ in the bit behind it; nodes without a value only branch. [`nodes`] has the nodes and
+//! the memory that they lie in, [`front`] leads past those of the first sixteen bits.
+//!
+//! Look-ups take no lock. A change makes new nodes and links them in by one store; what it takes out stays what it was
+//! while [`FEW`] other nodes are taken out, so programs may go on using its value. A look-up that was so slow that a
+//! node may have been used again beneath it notices and starts again.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+mod front;
+mod nodes;
+
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{BatchCursor, Elements, MapSpec, update};
 use crate::Errno;
-use crate::memory::{Arena, Window};
+use crate::memory::Window;
+
+use front::Front;
+use nodes::{Id, Link, Nodes, Prefix};
 
 pub(super) struct LpmTrie {
-    trie: RwLock<Trie>,
-    values: Arc<Arena>,
+    nodes: Nodes,
+    root: AtomicU32,
+    front: Option<Front>,
+    /// Counts on when nodes may be used again that look-ups which began two counts ago can stand on.
+    version: AtomicU32,
+    changing: Mutex<Changing>,
     max_entries: usize,
     max_bits: u32,
-    value_size: usize,
-    stride: usize,
 }
 
+/// What changes need.
 #[derive(Default)]
-struct Trie {
-    nodes: Vec<Node>,
-    root: Option<usize>,
-    free_nodes: Vec<usize>,
-    free_values: Vec<usize>,
+struct Changing {
     entries: usize,
-    fresh_values: usize,
+    /// Nodes never used begin here.
+    fresh: u32,
+    free: Vec<Id>,
+    /// Nodes taken out since the version was counted on, and in the count before.
+    taken_out: [Vec<Id>; 2],
 }
 
-struct Node {
-    bits: Box<[u8]>,
-    len: u32,
-    children: [Option<usize>; 2],
-    /// The slot of its value.
-    value: Option<usize>,
-}
+/// Nodes taken out between two counts of the version.
+const FEW: usize = 64;
 
-/// A key: bits and how many of them count.
-#[derive(Clone, Copy)]
-struct Prefix<'a> {
-    bits: &'a [u8],
-    len: u32,
-}
+/// Times that a look-up is tried without the lock.
+const TRIES: usize = 8;
 
-impl<'a> Prefix<'a> {
-    fn of(key: &'a [u8]) -> Self {
-        let (len, bits) = key.split_first_chunk().unwrap_or((&[0; 4], &[]));
-        Self { bits, len: u32::from_ne_bytes(*len) }
-    }
-
-    fn bit(self, n: u32) -> usize {
-        usize::from(self.bits.get(n as usize / 8).copied().unwrap_or(0) >> (7 - n % 8) & 1)
-    }
-
-    /// Leading bits in common with a node.
-    fn common(self, node: &Node) -> u32 {
-        let limit = self.len.min(node.len);
-        let differs = self.bits.iter().zip(&node.bits).position(|(a, b)| a != b);
-        let common = differs.map_or(limit, |n| n as u32 * 8 + (self.bits[n] ^ node.bits[n]).leading_zeros());
-        common.min(limit)
-    }
-}
+/// Where a link to a node is: at a side of another one, or at the root.
+type Place = Option<(Id, usize)>;
 
 impl LpmTrie {
     pub(super) fn new(spec: &MapSpec) -> Result<Self, Errno> {
-        let value_size = spec.value_size as usize;
-        let stride = value_size.next_multiple_of(8);
-        // One value more than entries: an update writes the new value before it gives up the old one.
-        let slots = spec.max_entries as usize + 1;
+        // Each entry but one may need a node that only branches; then there are the nodes taken out, and those being made.
+        let count = (spec.max_entries as usize).checked_mul(2).and_then(|n| n.checked_add(4 * FEW));
+        let bytes = spec.key_size as usize - 4;
+        let max_bits = bytes as u32 * 8;
         Ok(Self {
-            trie: RwLock::default(),
-            values: Arc::new(Arena::new(slots.checked_mul(stride).ok_or(Errno::ENOMEM)?)?),
+            nodes: Nodes::new(count.ok_or(Errno::ENOMEM)?, bytes, spec.value_size as usize)?,
+            root: AtomicU32::new(0),
+            front: (max_bits >= Front::BITS).then(Front::new).transpose()?,
+            version: AtomicU32::new(0),
+            changing: Mutex::default(),
             max_entries: spec.max_entries as usize,
-            max_bits: (spec.key_size - 4) * 8,
-            value_size,
-            stride,
+            max_bits,
         })
     }
 
-    fn shared(&self) -> RwLockReadGuard<'_, Trie> {
-        self.trie.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn exclusive(&self) -> RwLockWriteGuard<'_, Trie> {
-        self.trie.write().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Changing> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn prefix<'a>(&self, key: &'a [u8]) -> Result<Prefix<'a>, Errno> {
         Some(Prefix::of(key)).filter(|prefix| prefix.len <= self.max_bits).ok_or(Errno::EINVAL)
     }
-
-    fn slot(&self, key: &[u8]) -> Option<usize> {
-        self.shared().longest(Prefix::of(key)).map(|value| value * self.stride)
-    }
 }
 
-impl Trie {
-    /// The value of the longest prefix of a key.
-    fn longest(&self, key: Prefix<'_>) -> Option<usize> {
-        let mut found = None;
-        let mut next = self.root;
-        while let Some(node) = next.map(|at| &self.nodes[at]) {
-            if key.common(node) < node.len {
+/// Finding.
+impl LpmTrie {
+    /// What `take` takes from the node of the longest prefix of a key. It may be called again if that was in vain.
+    #[inline]
+    fn longest<T>(&self, key: Prefix<'_>, mut take: impl FnMut(Id) -> T) -> Option<T> {
+        for _ in 0..TRIES {
+            let before = self.version.load(Ordering::Acquire);
+            let found = self.walk(key).map(&mut take);
+            // The version is looked at after all of the nodes.
+            fence(Ordering::Acquire);
+            if self.version.load(Ordering::Relaxed).wrapping_sub(before) < 2 {
+                return found;
+            }
+        }
+        let _locked = self.lock();
+        self.walk(key).map(take)
+    }
+
+    #[inline]
+    fn walk(&self, key: Prefix<'_>) -> Option<Id> {
+        let (mut found, mut next) = match &self.front {
+            Some(front) if key.len >= Front::BITS => front.look_up(key),
+            _ => (None, Link::load(&self.root)),
+        };
+        // Prefixes get longer on the way down; where they do not, the node has been used again.
+        let mut least = 0;
+        while let Some(id) = next {
+            let node = self.nodes.node(id);
+            let len = node.len();
+            if len < least || self.nodes.common(key, id, len) < len {
                 break;
             }
-            found = node.value.or(found);
-            if node.len as usize >= key.bits.len() * 8 {
+            if node.has_value() {
+                found = Some(id);
+            }
+            if len >= self.max_bits {
                 break;
             }
-            next = node.children[key.bit(node.len)];
+            least = len + 1;
+            next = node.child(key.bit(len));
         }
         found
     }
 
     /// The nodes from the root to the one of exactly this prefix.
-    fn path(&self, key: Prefix<'_>) -> Option<Vec<usize>> {
+    fn path(&self, key: Prefix<'_>) -> Option<Vec<Id>> {
         let mut path = Vec::new();
-        let mut next = self.root;
-        while let Some(at) = next {
-            let node = &self.nodes[at];
-            path.push(at);
-            if key.common(node) < node.len {
+        let mut next = Link::load(&self.root);
+        while let Some(id) = next {
+            let node = self.nodes.node(id);
+            path.push(id);
+            if self.nodes.common(key, id, node.len()) < node.len() {
                 return None;
             }
-            if node.len == key.len {
+            if node.len() == key.len {
                 return Some(path);
             }
-            next = node.children[key.bit(node.len)];
+            next = node.child(key.bit(node.len()));
         }
         None
     }
 
-    fn add(&mut self, node: Node) -> usize {
-        if let Some(at) = self.free_nodes.pop() {
-            self.nodes[at] = node;
-            return at;
-        }
-        self.nodes.push(node);
-        self.nodes.len() - 1
-    }
-
-    fn link(&mut self, parent: Option<(usize, usize)>, child: Option<usize>) {
-        match parent {
-            Some((at, side)) => self.nodes[at].children[side] = child,
-            None => self.root = child,
-        }
-    }
-
-    /// Puts a value at a prefix where there is none.
-    fn insert(&mut self, key: Prefix<'_>, value: usize) {
-        let mut parent = None;
-        let mut next = self.root;
-        while let Some(at) = next {
-            let common = key.common(&self.nodes[at]);
-            let len = self.nodes[at].len;
-            if common < len || common == key.len {
-                break;
-            }
-            let side = key.bit(len);
-            parent = Some((at, side));
-            next = self.nodes[at].children[side];
-        }
-        let node = |len: u32, value| Node { bits: key.bits.into(), len, children: [None; 2], value };
-        let Some(below) = next else {
-            let leaf = self.add(node(key.len, Some(value)));
-            return self.link(parent, Some(leaf));
-        };
-        let common = key.common(&self.nodes[below]);
-        if common == key.len && self.nodes[below].len == key.len {
-            // The bits behind the prefix are those of the last update.
-            self.nodes[below].bits = key.bits.into();
-            self.nodes[below].value = Some(value);
-            return;
-        }
-        let side = Prefix { bits: &self.nodes[below].bits, len: self.nodes[below].len }.bit(common);
-        let above = self.add(node(common, (common == key.len).then_some(value)));
-        self.nodes[above].children[side] = Some(below);
-        if common < key.len {
-            let leaf = self.add(node(key.len, Some(value)));
-            self.nodes[above].children[1 - side] = Some(leaf);
-        }
-        self.link(parent, Some(above));
-    }
-
-    /// Takes away the last node of a path, and its parent if that only branched.
-    fn remove(&mut self, path: &[usize]) {
-        let [before @ .., at] = path else { return };
-        self.nodes[*at].value = None;
-        let children = self.nodes[*at].children;
-        if children[0].is_some() && children[1].is_some() {
-            return;
-        }
-        self.replace(before.last().copied(), *at, children[0].or(children[1]));
-        let [grand @ .., parent] = before else { return };
-        let (value, children) = (self.nodes[*parent].value, self.nodes[*parent].children);
-        if value.is_none() && (children[0].is_none() || children[1].is_none()) {
-            self.replace(grand.last().copied(), *parent, children[0].or(children[1]));
-        }
-    }
-
-    /// Puts `by` into the place of a node, which becomes free.
-    fn replace(&mut self, parent: Option<usize>, node: usize, by: Option<usize>) {
-        let side = parent.map(|at| (at, usize::from(self.nodes[at].children[1] == Some(node))));
-        self.link(side, by);
-        self.free_nodes.push(node);
-    }
-
     /// The first node below (and with) this one in the order of iteration: children first, the zero side first.
-    fn first_below(&self, mut at: usize) -> usize {
-        while let Some(child) = self.nodes[at].children[0].or(self.nodes[at].children[1]) {
-            at = child;
+    fn first_below(&self, path: &mut Vec<Id>, mut id: Id) -> Id {
+        loop {
+            path.push(id);
+            let node = self.nodes.node(id);
+            let Some(child) = node.child(0).or(node.child(1)) else { return id };
+            id = child;
         }
-        at
     }
 
     /// The node after the last of a path in the order of iteration; the path is changed to lead to it.
-    fn after(&self, path: &mut Vec<usize>) -> Option<usize> {
-        let at = path.pop()?;
+    fn after(&self, path: &mut Vec<Id>) -> Option<Id> {
+        let id = path.pop()?;
         let parent = *path.last()?;
-        let [zero, one] = self.nodes[parent].children;
-        match one {
-            Some(one) if zero == Some(at) => {
-                let first = self.first_below(one);
-                let mut next = Some(one);
-                while let Some(at) = next {
-                    path.push(at);
-                    next = if at == first {
-                        None
-                    } else {
-                        self.nodes[at].children[0].or(self.nodes[at].children[1])
-                    };
-                }
-                Some(first)
-            }
+        let node = self.nodes.node(parent);
+        match node.child(1) {
+            Some(one) if node.child(0) == Some(id) => Some(self.first_below(path, one)),
             _ => Some(parent),
         }
     }
 
     /// The next node that has a value.
-    fn next(&self, key: Option<Prefix<'_>>) -> Option<usize> {
-        let Some(mut path) = key.and_then(|key| self.path(key)).filter(|path| self.has_value(path)) else {
+    fn next(&self, key: Option<Prefix<'_>>) -> Option<Id> {
+        let path = key.and_then(|key| self.path(key));
+        let Some(mut path) = path.filter(|path| path.last().is_some_and(|id| self.has_value(*id))) else {
             // The first node is a leaf, and leaves have values.
-            return self.root.map(|root| self.first_below(root));
+            return Link::load(&self.root).map(|root| self.first_below(&mut Vec::new(), root));
         };
         loop {
-            let at = self.after(&mut path)?;
-            if self.nodes[at].value.is_some() {
-                return Some(at);
+            let id = self.after(&mut path)?;
+            if self.has_value(id) {
+                return Some(id);
             }
         }
     }
 
-    fn has_value(&self, path: &[usize]) -> bool {
-        path.last().is_some_and(|at| self.nodes[*at].value.is_some())
+    fn has_value(&self, id: Id) -> bool {
+        self.nodes.node(id).has_value()
+    }
+}
+
+/// Changing; the caller holds the lock.
+impl LpmTrie {
+    fn link(&self, place: Place, to: Option<Id>) {
+        match place {
+            Some((parent, side)) => self.nodes.node(parent).set_child(side, to),
+            None => Link::store(&self.root, to),
+        }
     }
 
-    fn take_value(&mut self) -> usize {
-        self.free_values.pop().unwrap_or_else(|| {
-            self.fresh_values += 1;
-            self.fresh_values - 1
+    /// Where a prefix is or belongs, and what is there.
+    fn find_place(&self, key: Prefix<'_>) -> (Place, Option<Id>) {
+        let top =
+            self.front.as_ref().filter(|_| key.len > Front::BITS).and_then(|front| front.look_up(key).1);
+        // What is in the topmost node's own place is linked from above.
+        let found = top.map(|top| self.find_place_below(key, Some(top)));
+        found
+            .filter(|(place, _)| place.is_some())
+            .unwrap_or_else(|| self.find_place_below(key, Link::load(&self.root)))
+    }
+
+    fn find_place_below(&self, key: Prefix<'_>, mut next: Option<Id>) -> (Place, Option<Id>) {
+        let mut place = None;
+        while let Some(id) = next {
+            let node = self.nodes.node(id);
+            let len = node.len();
+            if len >= key.len || self.nodes.common(key, id, len) < len {
+                break;
+            }
+            place = Some((id, key.bit(len)));
+            next = node.child(key.bit(len));
+        }
+        (place, next)
+    }
+
+    /// Is this the node of exactly this prefix?
+    fn is_node_of(&self, key: Prefix<'_>, id: Id) -> bool {
+        self.nodes.node(id).len() == key.len && self.nodes.common(key, id, key.len) == key.len
+    }
+
+    /// Links a new node in where its prefix belongs, in place of the one of the same prefix.
+    fn insert(&self, changing: &mut Changing, key: Prefix<'_>, new: Id, (place, at): (Place, Option<Id>)) {
+        let mut top = new;
+        let mut replaced = None;
+        if let Some(at) = at {
+            let common = self.nodes.common(key, at, self.nodes.node(at).len());
+            if self.is_node_of(key, at) {
+                for side in [0, 1] {
+                    self.nodes.node(new).set_child(side, self.nodes.node(at).child(side));
+                }
+                replaced = Some(at);
+            } else if common == key.len {
+                self.nodes.node(new).set_child(self.nodes.bit(at, common), Some(at));
+            } else {
+                top = self.allocate(changing);
+                self.nodes.fill(top, Prefix { len: common, ..key }, None);
+                self.nodes.node(top).set_child(key.bit(common), Some(new));
+                self.nodes.node(top).set_child(1 - key.bit(common), Some(at));
+            }
+        }
+        self.link(place, Some(top));
+        match &self.front {
+            Some(front) if key.len < Front::BITS => front.cover(&self.nodes, key, new),
+            // Below the topmost node of these bits nothing changes for the front.
+            Some(_) if place.is_some_and(|(above, _)| self.nodes.node(above).len() >= Front::BITS) => {}
+            _ => self.lead_to(key),
+        }
+        if let Some(replaced) = replaced {
+            self.take_out(changing, replaced);
+        }
+    }
+
+    /// Takes away the last node of a path, and its parent if that only branched.
+    fn remove(&self, changing: &mut Changing, key: Prefix<'_>, path: &[Id]) {
+        let [before @ .., id] = path else { return };
+        let node = self.nodes.node(*id);
+        node.drop_value();
+        if let Some(front) = &self.front {
+            front.uncover(&self.nodes, key, *id, before);
+        }
+        if node.child(0).is_some() && node.child(1).is_some() {
+            return;
+        }
+        self.replace(before.last().copied(), *id, node.child(0).or(node.child(1)));
+        let useless = before.split_last().filter(|(parent, _)| {
+            let parent = self.nodes.node(**parent);
+            !parent.has_value() && (parent.child(0).is_none() || parent.child(1).is_none())
+        });
+        if let Some((parent, before)) = useless {
+            let node = self.nodes.node(*parent);
+            self.replace(before.last().copied(), *parent, node.child(0).or(node.child(1)));
+        }
+        self.lead_to(key);
+        for id in useless.map(|(parent, _)| *parent).into_iter().chain([*id]) {
+            self.take_out(changing, id);
+        }
+    }
+
+    /// Puts `by` into the place of a node.
+    fn replace(&self, parent: Option<Id>, id: Id, by: Option<Id>) {
+        let place = parent.map(|parent| (parent, usize::from(self.nodes.node(parent).child(1) == Some(id))));
+        self.link(place, by);
+    }
+
+    /// Makes look-ups begin at the right node for the first bits of this prefix, if it has as many.
+    fn lead_to(&self, key: Prefix<'_>) {
+        let Some(front) = self.front.as_ref().filter(|_| key.len >= Front::BITS) else { return };
+        let first = Prefix { len: Front::BITS, ..key };
+        let (_, top) = self.find_place(first);
+        front.begin_at(key, top.filter(|top| self.nodes.common(first, *top, Front::BITS) == Front::BITS));
+    }
+
+    fn allocate(&self, changing: &mut Changing) -> Id {
+        if changing.free.is_empty() && !self.nodes.holds(changing.fresh) {
+            self.count_on(changing);
+            self.count_on(changing);
+        }
+        changing.free.pop().unwrap_or_else(|| {
+            changing.fresh += 1;
+            Id::new(changing.fresh - 1)
         })
+    }
+
+    /// Keeps a node that is linked no more until no look-up can stand on it.
+    fn take_out(&self, changing: &mut Changing, id: Id) {
+        changing.taken_out[0].push(id);
+        if changing.taken_out[0].len() >= FEW {
+            self.count_on(changing);
+        }
+    }
+
+    fn count_on(&self, changing: &mut Changing) {
+        let Changing { free, taken_out: [now, before], .. } = changing;
+        self.version.fetch_add(1, Ordering::Relaxed);
+        // What is written into a node from now on is seen after the new version.
+        fence(Ordering::Release);
+        free.append(before);
+        std::mem::swap(now, before);
     }
 }
 
 impl Elements for LpmTrie {
     fn windows(&self) -> Vec<Window> {
-        vec![Window::cells(&self.values, 0, self.max_entries + 1, self.stride, self.value_size)]
+        vec![self.nodes.window()]
     }
 
+    #[inline]
     fn addr(&self, key: &[u8], _cpu: u32) -> Option<u64> {
-        self.prefix(key).ok()?;
-        Some(self.values.base() + self.slot(key)? as u64)
+        self.longest(self.prefix(key).ok()?, |id| self.nodes.value_addr(id))
     }
 
     fn put(&self, key: &[u8], value: &[u8], flags: u64, _cpu: u32) -> Result<(), Errno> {
@@ -278,9 +336,8 @@ impl Elements for LpmTrie {
     }
 
     fn read(&self, key: &[u8], value: &mut [u8], _flags: u64) -> Result<(), Errno> {
-        self.prefix(key).map_err(|_| Errno::ENOENT)?;
-        self.values.read(self.slot(key).ok_or(Errno::ENOENT)?, value);
-        Ok(())
+        let prefix = self.prefix(key).map_err(|_| Errno::ENOENT)?;
+        self.longest(prefix, |id| self.nodes.read_value(id, value)).ok_or(Errno::ENOENT)
     }
 
     fn write(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
@@ -288,42 +345,36 @@ impl Elements for LpmTrie {
             return Err(Errno::EINVAL);
         }
         let prefix = self.prefix(key)?;
-        let mut trie = self.exclusive();
-        let old = trie.path(prefix).and_then(|path| trie.nodes[*path.last()?].value);
-        match (old, flags) {
-            (Some(_), update::NOEXIST) => return Err(Errno::EEXIST),
-            (None, update::EXIST) => return Err(Errno::ENOENT),
-            (None, _) if trie.entries == self.max_entries => return Err(Errno::ENOSPC),
+        let changing = &mut *self.lock();
+        let found = self.find_place(prefix);
+        let exists = found.1.is_some_and(|id| self.is_node_of(prefix, id) && self.has_value(id));
+        match (exists, flags) {
+            (true, update::NOEXIST) => return Err(Errno::EEXIST),
+            (false, update::EXIST) => return Err(Errno::ENOENT),
+            (false, _) if changing.entries == self.max_entries => return Err(Errno::ENOSPC),
             _ => {}
         }
-        let new = trie.take_value();
-        self.values.write(new * self.stride, value);
-        trie.insert(prefix, new);
-        match old {
-            Some(old) => trie.free_values.push(old),
-            None => trie.entries += 1,
-        }
+        let new = self.allocate(changing);
+        self.nodes.fill(new, prefix, Some(value));
+        self.insert(changing, prefix, new, found);
+        changing.entries += usize::from(!exists);
         Ok(())
     }
 
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
         let prefix = self.prefix(key)?;
-        let mut trie = self.exclusive();
-        let path = trie.path(prefix).ok_or(Errno::ENOENT)?;
-        let value = path.last().and_then(|at| trie.nodes[*at].value).ok_or(Errno::ENOENT)?;
-        trie.remove(&path);
-        trie.free_values.push(value);
-        trie.entries -= 1;
+        let changing = &mut *self.lock();
+        let path = self.path(prefix).ok_or(Errno::ENOENT)?;
+        path.last().filter(|id| self.has_value(**id)).ok_or(Errno::ENOENT)?;
+        self.remove(changing, prefix, &path);
+        changing.entries -= 1;
         Ok(())
     }
 
     fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
-        let trie = self.shared();
-        let at = trie.next(key.map(Prefix::of)).ok_or(Errno::ENOENT)?;
-        let node = &trie.nodes[at];
-        let (len, bits) = next.split_first_chunk_mut().ok_or(Errno::EINVAL)?;
-        *len = node.len.to_ne_bytes();
-        bits.copy_from_slice(&node.bits);
+        let _locked = self.lock();
+        let id = self.next(key.map(Prefix::of)).ok_or(Errno::ENOENT)?;
+        self.nodes.read_key(id, next);
         Ok(())
     }
 

@@ -7,12 +7,12 @@
 
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{Elements, MapSpec};
+use super::{Elements, MapSpec, lock};
 use crate::Errno;
 use crate::memory::{Arena, Window};
 
@@ -36,8 +36,10 @@ pub struct RingBuf {
     size: u64,
     consumer: AtomicU64,
     producer: AtomicU64,
-    /// Position of the oldest record that may still be busy; the lock of reservations.
-    pending: Mutex<u64>,
+    /// 1 while somebody reserves. Held for a few instructions, so whoever waits turns round instead of sleeping.
+    reserving: AtomicU32,
+    /// Position of the oldest record that may still be busy; belongs to who reserves.
+    pending: AtomicU64,
     draining: Mutex<Vec<u8>>,
     lost: AtomicU64,
     wakeup: OwnedFd,
@@ -45,7 +47,7 @@ pub struct RingBuf {
 
 /// A record that a program has reserved and not yet submitted.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reservation {
+pub struct Reservation {
     /// Position of its header.
     position: u64,
     /// Bytes that the program asked for.
@@ -59,7 +61,8 @@ impl RingBuf {
             size: spec.max_entries.into(),
             consumer: AtomicU64::new(0),
             producer: AtomicU64::new(0),
-            pending: Mutex::new(0),
+            reserving: AtomicU32::new(0),
+            pending: AtomicU64::new(0),
             draining: Mutex::default(),
             lost: AtomicU64::new(0),
             wakeup: wakeup_fd()?,
@@ -111,8 +114,8 @@ impl RingBuf {
         (position & (self.size - 1)) as usize
     }
 
-    /// Reserves a record, or counts it as lost.
-    pub(crate) fn reserve(&self, len: u64) -> Option<Reservation> {
+    /// Reserves a record (`bpf_ringbuf_reserve`), or counts it as lost.
+    pub fn reserve(&self, len: u64) -> Option<Reservation> {
         let reserved = self.try_reserve(len);
         if reserved.is_none() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -124,19 +127,28 @@ impl RingBuf {
         if len > MAX_RECORD || record_bytes(len) > self.size {
             return None;
         }
+        lock::acquire(&self.reserving);
+        let position = self.claim(len);
+        lock::release(&self.reserving);
+        Some(Reservation { position: position?, len: len as u32 })
+    }
+
+    /// Takes the room behind the last record; the caller holds the lock.
+    fn claim(&self, len: u64) -> Option<u64> {
         let consumer = self.consumer.load(Ordering::SeqCst);
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let position = self.producer.load(Ordering::Relaxed);
-        *pending = self.skip_committed(*pending, position);
+        let pending = self.skip_committed(self.pending.load(Ordering::Relaxed), position);
+        self.pending.store(pending, Ordering::Relaxed);
         let end = position + record_bytes(len);
-        if end - consumer >= self.size || end - *pending >= self.size {
+        if end - consumer >= self.size || end - pending >= self.size {
             return None;
         }
         let at = self.offset(position);
         self.data.u32(at).store(len as u32 | BUSY, Ordering::Relaxed);
         self.data.u32(at + 4).store(0, Ordering::Relaxed);
-        self.producer.store(end, Ordering::SeqCst);
-        Some(Reservation { position, len: len as u32 })
+        // Committing the record orders this before it looks whether the consumer waits.
+        self.producer.store(end, Ordering::Release);
+        Some(position)
     }
 
     /// The first record from `pending` on that is busy.
@@ -151,16 +163,22 @@ impl RingBuf {
         pending
     }
 
+    /// Address of a record's first byte, which may be written until it is committed.
+    pub fn address(&self, record: Reservation) -> u64 {
+        self.data.base() + self.offset(record.position) as u64 + HEADER
+    }
+
     /// What the program may write between reservation and commit.
     pub(crate) fn window(&self, record: Reservation) -> Window {
         let len = record.len as usize;
         Window::cells(&self.data, self.offset(record.position) + HEADER as usize, 1, len, len)
     }
 
-    /// Ends a reservation: the consumer gets the record, or skips it.
-    pub(crate) fn commit(&self, record: Reservation, flags: u64, discard: bool) {
+    /// Ends a reservation (`bpf_ringbuf_submit`, or with `discard` `bpf_ringbuf_discard`): the consumer gets the record, or
+    /// skips it.
+    pub fn commit(&self, record: Reservation, flags: u64, discard: bool) {
         let len = record.len | if discard { DISCARD } else { 0 };
-        self.data.u32(self.offset(record.position)).store(len, Ordering::SeqCst);
+        self.data.u32(self.offset(record.position)).swap(len, Ordering::SeqCst);
         let awaited = self.consumer.load(Ordering::SeqCst) == record.position;
         if flags & FORCE_WAKEUP != 0 || (awaited && flags & NO_WAKEUP == 0) {
             notify(&self.wakeup);

@@ -3,10 +3,10 @@
 use std::ffi::c_void;
 use std::os::fd::OwnedFd;
 use std::ptr;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
 use super::raw::{self, Word};
 use crate::Errno;
@@ -24,6 +24,9 @@ pub(crate) struct Arena {
 /// Where the next mapping should go. Arenas keep away from where the kernel puts programs and their libraries, so an
 /// address of a traced process is not mistaken for one of ours (`bpf_probe_read` takes either). It is a hint only.
 static NEXT_HINT: AtomicUsize = AtomicUsize::new(0x1000_0000_0000);
+
+/// Bytes of a large page.
+const HUGE_PAGE: usize = 2 << 20;
 
 fn hint(len: usize) -> *mut c_void {
     let step = len.next_multiple_of(1 << 16) + (1 << 16);
@@ -63,6 +66,18 @@ impl Arena {
         // SAFETY: a new private mapping, placed by the kernel, aliases nothing.
         let base = unsafe { mmap_anonymous(hint(len), len, prot, flags) }?;
         Ok(Self { base: base.expose_provenance() as u64, len })
+    }
+
+    /// The same for memory that is going to be used all over: where it is large it gets large pages, if the system has some.
+    pub(crate) fn dense(len: usize) -> Result<Self, Errno> {
+        let arena = Self::new(len)?;
+        if len >= 2 * HUGE_PAGE {
+            let at = ptr::with_exposed_provenance_mut(arena.base as usize);
+            // SAFETY: it is our own mapping, whose contents the advice does not change.
+            // Systems that cannot do it refuse; small pages do as well.
+            let _ = unsafe { madvise(at, arena.len, Advice::LinuxHugepage) };
+        }
+        Ok(arena)
     }
 
     /// Maps `len` bytes of zeros below four gigabytes, where 32 bits address them.
@@ -122,12 +137,14 @@ impl Arena {
     }
 
     /// Copies out.
+    #[inline]
     pub(crate) fn read(&self, off: usize, out: &mut [u8]) {
         // SAFETY: the range was checked; arenas are accessed atomically only.
         unsafe { raw::copy_out(self.at(off, out.len()), out) }
     }
 
     /// Copies in.
+    #[inline]
     pub(crate) fn write(&self, off: usize, data: &[u8]) {
         // SAFETY: the range was checked; arenas are accessed atomically only.
         unsafe { raw::copy_in(self.at(off, data.len()), data) }
@@ -141,6 +158,7 @@ impl Arena {
     }
 
     /// Are these the bytes at `off`?
+    #[inline]
     pub(crate) fn equals(&self, off: usize, bytes: &[u8]) -> bool {
         let start = self.at(off, bytes.len());
         let (words, tail) = bytes.as_chunks::<8>();
@@ -151,6 +169,24 @@ impl Arena {
         let tail_start = start + (words.len() * 8) as u64;
         // SAFETY: the range was checked; arenas are accessed atomically only.
         same_words && tail.iter().zip(tail_start..).all(|(byte, at)| unsafe { u8::load(at) } == *byte)
+    }
+
+    /// Four words in a row as shared cells; `off` is a multiple of four.
+    #[inline]
+    pub(crate) fn words(&self, off: usize) -> &[AtomicU32; 4] {
+        let at = ptr::with_exposed_provenance::<[AtomicU32; 4]>(self.at(off, 16) as usize);
+        assert!(at.is_aligned(), "invariant: cells are aligned");
+        // SAFETY: in bounds and aligned; lives as long as the arena; arenas are accessed atomically only.
+        unsafe { &*at }
+    }
+
+    /// Eight bytes as a shared cell; `off` is a multiple of eight.
+    #[inline]
+    pub(crate) fn u64(&self, off: usize) -> &AtomicU64 {
+        let at = ptr::with_exposed_provenance_mut::<u64>(self.at(off, 8) as usize);
+        assert!(at.is_aligned(), "invariant: cells are aligned");
+        // SAFETY: in bounds and aligned; lives as long as the arena; arenas are accessed atomically only.
+        unsafe { AtomicU64::from_ptr(at) }
     }
 
     /// Four bytes as a shared cell; `off` is a multiple of four.

@@ -66,6 +66,21 @@ struct Cells {
     /// Accessible bytes of each.
     bytes: u64,
     writable: bool,
+    /// The cells come in groups, each behind a key.
+    keyed: Option<Keyed>,
+}
+
+/// Groups of cells, each behind a key that may be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keyed {
+    /// From one key to the next.
+    pub(crate) stride: usize,
+    /// Bytes of a key.
+    pub(crate) key_bytes: usize,
+    /// From a key to the first of its cells.
+    pub(crate) cells_at: usize,
+    /// Cells of each.
+    pub(crate) cells: usize,
 }
 
 impl Cells {
@@ -73,7 +88,7 @@ impl Cells {
     fn of(bytes: &mut [u8]) -> Self {
         let len = bytes.len() as u64;
         let start = if bytes.is_empty() { 0 } else { bytes.as_mut_ptr().expose_provenance() as u64 };
-        Self { start, len, stride: len.max(1), bytes: len, writable: true }
+        Self { start, len, stride: len.max(1), bytes: len, writable: true, keyed: None }
     }
 
     /// One cell of an arena.
@@ -81,7 +96,7 @@ impl Cells {
         assert!(part.start <= part.end && part.end <= arena.len(), "invariant: inside the arena");
         let len = part.len() as u64;
         let start = if len == 0 { 0 } else { arena.base() + part.start as u64 };
-        Self { start, len, stride: len.max(1), bytes: len, writable }
+        Self { start, len, stride: len.max(1), bytes: len, writable, keyed: None }
     }
 
     /// The cell that holds this access entirely.
@@ -89,6 +104,9 @@ impl Cells {
         let off = addr.wrapping_sub(self.start);
         if off >= self.len || (write && !self.writable) {
             return None;
+        }
+        if let Some(keyed) = self.keyed {
+            return self.group(keyed, off).find(addr, size, write);
         }
         // Most cells are single; a division takes longer than all the rest.
         let start = if off < self.stride { 0 } else { off - off % self.stride };
@@ -98,6 +116,19 @@ impl Cells {
             writable: if self.writable { self.bytes } else { 0 },
         };
         cell.holds(addr, size, self.bytes).then_some(cell)
+    }
+}
+
+impl Cells {
+    /// The key, or the cells behind it, where an offset leads to.
+    fn group(&self, keyed: Keyed, off: u64) -> Self {
+        let (stride, cells_at) = (keyed.stride as u64, keyed.cells_at as u64);
+        let start = self.start + off - off % stride;
+        if off % stride < cells_at {
+            let len = keyed.key_bytes as u64;
+            return Self { start, len, stride: len, bytes: len, writable: false, keyed: None };
+        }
+        Self { start: start + cells_at, len: keyed.cells as u64 * self.stride, keyed: None, ..*self }
     }
 }
 
@@ -139,9 +170,28 @@ impl Window {
             "invariant: inside the arena"
         );
         let (stride, bytes) = (stride.max(1) as u64, bytes as u64);
-        let cells =
-            Cells { start: arena.base() + off as u64, len: len as u64, stride, bytes, writable: true };
+        let (start, len) = (arena.base() + off as u64, len as u64);
+        let cells = Cells { start, len, stride, bytes, writable: true, keyed: None };
         Self { cells, _arena: Arc::clone(arena) }
+    }
+
+    /// `count` groups from `off` on, whose cells come every `stride` bytes and have `bytes` accessible ones each.
+    pub(crate) fn groups(
+        arena: &Arc<Arena>,
+        off: usize,
+        count: usize,
+        keyed: Keyed,
+        (stride, bytes): (usize, usize),
+    ) -> Self {
+        assert!(
+            keyed.key_bytes <= keyed.cells_at
+                && keyed.cells_at + keyed.cells * stride <= keyed.stride
+                && bytes <= stride,
+            "invariant: cells lie behind their key, inside the group"
+        );
+        let Self { cells, _arena } = Self::cells(arena, off, count, keyed.stride, keyed.stride);
+        let cells = Cells { stride: stride as u64, bytes: bytes as u64, keyed: Some(keyed), ..cells };
+        Self { cells, _arena }
     }
 
     /// The same, not writable by programs.
@@ -157,7 +207,10 @@ impl Window {
 
     /// Says where an address that was denied is, if it is in or next to this part of a map.
     pub(crate) fn near(&self, addr: u64, map: &str) -> Option<String> {
-        let Cells { start, len, stride, bytes, writable } = self.cells;
+        let inside = addr.wrapping_sub(self.cells.start) < self.cells.len;
+        let group =
+            self.cells.keyed.filter(|_| inside).map(|keyed| self.cells.group(keyed, addr - self.cells.start));
+        let Cells { start, len, stride, bytes, writable, .. } = group.unwrap_or(self.cells);
         let off = addr.wrapping_sub(start);
         let (place, what) = match off {
             _ if off < len && writable => (off % stride, "crosses the end"),
@@ -247,7 +300,7 @@ impl<'a> Space<'a> {
 
     /// Where the native stack ends for the program: compiled code runs below.
     pub(crate) fn begin_native(&mut self, end: u64) {
-        self.native = Cells { start: end, len: 0, stride: 1, bytes: 0, writable: true };
+        self.native = Cells { start: end, len: 0, stride: 1, bytes: 0, writable: true, keyed: None };
     }
 
     /// Lets helpers reach the frames of compiled functions, which begin at `low`.
@@ -255,7 +308,7 @@ impl<'a> Space<'a> {
     pub(crate) fn set_native_stack(&mut self, low: u64) {
         let end = self.native.start + self.native.len;
         let len = end - low;
-        self.native = Cells { start: low, len, stride: len.max(1), bytes: len, writable: true };
+        self.native = Cells { start: low, len, stride: len.max(1), bytes: len, writable: true, keyed: None };
     }
 
     /// Bytes of the context.
@@ -318,7 +371,8 @@ impl<'a> Space<'a> {
             // SAFETY: the stack has room for one cell more than there can be frames, and is lent to this run alone.
             unsafe { next.write_bytes(0, SCRATCH_BYTES as usize) };
             let len = self.scratch.len + SCRATCH_BYTES;
-            self.scratch = Cells { start, len, stride: SCRATCH_BYTES, bytes: SCRATCH_BYTES, writable: false };
+            let (stride, bytes) = (SCRATCH_BYTES, SCRATCH_BYTES);
+            self.scratch = Cells { start, len, stride, bytes, writable: false, keyed: None };
         }
         // SAFETY: the cell is in bounds and initialised.
         unsafe { raw::copy_in(at, &bytes) };
@@ -372,7 +426,7 @@ impl<'a> Space<'a> {
     fn find(&self, addr: u64, size: u64, write: bool) -> Option<Cell> {
         let len = self.frames as u64 * FRAME_BYTES;
         let (stride, bytes) = (FRAME_BYTES, FRAME_BYTES);
-        let stack = Cells { start: self.lowest_frame(), len, stride, bytes, writable: true };
+        let stack = Cells { start: self.lowest_frame(), len, stride, bytes, writable: true, keyed: None };
         stack
             .find(addr, size, write)
             .or_else(|| self.native.find(addr, size, write))

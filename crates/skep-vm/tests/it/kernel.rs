@@ -37,14 +37,14 @@ impl KernelMap {
 type Batch = (u32, Result<(), Errno>);
 
 /// Both maps, which must answer alike.
-struct Pair {
+pub(crate) struct Pair {
     kernel: KernelMap,
     ours: Arc<Map>,
     label: String,
 }
 
 impl Pair {
-    fn new(spec: MapSpec) -> Self {
+    pub(crate) fn new(spec: MapSpec) -> Self {
         let label = format!("{} {:#x}", spec.map_type, spec.map_flags);
         let kernel = KernelMap::create(&spec, None).expect("the kernel makes the test's map");
         Self { kernel, ours: Map::create(spec).expect("we make the test's map"), label }
@@ -58,7 +58,7 @@ impl Pair {
         vec![0; self.ours.spec().value_stride()]
     }
 
-    fn lookup(&self, key: &[u8], flags: u64) {
+    pub(crate) fn lookup(&self, key: &[u8], flags: u64) {
         let (mut a, mut b) = (self.value(), self.value());
         let ours = self.ours.lookup(key, &mut a, flags).map(|()| a);
         let kernel = self.kernel.element(Cmd::MAP_LOOKUP_ELEM, Some(key), b.as_mut_ptr(), flags).map(|()| b);
@@ -73,19 +73,19 @@ impl Pair {
         self.same(format_args!("take {key:?} {flags}"), ours, kernel);
     }
 
-    fn update(&self, key: &[u8], value: &mut [u8], flags: u64) {
+    pub(crate) fn update(&self, key: &[u8], value: &mut [u8], flags: u64) {
         let ours = self.ours.update(key, value, flags);
         let kernel = self.kernel.element(Cmd::MAP_UPDATE_ELEM, Some(key), value.as_mut_ptr(), flags);
         self.same(format_args!("update {key:?} {flags}"), ours, kernel);
     }
 
-    fn delete(&self, key: &[u8]) {
+    pub(crate) fn delete(&self, key: &[u8]) {
         let kernel = self.kernel.element(Cmd::MAP_DELETE_ELEM, Some(key), std::ptr::null_mut(), 0);
         self.same(format_args!("delete {key:?}"), self.ours.delete(key), kernel);
     }
 
     /// All keys by iteration, and the error at its end.
-    fn keys(&self) {
+    pub(crate) fn keys(&self) {
         let ours = self.walk(|key, next| self.ours.next_key(key, next));
         let kernel =
             self.walk(|key, next| self.kernel.element(Cmd::MAP_GET_NEXT_KEY, key, next.as_mut_ptr(), 0));
@@ -103,7 +103,7 @@ impl Pair {
                 return (keys, end);
             }
             keys.push(key.clone());
-            assert!(keys.len() < 1000, "{}: the iteration does not end", self.label);
+            assert!(keys.len() < 2000, "{}: the iteration does not end", self.label);
         }
     }
 
@@ -161,7 +161,7 @@ impl Pair {
 }
 
 /// Can this process make maps in the kernel?
-fn permitted(test: &str) -> bool {
+pub(crate) fn permitted(test: &str) -> bool {
     let probe = KernelMap::create(&MapSpec::new(MapType::ARRAY, "", 4, 8, 1), None);
     if let Err(e) = &probe {
         println!("skipped: {test} compares with the kernel, which answers bpf(2) with: {e}");

@@ -15,3 +15,4 @@ mod print;
 mod programs;
 mod random;
 mod threads;
+mod tries;

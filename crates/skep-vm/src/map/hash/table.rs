@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::Errno;
-use crate::memory::{Arena, Window};
+use crate::memory::{Arena, Keyed, Window};
 
 /// The number of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,18 +41,19 @@ impl Link {
     }
 }
 
-/// Bytes before an element's key: link, next free element, hash, state.
+/// Bytes before an element's key.
 const HEADER: usize = 16;
-const NEXT: usize = 0;
-const NEXT_FREE: usize = 4;
-const HASH: usize = 8;
-const STATE: usize = 12;
 
-/// Bits of the state word.
-const LINKED: u32 = 1;
-const USED: u32 = 2;
+/// The words of a header: link, next free element, hash, whether it was looked up lately.
+struct Header<'t> {
+    next: &'t AtomicU32,
+    next_free: &'t AtomicU32,
+    hash: &'t AtomicU32,
+    used: &'t AtomicU32,
+}
 
-/// Elements and their keys live in one arena, bucket heads in another; both cost memory where they are touched.
+/// Elements live in one arena, each with its header, key and values side by side, bucket heads in another; both cost memory
+/// where they are touched.
 pub(super) struct Table {
     nodes: Arc<Arena>,
     heads: Arena,
@@ -60,6 +61,8 @@ pub(super) struct Table {
     elements: usize,
     node_bytes: usize,
     key_size: usize,
+    /// From a node to its first value.
+    value_at: usize,
     seed: u64,
     /// Elements that were never in use begin here.
     fresh: AtomicU32,
@@ -68,26 +71,31 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(max_entries: u32, elements: usize, key_size: usize, seed: u64) -> Result<Self, Errno> {
+    /// A table of so many elements, each with room for `value_bytes`.
+    pub(super) fn new(
+        max_entries: u32,
+        elements: usize,
+        key_size: usize,
+        value_bytes: usize,
+        seed: u64,
+    ) -> Result<Self, Errno> {
         let buckets = max_entries.checked_next_power_of_two().ok_or(Errno::E2BIG)?;
-        let node_bytes = HEADER + key_size.next_multiple_of(8);
-        // The window over the keys begins behind the first header, and its last cell ends as far behind the last node.
+        let value_at = HEADER + key_size.next_multiple_of(8);
+        let node_bytes = value_at.checked_add(value_bytes).ok_or(Errno::ENOMEM)?;
+        // The window over the keys begins behind the first header, and its last group ends as far behind the last node.
         let nodes = elements.checked_mul(node_bytes).and_then(|bytes| bytes.checked_add(HEADER));
         Ok(Self {
-            nodes: Arc::new(Arena::new(nodes.ok_or(Errno::ENOMEM)?)?),
-            heads: Arena::new(buckets as usize * 4)?,
+            nodes: Arc::new(Arena::dense(nodes.ok_or(Errno::ENOMEM)?)?),
+            heads: Arena::dense(buckets as usize * 4)?,
             mask: buckets - 1,
             elements,
             node_bytes,
             key_size,
+            value_at,
             seed,
             fresh: AtomicU32::new(0),
             free: AtomicU64::new(0),
         })
-    }
-
-    pub(super) fn elements(&self) -> usize {
-        self.elements
     }
 
     pub(super) fn buckets(&self) -> u32 {
@@ -103,40 +111,66 @@ impl Table {
         self.fresh.load(Ordering::Relaxed).min(self.elements as u32)
     }
 
-    /// Callbacks may read keys.
-    pub(super) fn key_window(&self) -> Window {
-        Window::cells(&self.nodes, HEADER, self.elements, self.node_bytes, self.key_size).read_only()
+    /// The memory that elements lie in.
+    pub(super) fn memory(&self) -> &Arena {
+        &self.nodes
     }
 
-    fn field(&self, id: Id, field: usize) -> &AtomicU32 {
-        self.nodes.u32(id.index() * self.node_bytes + field)
+    /// Programs may reach values, one every `stride` bytes, and read keys.
+    pub(super) fn window(&self, values: usize, stride: usize, value_size: usize) -> Window {
+        let cells_at = self.value_at - HEADER;
+        let keyed = Keyed { stride: self.node_bytes, key_bytes: self.key_size, cells_at, cells: values };
+        Window::groups(&self.nodes, HEADER, self.elements, keyed, (stride, value_size))
+    }
+
+    #[inline]
+    fn header(&self, id: Id) -> Header<'_> {
+        let [next, next_free, hash, used] = self.nodes.words(id.index() * self.node_bytes);
+        Header { next, next_free, hash, used }
     }
 
     fn next(&self, id: Id) -> &AtomicU32 {
-        self.field(id, NEXT)
+        self.header(id).next
     }
 
+    #[inline]
     fn head(&self, bucket: u32) -> &AtomicU32 {
         self.heads.u32(bucket as usize * 4)
     }
 
+    #[inline]
     fn key_off(&self, id: Id) -> usize {
         id.index() * self.node_bytes + HEADER
+    }
+
+    /// Offset of an element's first value.
+    #[inline]
+    pub(super) fn value_off(&self, id: Id) -> usize {
+        id.index() * self.node_bytes + self.value_at
     }
 
     pub(super) fn key_addr(&self, id: Id) -> u64 {
         self.nodes.base() + self.key_off(id) as u64
     }
 
+    /// The element that an address lies in.
+    pub(super) fn at(&self, addr: u64) -> Option<Id> {
+        let off = usize::try_from(addr.checked_sub(self.nodes.base())?).ok()?;
+        let index = off / self.node_bytes;
+        (index < self.elements).then_some(Id(index as u32))
+    }
+
     pub(super) fn read_key(&self, id: Id, key: &mut [u8]) {
         self.nodes.read(self.key_off(id), key);
     }
 
+    #[inline]
     pub(super) fn bucket(&self, hash: u32) -> u32 {
         hash & self.mask
     }
 
     /// Mixes eight bytes at a time by a wide multiplication, whose halves are folded together.
+    #[inline(always)]
     pub(super) fn hash(&self, key: &[u8]) -> u32 {
         const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
         let fold = |a: u64| {
@@ -155,16 +189,18 @@ impl Table {
     }
 
     /// Finds a key, with or without the lock of its bucket.
+    #[inline(always)]
     pub(super) fn find(&self, key: &[u8], hash: u32) -> Option<Id> {
         let bucket = self.bucket(hash);
         loop {
             let mut link = Link(self.head(bucket).load(Ordering::Acquire));
             while let Some(id) = link.id() {
-                let same = self.field(id, HASH).load(Ordering::Relaxed) == hash;
+                let header = self.header(id);
+                let same = header.hash.load(Ordering::Relaxed) == hash;
                 if same && self.nodes.equals(self.key_off(id), key) {
                     return Some(id);
                 }
-                link = Link(self.next(id).load(Ordering::Acquire));
+                link = Link(header.next.load(Ordering::Acquire));
             }
             if !link.strayed(bucket) {
                 return None;
@@ -196,13 +232,14 @@ impl Table {
     /// Puts an element with its key in front of its chain; the caller holds the lock.
     pub(super) fn link(&self, id: Id, key: &[u8], hash: u32) {
         let bucket = self.bucket(hash);
-        self.field(id, HASH).store(hash, Ordering::Relaxed);
-        self.field(id, STATE).store(LINKED, Ordering::Relaxed);
+        let header = self.header(id);
+        header.hash.store(hash, Ordering::Relaxed);
+        header.used.store(0, Ordering::Relaxed);
         self.nodes.write(self.key_off(id), key);
         let head = self.head(bucket);
         let first = head.load(Ordering::Relaxed);
         let behind = if first == 0 { END | bucket } else { first };
-        self.next(id).store(behind, Ordering::Release);
+        header.next.store(behind, Ordering::Release);
         head.store(Link::to(id).0, Ordering::Release);
     }
 
@@ -223,24 +260,29 @@ impl Table {
     }
 
     /// Notes that an element was looked up.
+    #[inline]
     pub(super) fn mark_used(&self, id: Id) {
-        let state = self.field(id, STATE);
-        if state.load(Ordering::Relaxed) & USED == 0 {
-            state.fetch_or(USED, Ordering::Relaxed);
+        let used = self.header(id).used;
+        if used.load(Ordering::Relaxed) == 0 {
+            used.store(1, Ordering::Relaxed);
         }
     }
 
-    /// The hash of an element that may be evicted. Takes its mark away otherwise.
+    /// The hash of an element that may be evicted, if it is in a chain. Takes its mark away otherwise.
     pub(super) fn unused_hash(&self, id: Id) -> Option<u32> {
-        let state = self.field(id, STATE).fetch_and(!USED, Ordering::Relaxed);
-        (state == LINKED).then(|| self.field(id, HASH).load(Ordering::Relaxed))
+        let header = self.header(id);
+        if header.used.load(Ordering::Relaxed) == 0 {
+            return Some(header.hash.load(Ordering::Relaxed));
+        }
+        header.used.store(0, Ordering::Relaxed);
+        None
     }
 
     /// An element to use, if one is left.
     pub(super) fn allocate(&self) -> Option<Id> {
         let mut top = self.free.load(Ordering::Acquire);
         while let Some(id) = Link(top as u32).id() {
-            let behind = self.field(id, NEXT_FREE).load(Ordering::Relaxed);
+            let behind = self.header(id).next_free.load(Ordering::Relaxed);
             let new = next_version(top) | u64::from(behind);
             match self.free.compare_exchange_weak(top, new, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some(id),
@@ -257,10 +299,10 @@ impl Table {
 
     /// Makes an unlinked element free for use.
     pub(super) fn free(&self, id: Id) {
-        self.field(id, STATE).store(0, Ordering::Relaxed);
+        let next_free = self.header(id).next_free;
         let mut top = self.free.load(Ordering::Relaxed);
         loop {
-            self.field(id, NEXT_FREE).store(top as u32, Ordering::Relaxed);
+            next_free.store(top as u32, Ordering::Relaxed);
             let new = next_version(top) | u64::from(Link::to(id).0);
             match self.free.compare_exchange_weak(top, new, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return,
