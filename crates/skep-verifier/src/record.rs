@@ -141,26 +141,20 @@ impl Record {
             return;
         }
         for (i, m) in c.members.iter().flatten().enumerate() {
+            // What would lie beyond 4 GiB is in no value.
+            let Some(at) = base.checked_add(m.bit_offset / 8) else { continue };
             if m.bitfield_bits == 0 {
-                self.add(
-                    types,
-                    types.at(strct, m.ty),
-                    base + m.bit_offset / 8,
-                    Some((strct, Some(i as u32))),
-                    depth,
-                );
+                self.add(types, types.at(strct, m.ty), at, Some((strct, Some(i as u32))), depth);
             }
         }
     }
 
     fn add(&mut self, types: &Types, ty: BtfRef, offset: u32, member: Option<Tagged>, depth: u32) {
         let Some((elem, total, each)) = types.element(ty) else { return };
-        let count = if each > 0 { (total / each) as u32 } else { 0 };
+        let count = total.checked_div(each).unwrap_or(0);
         for n in 0..count.min(256) {
-            let at = offset + n * each as u32;
-            if self.fields.len() > 64 {
-                return;
-            }
+            let at = u32::try_from(i64::from(offset).saturating_add(n.saturating_mul(each)));
+            let (Ok(at), 0..=64) = (at, self.fields.len()) else { return };
             match special(types, elem) {
                 Some((kind, size)) => {
                     let (target, node_off) = self.target_of(types, kind, elem, member);
