@@ -79,6 +79,7 @@ mod rta {
     pub(super) const VIA: u16 = 18;
     pub(super) const ENCAP: u16 = 22;
     /// In the metrics.
+    pub(super) const LOCK: u16 = 1;
     pub(super) const MTU: u16 = 2;
 }
 
@@ -168,11 +169,14 @@ fn read(route: &Message, family: u8) -> Option<Route> {
     let direct = way.attribute(rta::GATEWAY).map(|bytes| (family, address(bytes)));
     let via = way.attribute(rta::VIA).and_then(|bytes| Some((*bytes.first()?, address(bytes.get(2..)?))));
     let metrics = route.attribute(rta::METRICS).map(Message::of_attributes);
+    let metric = |kind| number(metrics.as_ref()?.attribute(kind)?);
+    // IPv4 goes by the device's, unless the route's is locked (`ip_mtu_from_fib_result`).
+    let counts = family != AF_INET || metric(rta::LOCK).is_some_and(|locks| locks & 1 << rta::MTU != 0);
     Some(Route {
         device,
         gateway: direct.or(via),
         metric: route.attribute(rta::PRIORITY).and_then(number).unwrap_or(0),
-        mtu: metrics.and_then(|metrics| number(metrics.attribute(rta::MTU)?)),
+        mtu: metric(rta::MTU).filter(|_| counts),
         source: route.attribute(rta::PREFSRC).map(address),
         is_encapsulated: way.attribute(rta::ENCAP).is_some(),
     })

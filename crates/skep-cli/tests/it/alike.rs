@@ -135,3 +135,41 @@ fn groups() {
 fn arenas() {
     check("arena.bpf.c");
 }
+
+/// A network namespace of this thread alone, with routes to look up; answers the device's number.
+fn network() -> Option<u16> {
+    use rustix::thread::UnshareFlags;
+    if !installed("ip") {
+        skip("`ip` is not installed");
+        return None;
+    }
+    #[expect(deprecated, reason = "it is unsafe for other flags than this")]
+    let left = rustix::thread::unshare(UnshareFlags::NEWNET);
+    if let Err(errno) = left {
+        skip(&format!("a network namespace cannot be made: {errno}"));
+        return None;
+    }
+    let commands = "set -e
+        ip link set lo up; ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up
+        ip addr add 10.9.0.1/24 dev v0; ip route add 10.77.0.0/16 via 10.9.0.2 metric 33
+        ip route add blackhole 10.78.0.0/16; ip route add unreachable 10.79.0.0/16; ip route add prohibit 10.80.0.0/16
+        ip route add 10.81.0.0/16 via 10.9.0.2 mtu 1300; ip route add 10.82.0.0/16 via 10.9.0.2 mtu lock 1300
+        ip neigh replace 10.9.0.2 lladdr 02:11:22:33:44:55 dev v0
+        for f in /proc/sys/net/ipv4/conf/*/forwarding; do echo 1 > $f; done
+        ip -o link show v0 | cut -d: -f1";
+    let done = std::process::Command::new("sh").args(["-c", commands]).output().expect("sh starts");
+    let said = String::from_utf8_lossy(&done.stdout);
+    let number = said.trim().parse().ok();
+    if number.is_none() || !done.status.success() {
+        skip(&format!("a network cannot be made: {}", String::from_utf8_lossy(&done.stderr).trim()));
+        return None;
+    }
+    number
+}
+
+#[test]
+fn routes() {
+    if let Some(device) = network() {
+        check_with("routes.bpf.c", &[("device", device)]);
+    }
+}

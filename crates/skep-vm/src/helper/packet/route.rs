@@ -126,7 +126,9 @@ fn look_up(machine: &mut Machine<'_>, lookup: &mut Lookup, flags: u32) -> u64 {
         Err(why) => return why as u64,
     };
     let mut mtu = None;
-    if lookup.len() != 0 {
+    // XDP programs are told the largest packet in any case.
+    let is_frame = machine.packet.as_deref().is_some_and(|packet| packet.form() == Form::Xdp);
+    if lookup.len() != 0 || is_frame {
         let least = route.mtu.or_else(|| machine.env.device(route.device).map(|device| device.mtu));
         let least = least.unwrap_or(0);
         if u32::from(lookup.len()) > least {
