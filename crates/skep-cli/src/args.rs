@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use skep_isa::uapi::ProgType;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -162,6 +163,11 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) program: Option<String>,
 
+    /// What programs are whose section does not say it, such as `xdp` or `sched_cls`; by default what the type of their
+    /// context says
+    #[arg(long = "type", value_name = "TYPE", value_parser = parse_prog_type)]
+    pub(crate) prog_type: Option<ProgType>,
+
     /// Print a JSON array, one object a program
     #[arg(short, long)]
     pub(crate) json: bool,
@@ -208,6 +214,10 @@ pub(crate) enum Format {
 
 /// How much a log has.
 pub(crate) type LogLevel = skep_verifier::log::Level;
+
+fn parse_prog_type(text: &str) -> Result<ProgType, String> {
+    ProgType::from_name(text).ok_or_else(|| format!("no program type is called `{text}`"))
+}
 
 fn parse_log_level(text: &str) -> Result<LogLevel, String> {
     match text {

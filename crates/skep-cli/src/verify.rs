@@ -49,7 +49,7 @@ fn verify_file(
 ) -> Result<()> {
     let mut object = skep::open(file)?.object;
     object.require_programs()?;
-    load_everything(&mut object);
+    load_everything(&mut object, args.prog_type);
     let mut target = host::target(&object);
     // Arguments of helpers and contexts have the kernel's types, whether the object names any or not.
     target.btf = target.btf.or_else(host::kernel_btf);
@@ -69,13 +69,15 @@ fn verify_file(
     Ok(())
 }
 
-/// Every program is of interest, also those that are not loaded by default. One whose section does not say what it is
-/// counts as a socket filter, of which the kernel asks least.
-fn load_everything(object: &mut Object) {
-    for program in &mut object.programs {
+/// Every program is of interest, also those that are not loaded by default. What a section does not say, the caller does, or
+/// the type of the program's context.
+fn load_everything(object: &mut Object, fallback: Option<ProgType>) {
+    for index in 0..object.programs.len() {
+        let guess = fallback.or_else(|| object.type_by_context(&object.programs[index]));
+        let program = &mut object.programs[index];
         program.autoload = true;
-        if program.prog_type == ProgType::UNSPEC {
-            program.prog_type = ProgType::SOCKET_FILTER;
+        if let (ProgType::UNSPEC, Some(prog_type)) = (program.prog_type, guess) {
+            program.prog_type = prog_type;
             program.section_error = None;
         }
     }

@@ -44,7 +44,7 @@ pub use elf::section as elf_section;
 pub use error::{Error, ErrorKind, Result};
 pub use externs::{Extern, ExternKind};
 pub use link::{Linked, LinkedProgram, Module, Target};
-pub use map::{MapDef, MapKind};
+pub use map::{MapDef, MapKind, Pinning};
 pub use object::Object;
 pub use program::Program;
 pub use sampling::{Sampling, SamplingRate};

@@ -23,6 +23,18 @@ pub const F_MMAPABLE: u32 = 1 << 10;
 /// A `struct_ops` map that is attached by a link (`BPF_F_LINK`).
 pub const F_LINK: u32 = 1 << 13;
 
+/// How a map comes to be shared by way of the BPF file system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pinning {
+    /// It is not (`LIBBPF_PIN_NONE`).
+    #[default]
+    None,
+    /// Under its name (`LIBBPF_PIN_BY_NAME`).
+    ByName,
+    /// As the loader that the object was written for understands this number.
+    Other(u32),
+}
+
 /// One map.
 ///
 /// In an [`Object`](crate::Object) it says what the bytes say; in a [`Linked`](crate::Linked) object what
@@ -48,8 +60,8 @@ pub struct MapDef {
     pub map_extra: u64,
     /// NUMA node, with `BPF_F_NUMA_NODE`.
     pub numa_node: u32,
-    /// Is the map shared with other objects under its name in the BPF file system (`LIBBPF_PIN_BY_NAME`)?
-    pub pin_by_name: bool,
+    /// Is the map shared with other objects by way of the BPF file system?
+    pub pinning: Pinning,
     /// Type of a key in the object's BTF, or void.
     pub key_type: TypeId,
     /// Type of a value in the object's BTF, or void; for maps of global variables, the section.
@@ -142,7 +154,7 @@ impl MapDef {
             map_flags: 0,
             map_extra: 0,
             numa_node: 0,
-            pin_by_name: false,
+            pinning: Pinning::None,
             key_type: TypeId::VOID,
             value_type: TypeId::VOID,
             kernel_value_type: None,

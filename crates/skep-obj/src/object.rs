@@ -76,6 +76,12 @@ impl Object {
         self.programs.iter().find(|p| p.name == name)
     }
 
+    /// What kind of program takes such a context as this one does, by the type of its argument; for programs whose
+    /// section does not say what they are.
+    pub fn type_by_context(&self, program: &Program) -> Option<ProgType> {
+        program::type_by_context(self.btf.as_ref()?, &program.name)
+    }
+
     /// The map of this name.
     pub fn map(&self, name: &str) -> Option<&MapDef> {
         self.maps.iter().find(|m| m.name == name)

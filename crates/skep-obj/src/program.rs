@@ -1,5 +1,7 @@
 //! Programs: functions that are attached somewhere.
 
+mod context;
+
 use skep_isa::uapi::{AttachType, ProgType};
 
 use crate::attach::AttachPoint;
@@ -84,6 +86,8 @@ impl Program {
         Ok(())
     }
 }
+
+pub(crate) use context::prog_type as type_by_context;
 
 /// The programs among the functions, in their order.
 pub(crate) fn collect(functions: &[Function]) -> Vec<Program> {

@@ -237,11 +237,10 @@ impl SectionDef {
 pub(crate) fn unknown(section: &str) -> Error {
     let error =
         Error::unsupported(format!("unknown section `{section}`, so the program's type is not known"));
+    let otherwise = "set the program's type before linking (`skep verify --type`)";
     match nearest(section) {
-        Some(name) => {
-            error.hint(format!("did you mean `SEC(\"{name}\")`? or set the program's type before linking"))
-        }
-        None => error.hint("use one of libbpf's section names, or set the program's type before linking"),
+        Some(name) => error.hint(format!("did you mean `SEC(\"{name}\")`? or {otherwise}")),
+        None => error.hint(format!("use one of libbpf's section names, or {otherwise}")),
     }
 }
 

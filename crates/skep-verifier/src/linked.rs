@@ -94,7 +94,7 @@ impl<'a> Subject<'a> {
         else {
             return Err(format!("program number {program}, of which there is none"));
         };
-        program.result.as_ref().map_err(|e| format!("what linking lacks: {e}"))?;
+        program.result.as_ref().map_err(what_is_lacking)?;
         Ok(Input {
             name: &program.name,
             prog_type: program.prog_type,
@@ -143,6 +143,11 @@ impl Notes {
 }
 
 /// What is said of a program that could not be linked.
+fn what_is_lacking(error: &skep_obj::Error) -> String {
+    let hint = error.advice().map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("what linking lacks: {error}{hint}")
+}
+
 fn unlinked(what: String) -> Report {
     Report { outcome: Outcome::Unsupported(Unsupported { insn: 0, what }), stats: crate::Stats::default() }
 }

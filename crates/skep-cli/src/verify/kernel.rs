@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use skep::object::{Linked, Object};
+use skep::object::{Linked, MapDef, Object, Pinning};
 use skep::runtime::{ErrorKind, SharedRuntime};
 use skep::{Error, Result};
+use skep_isa::uapi::MapType;
 use skep_kernel::KernelRuntime;
 
 /// The kernel, which can be asked.
@@ -36,6 +37,7 @@ impl Kernel {
     /// Loads one program of an object.
     pub(super) fn ask(&self, object: &Object, linked: &Linked, program: usize) -> Answer {
         let mut alone = linked.clone();
+        alone.maps.iter_mut().for_each(make_creatable);
         for (i, other) in alone.programs.iter_mut().enumerate() {
             other.autoload = i == program;
         }
@@ -46,6 +48,28 @@ impl Kernel {
             }
             Err(e) => Answer::Unknown(e.to_string()),
         }
+    }
+}
+
+/// Nothing is shared; what the object leaves to its own loader is the smallest that there is.
+fn make_creatable(map: &mut MapDef) {
+    map.pinning = Pinning::None;
+    map.inner.as_deref_mut().into_iter().for_each(make_creatable);
+    match map.map_type {
+        MapType::PERF_EVENT_ARRAY => (map.key_size, map.value_size) = (4, 4),
+        MapType::RINGBUF => {
+            // Some loaders take the type of a record from the definition; the kernel has none.
+            (map.key_size, map.value_size) = (0, 0);
+            map.max_entries = map.max_entries.max(rustix::param::page_size() as u32);
+        }
+        MapType::SK_STORAGE
+        | MapType::INODE_STORAGE
+        | MapType::TASK_STORAGE
+        | MapType::CGRP_STORAGE
+        | MapType::CGROUP_STORAGE
+        | MapType::PERCPU_CGROUP_STORAGE
+        | MapType::STRUCT_OPS => {}
+        _ => map.max_entries = map.max_entries.max(1),
     }
 }
 

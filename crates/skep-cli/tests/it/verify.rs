@@ -26,6 +26,27 @@ fn bad_use_is_told() {
 }
 
 #[test]
+fn a_type_that_is_not_said_is_asked_for() {
+    let object =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../skep-obj/tests/data/programs.bpf.o");
+    let verify = |more: &[&str]| {
+        let args = ["verify", "-j", "--program", "misspelt"].iter().chain(more).map(std::ffi::OsStr::new);
+        let said = run(args.chain([object.as_os_str()]));
+        let rows: serde_json::Value = serde_json::from_str(&said.stdout).expect("a JSON array");
+        rows[0].clone()
+    };
+    let row = verify(&[]);
+    assert_eq!(row["verdict"], "unsupported", "{row}");
+    assert!(row["error"]["message"].to_string().contains("verify --type"), "{row}");
+    let row = verify(&["--type", "tracepoint"]);
+    assert_eq!(
+        (row["verdict"].as_str(), row["type"].as_str()),
+        (Some("accept"), Some("tracepoint")),
+        "{row}"
+    );
+}
+
+#[test]
 fn a_log_is_the_kernels() {
     let object = tool("opensnoop.bpf.o");
     let program = first_program(&object);

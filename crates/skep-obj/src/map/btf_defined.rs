@@ -7,7 +7,7 @@
 use skep_btf::{Btf, Composite, Member, Shape, Type, TypeId};
 use skep_isa::uapi::MapType;
 
-use super::{MapDef, MapKind};
+use super::{MapDef, MapKind, Pinning};
 use crate::elf::{Elf, Section};
 use crate::error::{Error, Result};
 use crate::types::Types;
@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
                 map.inner = self.values(map, member)?.map(Box::new);
             }
             "values" => return Err(Error::unsupported("maps of maps of maps do not exist")),
-            "pinning" if outer => map.pin_by_name = self.pinning(member)?,
+            "pinning" if outer => map.pinning = self.pinning(member)?,
             "pinning" => return Err(Error::unsupported("a map inside a map cannot be pinned")),
             _ => return Err(Error::unsupported("no such property of maps")),
         }
@@ -157,14 +157,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn pinning(&self, member: &Member<'_>) -> Result<bool> {
-        match self.number(member)? {
-            0 => Ok(false),
-            1 => Ok(true),
-            other => Err(Error::unsupported(format!(
-                "{other} is neither `LIBBPF_PIN_NONE` nor `LIBBPF_PIN_BY_NAME`"
-            ))),
-        }
+    fn pinning(&self, member: &Member<'_>) -> Result<Pinning> {
+        Ok(match self.number(member)? {
+            0 => Pinning::None,
+            1 => Pinning::ByName,
+            other => Pinning::Other(other),
+        })
     }
 }
 

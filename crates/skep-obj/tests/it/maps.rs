@@ -2,7 +2,7 @@
 
 use skep_isa::uapi::MapType;
 use skep_obj::map::SlotTarget;
-use skep_obj::{MapDef, MapKind, Target};
+use skep_obj::{MapDef, MapKind, Pinning, Target};
 
 use crate::fixture::{link, object};
 
@@ -17,7 +17,7 @@ fn every_property_is_read() {
     assert_eq!((map.map_type, map.kind), (MapType::HASH, MapKind::User));
     assert_eq!((map.key_size, map.value_size, map.max_entries), (8, 24, 1000));
     assert_eq!((map.map_flags, map.numa_node, map.map_extra), (1, 3, 0x1_0000_0002));
-    assert!(map.pin_by_name && map.autocreate);
+    assert!(map.pinning == Pinning::ByName && map.autocreate);
     let btf = object.btf.as_ref().expect("types");
     assert_eq!(btf.type_by_id(map.key_type).expect("the key's type").describe(), "struct key");
     assert_eq!(map.value_type.0, 0);

@@ -2,12 +2,22 @@
 
 use skep_btf::{Kind, Linkage, Shape};
 use skep_isa::uapi::{MapType, ProgType};
-use skep_obj::{AttachPoint, ErrorKind, LinkedProgram, MapKind, Target};
+use skep_obj::{AttachPoint, ErrorKind, LinkedProgram, MapKind, Object, Target};
 
 use crate::fixture::{link, object};
 
 const CALL: u8 = 0x85;
 const LD_IMM64: u8 = 0x18;
+
+#[test]
+fn a_context_says_the_type() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/xdp-filter.bpf.o");
+    let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let filter = Object::read(&bytes, "xdp-filter.bpf.o").expect("an object");
+    assert_eq!(filter.type_by_context(&filter.programs[0]), Some(ProgType::XDP));
+    let untyped = object("programs");
+    assert_eq!(untyped.type_by_context(&untyped.programs[3]), None);
+}
 
 #[test]
 fn object_says_what_it_holds() {

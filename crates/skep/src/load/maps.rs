@@ -2,15 +2,15 @@
 
 use std::sync::OnceLock;
 
-use skep_obj::Linked;
 use skep_obj::map::{MapDef, MapKind, SlotTarget};
+use skep_obj::{Linked, Pinning};
 use skep_runtime::command::{Command, MapCreate, ObjectKind};
 use skep_runtime::info::{self, MapInfo};
 use skep_runtime::{ErrorKind, Fd, Handle, Map, SharedRuntime};
 
 use super::types::Types;
 use super::{LoadedMap, LoadedProgram, Options, pin};
-use crate::{Result, host};
+use crate::{Error, Result, host};
 
 /// Creates the maps that the object wants.
 pub(super) fn create(
@@ -34,8 +34,10 @@ struct Creator<'a> {
 
 impl Creator<'_> {
     fn create_or_reuse(&self, def: &MapDef) -> Result<LoadedMap> {
-        if !def.pin_by_name {
-            return self.loaded(def, self.create(def)?, false);
+        match def.pinning {
+            Pinning::None => return self.loaded(def, self.create(def)?, false),
+            Pinning::ByName => {}
+            Pinning::Other(other) => return Err(foreign_pinning(def, other)),
         }
         let path = self.options.pin_directory.join(&def.name);
         if let Some(map) = pin::reuse(self.runtime, def, &path, self.cpus)? {
@@ -155,6 +157,13 @@ pub(super) fn refer_to_programs(
         }
     }
     Ok(())
+}
+
+fn foreign_pinning(def: &MapDef, number: u32) -> Error {
+    Error::usage(
+        format!("map `{}`: pinning `{number}` means something to another loader", def.name),
+        "`LIBBPF_PIN_NONE` and `LIBBPF_PIN_BY_NAME` are known here",
+    )
 }
 
 /// Puts descriptors of programs in place of the functions of a structure.

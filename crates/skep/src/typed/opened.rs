@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skep_obj::Object;
+use skep_obj::{Object, Pinning};
 use skep_runtime::SharedRuntime;
 
 use crate::load::Options;
@@ -60,7 +60,7 @@ impl Opened {
         let of = |map: &skep_obj::MapDef| MapOptions {
             autocreate: map.autocreate,
             max_entries: map.max_entries,
-            pin_by_name: map.pin_by_name,
+            pin_by_name: map.pinning == Pinning::ByName,
         };
         let none = MapOptions { autocreate: false, max_entries: 0, pin_by_name: false };
         self.object.maps.get(number).map_or(none, of)
@@ -85,7 +85,11 @@ impl Opened {
         if let Some(map) = self.object.maps.get_mut(number) {
             map.autocreate = options.autocreate;
             map.max_entries = options.max_entries;
-            map.pin_by_name = options.pin_by_name;
+            map.pinning = match map.pinning {
+                _ if options.pin_by_name => Pinning::ByName,
+                Pinning::ByName => Pinning::None,
+                other => other,
+            };
         }
     }
 
