@@ -3,7 +3,8 @@
 //! [`Code`] decodes every slot once and finds the functions. [`crate::flow`] walks the edges and marks where states
 //! are remembered; [`crate::liveness`] says which registers each instruction's successors may read.
 
-use skep_isa::{CallTarget, DecodeErrorKind, Imm64, Insn, Op, decode};
+use skep_isa::table::EXIT;
+use skep_isa::{CallTarget, DecodeError, DecodeErrorKind, Imm64, Insn, Op, decode};
 
 use crate::stop::{Res, reject};
 
@@ -183,7 +184,7 @@ fn decode_all(insns: &[Insn]) -> Res<Vec<Option<Op>>> {
     let mut ops = vec![None; insns.len()];
     let mut pc = 0;
     while pc < insns.len() {
-        let op = match decode(insns, pc) {
+        let op = match decode_at(insns, pc) {
             Ok(op) => op,
             Err(e) => match e.kind {
                 DecodeErrorKind::Reserved { family, .. } => reject!("{family} uses reserved fields"),
@@ -199,4 +200,12 @@ fn decode_all(insns: &[Insn]) -> Res<Vec<Option<Op>>> {
         pc += op.slots();
     }
     Ok(ops)
+}
+
+/// The kernel looks at no offset of an exit, where the standard reserves it.
+fn decode_at(insns: &[Insn], pc: usize) -> Result<Op, DecodeError> {
+    match insns[pc] {
+        exit if exit.code == EXIT => decode(&[Insn { off: 0, ..exit }], 0),
+        _ => decode(insns, pc),
+    }
 }

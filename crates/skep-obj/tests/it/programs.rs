@@ -62,8 +62,7 @@ fn maps_of_variables_are_named_as_libbpf_names_them() {
 #[test]
 fn variables_have_places_and_values() {
     let mut object = object("programs");
-    let value =
-        |name: &str, object: &skep_obj::Object| object.variable_bytes(name).unwrap_or_else(|e| panic!("{e}"));
+    let value = |name: &str, object: &Object| object.variable_bytes(name).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(value("limit", &object), 7u32.to_le_bytes());
     assert_eq!(value("greeting", &object), b"hello\0");
     assert_eq!(value("total", &object), 5u64.to_le_bytes());

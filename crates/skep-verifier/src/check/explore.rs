@@ -172,6 +172,9 @@ impl Verifier<'_> {
     }
 
     /// Looks for a state that covers the current one, newest first, and drops useless ones.
+    ///
+    /// Those of calls from elsewhere cover nothing here, but that does not count against them: a function that is called in
+    /// many places would lose its states before the next call from the same place.
     fn search(
         &mut self,
         list: &mut Vec<StateId>,
@@ -182,6 +185,9 @@ impl Verifier<'_> {
         while i > 0 {
             i -= 1;
             let id = list[i];
+            if self.states[id.0 as usize].state.frame().callsite != self.cur.frame().callsite {
+                continue;
+            }
             let active = self.states[id.0 as usize].state.branches > 0;
             let hit = if active {
                 let hit = self.revisit_active(id)?;

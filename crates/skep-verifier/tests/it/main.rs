@@ -162,6 +162,12 @@ fn bounded_loops_end() {
 }
 
 /// A deterministic stream of numbers (xorshift).
+#[test]
+fn the_offset_of_an_exit_is_nothing() {
+    check(ProgType::SOCKET_FILTER, &[mov(R0, 0), insn(0x95, R0, R0, 4, 0)], "");
+    check(ProgType::SOCKET_FILTER, &[mov(R0, 0), insn(0x95, R0, R0, 0, 1)], "BPF_EXIT uses reserved fields");
+}
+
 struct Random(u64);
 
 impl Random {
