@@ -6,14 +6,10 @@
 
 use std::sync::Arc;
 
+use super::spec::{PERCPU_MAX, STORAGE_MAX};
 use super::{Elements, MapSpec};
 use crate::Errno;
 use crate::memory::{Arena, Window};
-
-/// Largest value (`BPF_LOCAL_STORAGE_MAX_VALUE_SIZE`): what the kernel's allocator gives, less its own.
-const MAX_VALUE: u32 = 65448;
-/// Bytes that one per-CPU value may take (`PCPU_MIN_UNIT_SIZE`).
-const PERCPU_MAX: u32 = 32 << 10;
 
 /// Such a map, plain or per-CPU.
 pub(crate) struct GroupStorage {
@@ -25,7 +21,7 @@ pub(crate) struct GroupStorage {
 
 /// What Linux says of such a map when it is created.
 pub(super) fn check(spec: &MapSpec) -> Result<(), Errno> {
-    let largest = if spec.is_percpu() { PERCPU_MAX } else { MAX_VALUE };
+    let largest = if spec.is_percpu() { PERCPU_MAX } else { STORAGE_MAX };
     if ![8, 16].contains(&spec.key_size) || spec.value_size == 0 {
         return Err(Errno::EINVAL);
     }

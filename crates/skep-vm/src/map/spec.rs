@@ -206,7 +206,10 @@ impl fmt::Display for MapError {
 impl std::error::Error for MapError {}
 
 /// Bytes that one per-CPU value may take (`PCPU_MIN_UNIT_SIZE`).
-const PERCPU_MAX: u32 = 32 << 10;
+pub(super) const PERCPU_MAX: u32 = 32 << 10;
+
+/// Largest value of a storage (`BPF_LOCAL_STORAGE_MAX_VALUE_SIZE`): 16 bits less the kernel's own.
+pub(super) const STORAGE_MAX: u32 = 65535 - 128;
 
 /// Largest allocation of the kernel's slab (`KMALLOC_MAX_SIZE`), which bounds keys and values together.
 const KMALLOC_MAX: u64 = 4 << 20;
@@ -245,8 +248,8 @@ impl MapSpec {
             }
             MapType::ARENA => pages::check(self),
             MapType::CGROUP_STORAGE | MapType::PERCPU_CGROUP_STORAGE => {
-                self.only_flags(flags::NUMA_NODE | ACCESS)?;
-                group_storage::check(self)
+                group_storage::check(self)?;
+                self.only_flags(flags::NUMA_NODE | ACCESS)
             }
             MapType::DEVMAP | MapType::DEVMAP_HASH | MapType::CPUMAP | MapType::XSKMAP | MapType::SOCKMAP => {
                 self.check_targets()
@@ -370,7 +373,7 @@ impl MapSpec {
         self.only_flags(flags::NO_PREALLOC | clone)?;
         require(self.map_flags & flags::NO_PREALLOC != 0 && self.max_entries == 0)?;
         require(self.key_size == 4 && self.value_size != 0)?;
-        if self.value_size > 65_000 { Err(Errno::E2BIG) } else { Ok(()) }
+        if self.value_size > STORAGE_MAX { Err(Errno::E2BIG) } else { Ok(()) }
     }
 }
 

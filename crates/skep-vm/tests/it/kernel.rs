@@ -193,6 +193,9 @@ const TYPES: &[MapType] = &[
     MapType::CPUMAP,
     MapType::XSKMAP,
     MapType::SOCKMAP,
+    MapType::CGROUP_STORAGE,
+    MapType::PERCPU_CGROUP_STORAGE,
+    MapType::ARENA,
 ];
 
 #[test]
@@ -206,20 +209,20 @@ fn creation_is_refused_alike() {
     let our_inner = Map::create(template).expect("we make an array");
     for _ in 0..2000 {
         let map_type = rng.pick(TYPES);
-        let key = rng.pick(&[0, 4, 4, 4, 8, 300, 520]);
-        let value = rng.pick(&[0, 4, 4, 8, 24, 80, 1 << 15, (1 << 15) + 1, 1 << 22]);
+        let key = rng.pick(&[0, 4, 4, 4, 8, 16, 300, 520]);
+        let value = rng.pick(&[0, 4, 4, 8, 24, 80, 1 << 15, (1 << 15) + 1, 65407, 65408, 1 << 22]);
         // The kernel allocates at once what these need.
         let entries = if value > 100 { rng.pick(&[0, 1, 5]) } else { rng.pick(&[0, 1, 5, 4096, 8192, 5000]) };
         // How many processors a kernel is built for is its own affair.
         let entries = if map_type == MapType::CPUMAP { entries.min(5) } else { entries };
         let mut map_flags = 0;
         for _ in 0..rng.below(3) {
-            map_flags |= 1 << rng.below(14);
+            map_flags |= 1 << rng.below(19);
         }
         // A node is another field, and the seed of zero needs the kernel's administrator.
         map_flags &= !(flags::NUMA_NODE | flags::ZERO_SEED);
         let mut spec = MapSpec::new(map_type, "m", key, value, entries).flags(map_flags);
-        spec.map_extra = rng.pick(&[0, 0, 0, 3, 16]);
+        spec.map_extra = rng.pick(&[0, 0, 0, 3, 16, 1 << 44, 0xffff_f000]);
         let with_inner = matches!(map_type, MapType::ARRAY_OF_MAPS | MapType::HASH_OF_MAPS);
         spec.inner = with_inner.then(|| Arc::clone(&our_inner));
         let kernel = KernelMap::create(&spec, with_inner.then_some(&kernel_inner)).map(drop);
