@@ -3,12 +3,14 @@
 //! Contexts, packets, values of maps and answers of helpers are numbers of the kinds that go wrong. What lies outside of a
 //! program's memory is not there, so that every wild access ends the run with a fault.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use skep_isa::assemble;
 use skep_isa::uapi::ProgType;
 use skep_verifier::{Attach, Input, MapInfo, Target, Verified};
 use skep_vm::packet::Packet;
-use skep_vm::{Env, Fault, Map, MapRef, MapSpec, PrepareError, Program, ProgramInfo, Reason};
+use skep_vm::{Engine, Env, Fault, Map, MapRef, MapSpec, NoEnv, PrepareError, Program, ProgramInfo, Reason};
 
 use crate::generate::Made;
 use crate::rng::Rng;
@@ -27,6 +29,8 @@ pub struct Ground {
     buffer: Packet,
     filtered: Packet,
     context: Vec<u8>,
+    /// Writes zeros to the ring buffer.
+    eraser: Program,
 }
 
 impl Ground {
@@ -41,8 +45,10 @@ impl Ground {
             let packet = Packet::of_program(prog_type, 4096).expect("invariant: it runs on packets");
             packet.expect("invariant: there is memory for a packet")
         };
+        let maps: Vec<Arc<Map>> = infos.iter().map(make).collect();
         Self {
-            maps: infos.iter().map(make).collect(),
+            eraser: eraser(&maps),
+            maps,
             infos,
             target: Target { cpus: skep_vm::possible_cpus(), ..Target::default() },
             xdp: packet(ProgType::XDP),
@@ -73,33 +79,84 @@ impl Ground {
     }
 
     /// Makes a verified program ready to run.
-    pub fn prepare(&self, verified: &Verified) -> Result<Program, PrepareError> {
+    pub fn prepare(&self, verified: &Verified, engine: Engine) -> Result<Program, PrepareError> {
         let resolve = |reference| match reference {
             MapRef::Index(number) => self.maps.get(usize::try_from(number).ok()?).cloned(),
             MapRef::Fd(_) => None,
         };
-        let info = ProgramInfo { budget: BUDGET, ..ProgramInfo::new("made", verified.prog_type()) };
+        let info = ProgramInfo { budget: BUDGET, engine, ..ProgramInfo::new("made", verified.prog_type()) };
         Program::prepare_verified(verified, &resolve, info)
     }
 
     /// Runs a program once; what happens is decided by the random numbers alone.
     pub fn run(&mut self, program: &Program, rng: &mut Rng, see: Option<Step<'_>>) -> Result<(), Fault> {
-        self.fill_maps(rng);
-        let mut world = World { rng: rng.clone(), see };
-        let result = match program.info().prog_type {
-            ProgType::XDP => run_packet(program, &mut self.xdp, rng, &mut world),
-            ProgType::SCHED_CLS => run_packet(program, &mut self.buffer, rng, &mut world),
-            ProgType::SOCKET_FILTER => run_packet(program, &mut self.filtered, rng, &mut world),
-            _ => {
-                fill(&mut self.context, rng);
-                program.run(&mut self.context, &mut world)
-            }
-        };
-        match result {
+        match self.run_once(program, rng, see) {
             Ok(_) => Ok(()),
             // Long is not wrong.
             Err(Fault { reason: Reason::Budget | Reason::Unsupported(_), .. }) => Ok(()),
             Err(fault) => Err(fault),
+        }
+    }
+
+    fn run_once(&mut self, program: &Program, rng: &mut Rng, see: Option<Step<'_>>) -> Result<u64, Fault> {
+        self.fill_maps(rng);
+        let mut world = World { rng: rng.clone(), see };
+        match self.packet_of(program) {
+            Some(packet) => run_packet(program, packet, rng, &mut world),
+            None => {
+                fill(&mut self.context, rng);
+                program.run(&mut self.context, &mut world)
+            }
+        }
+    }
+
+    /// The packet that programs of this type run on.
+    fn packet_of(&mut self, program: &Program) -> Option<&mut Packet> {
+        match program.info().prog_type {
+            ProgType::XDP => Some(&mut self.xdp),
+            ProgType::SCHED_CLS => Some(&mut self.buffer),
+            ProgType::SOCKET_FILTER => Some(&mut self.filtered),
+            _ => None,
+        }
+    }
+
+    /// Runs a program once and looks at what is left.
+    pub fn run_and_look(&mut self, program: &Program, rng: &mut Rng) -> Left {
+        let result = self.run_once(program, rng, None);
+        let mut bytes = Vec::new();
+        match self.packet_of(program) {
+            Some(packet) => {
+                bytes.resize(packet.context_bytes(), 0);
+                packet.context(0, &mut bytes);
+                packet.append_all(&mut bytes);
+            }
+            None => bytes.extend_from_slice(&self.context),
+        }
+        Left { result, bytes, maps: self.maps.iter().map(|map| contents(map)).collect() }
+    }
+
+    /// Takes everything out of the maps, and makes the context zero.
+    pub fn clear(&mut self) {
+        self.context.fill(0);
+        for map in &self.maps {
+            if map.ring().is_some() {
+                self.erase(map);
+            }
+            let zero = vec![0; map.spec().value_stride()];
+            for (key, _) in elements(map) {
+                // What cannot be removed is overwritten.
+                if map.delete(&key).is_err() {
+                    map.update(&key, &zero, 0).expect("invariant: elements of arrays can be written");
+                }
+            }
+        }
+    }
+
+    fn erase(&self, ring: &Map) {
+        contents(ring);
+        for _ in 0..ERASURES {
+            self.eraser.run(&mut [], &mut NoEnv).expect("invariant: the eraser has one job");
+            contents(ring);
         }
     }
 
@@ -134,6 +191,70 @@ fn run_packet(
         packet.set_field(off, rng.number() as u32);
     }
     program.run_packet(packet, world)
+}
+
+/// Bytes of a record that the eraser writes with its header, and how many of them fill the ring buffer.
+const ERASURE_BYTES: u32 = 512;
+const ERASURES: u32 = 8;
+
+/// A program that writes a record of zeros, as its stack is. A record that is not written shows what was there before,
+/// which is the same after a round of these, wherever the next record begins.
+fn eraser(maps: &[Arc<Map>]) -> Program {
+    let (index, ring) = maps
+        .iter()
+        .enumerate()
+        .find(|(_, map)| map.ring().is_some())
+        .expect("invariant: one map is a ring buffer");
+    assert_eq!(ring.spec().max_entries, ERASURE_BYTES * ERASURES, "invariant: erasures fill the ring buffer");
+    let bytes = ERASURE_BYTES - 8;
+    let text = format!(
+        "r1 = map[idx:{index}]\nr2 = r10\nr2 += -{bytes}\nr3 = {bytes}\nr4 = 0\ncall 130\nr0 = 0\nexit"
+    );
+    let insns = assemble(&text).expect("invariant: the eraser assembles").insns;
+    let find = |reference| (reference == MapRef::Index(index as i32)).then(|| Arc::clone(ring));
+    let info = ProgramInfo::new("eraser", ProgType::RAW_TRACEPOINT);
+    Program::prepare(&insns, &find, info).expect("invariant: the eraser can be prepared")
+}
+
+/// What a run leaves behind.
+#[derive(Debug, PartialEq)]
+pub struct Left {
+    /// How it ended.
+    pub result: Result<u64, Fault>,
+    /// Context, and packet.
+    pub bytes: Vec<u8>,
+    /// What is in each map: keys and values, or records.
+    maps: Vec<Vec<(Vec<u8>, Vec<u8>)>>,
+}
+
+/// What is in a map, in order of keys; records of ring buffers are taken out.
+fn contents(map: &Map) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut found = Vec::new();
+    if let Some(ring) = map.ring() {
+        ring.drain(&mut |record| {
+            found.push((Vec::new(), record.to_vec()));
+            ControlFlow::Continue(())
+        });
+        return found;
+    }
+    found = elements(map);
+    found.sort();
+    found
+}
+
+/// Keys and values of a map that has such.
+fn elements(map: &Map) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let spec = map.spec();
+    let (mut key, mut found) = (None::<Vec<u8>>, Vec::new());
+    let mut next = vec![0; spec.key_size as usize];
+    while map.ring().is_none() && map.next_key(key.as_deref(), &mut next).is_ok() {
+        let mut value = vec![0; spec.value_stride()];
+        if map.lookup(&next, &mut value, 0).is_ok() {
+            found.push((next.clone(), value));
+        }
+        key = Some(next.clone());
+    }
+    found
 }
 
 /// Numbers of the kinds that go wrong.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use skep_fuzz::campaign::{self, Plan, Target};
 use skep_fuzz::corpus::Corpus;
-use skep_fuzz::target::{AbstractContainsConcrete, VerifiedNeverFaults, VerifyAlwaysAnswers};
+use skep_fuzz::target::{AbstractContainsConcrete, InterpVsJit, VerifiedNeverFaults, VerifyAlwaysAnswers};
 
 /// What the command line asks for.
 struct Args {
@@ -23,6 +23,7 @@ const TARGETS: &[Row] = &[
     ("abstract_contains_concrete", "every register's value is one that the verifier expected there", |_| {
         Ok(Box::new(AbstractContainsConcrete))
     }),
+    ("interp_vs_jit", "compiled code does what the interpreter does", |_| Ok(Box::new(InterpVsJit))),
     ("verified_never_faults", "what the verifier accepts runs without a fault, whatever it is fed", |_| {
         Ok(Box::new(VerifiedNeverFaults))
     }),

@@ -14,6 +14,7 @@ use skep_verifier::facts::{Branch, Facts, Region};
 use skep_verifier::reg::{ADD_CONST, ADD_CONST_32, Base, Reg};
 use skep_verifier::state::State;
 use skep_verifier::{Outcome, prove, verify_watched};
+use skep_vm::Engine;
 
 use super::made::{self, Verdict};
 use crate::campaign::{Run, Target};
@@ -49,7 +50,9 @@ fn escape(ground: &mut Ground, made: &Made, rng: &mut Rng) -> Verdict {
     if kept.count > MAX_STATES {
         return Verdict::Other("too many states");
     }
-    let Ok(program) = ground.prepare(&verified) else { return Verdict::Other("not served") };
+    let Ok(program) = ground.prepare(&verified, Engine::Interpreter) else {
+        return Verdict::Other("not served");
+    };
     let Outcome::Accept(proof) = prove(&ground.input(made)).outcome else {
         return Verdict::Wrong("it is accepted only where every path is walked to its end".to_owned());
     };

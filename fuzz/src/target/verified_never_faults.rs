@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use skep_verifier::{Outcome, verify};
+use skep_vm::Engine;
 
 use super::made::{self, Verdict};
 use crate::campaign::{Run, Target};
@@ -31,7 +32,9 @@ fn fault(ground: &mut Ground, made: &Made, rng: &mut Rng) -> Verdict {
         Outcome::Reject(_) => return Verdict::Other("rejected"),
         Outcome::Unsupported(_) => return Verdict::Other("unsupported"),
     };
-    let Ok(program) = ground.prepare(&verified) else { return Verdict::Other("not served") };
+    let Ok(program) = ground.prepare(&verified, Engine::Interpreter) else {
+        return Verdict::Other("not served");
+    };
     for _ in 0..RUNS {
         if let Err(fault) = ground.run(&program, rng, None) {
             return Verdict::Wrong(fault_text(&fault.to_string()));

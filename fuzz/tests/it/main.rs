@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use skep_fuzz::campaign::{self, Plan, Summary, Target};
 use skep_fuzz::corpus::Corpus;
-use skep_fuzz::target::{AbstractContainsConcrete, VerifiedNeverFaults, VerifyAlwaysAnswers};
+use skep_fuzz::target::{AbstractContainsConcrete, InterpVsJit, VerifiedNeverFaults, VerifyAlwaysAnswers};
 
 fn own_objects() -> Corpus {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -25,6 +25,12 @@ fn verify_always_answers() {
     let summary = run("verify_always_answers", 4000, &VerifyAlwaysAnswers { corpus: own_objects() });
     println!("{:?}", summary.counts);
     assert!(summary.count("accepted") > 100 && summary.count("rejected") > 1000, "{summary:?}");
+}
+
+#[test]
+fn compiled_code_does_what_the_interpreter_does() {
+    let summary = run("interp_vs_jit", 1000, &InterpVsJit);
+    assert!(summary.count("the same") > 50, "{summary:?}");
 }
 
 #[test]
