@@ -48,6 +48,9 @@ struct Options {
 /// Runs the benchmark that the arguments name.
 pub(crate) fn bench(args: &[String]) -> Result<(), String> {
     let mut options = Options { rounds: 5, iterations: 100_000 };
+    if let Some(("vm", rest)) = args.split_first().map(|(name, rest)| (name.as_str(), rest)) {
+        return vm(rest);
+    }
     let mut name = None;
     let mut as_json = false;
     let mut args = args.iter();
@@ -70,9 +73,28 @@ pub(crate) fn bench(args: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// `vm`: computations in virtual machines, natively, and in the kernel; its own program, because it is to be optimised.
+fn vm(args: &[String]) -> Result<(), String> {
+    let own = ["bench", "--quiet", "--package", "skep-vm", "--bench", "kernels", "--"];
+    let status = Command::new(env!("CARGO")).args(own).args(args).current_dir(root()).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("the benchmark failed ({status})")),
+        Err(e) => Err(format!("cannot run cargo: {e}")),
+    }
+}
+
+/// What `vm` compares.
+const VM: &str =
+    "computations in C: native, our engines, rbpf's, the kernel; `-r ROUNDS`, `-j`, names of some";
+
 fn usage() -> String {
-    let benches: String =
-        BENCHES.iter().map(|(name, about, _)| format!("\n    {name:<10} {about}")).collect();
+    let benches: String = BENCHES
+        .iter()
+        .map(|(name, about, _)| (*name, *about))
+        .chain([("vm", VM)])
+        .map(|(name, about)| format!("\n    {name:<10} {about}"))
+        .collect();
     format!("usage: cargo xtask bench NAME [-r ROUNDS] [-n ITERATIONS] [-j]\n\nBenches:{benches}")
 }
 

@@ -1,4 +1,5 @@
-//! `cargo xtask conformance DIR`: the instruction tests of the bpf_conformance project, in the interpreter.
+//! `cargo xtask conformance DIR`: the instruction tests of the bpf_conformance project, in the interpreter and, as far as
+//! the verifier accepts them, in compiled code.
 //!
 //! A `.data` file has sections that begin with `-- name`: `asm` (the program), `mem` (bytes in hexadecimal; `r1` points to
 //! them and `r2` is their number), `result` (what `r0` must be) or `error` (the run must fail). `raw` says what the program
@@ -7,22 +8,27 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use skep_isa::asm::assemble;
-use skep_isa::uapi::ProgType;
+use skep_isa::uapi::{AttachType, MapType, ProgType};
 use skep_isa::{Insn, decode};
-use skep_vm::{Input, MapRef, NoEnv, Program, ProgramInfo};
+use skep_verifier::{Attach, MapInfo, Outcome as Verdict, Target, Verified, prove};
+use skep_vm::{Engine, Input, Map, MapRef, MapSpec, NoEnv, Program, ProgramInfo};
 
 /// Runs every file of a directory (or the files given) and prints what fails.
 pub(crate) fn conformance(args: &[String]) -> Result<(), String> {
     if args.is_empty() {
         return Err("usage: cargo xtask conformance DIR|FILE.data…".to_owned());
     }
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    let (mut passed, mut in_both, mut failed, mut skipped) = (0, 0, 0, 0);
     for path in data_files(args)? {
         let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         match check(&sections(&text)) {
-            Outcome::Passed => passed += 1,
+            Outcome::Passed { compiled } => {
+                passed += 1;
+                in_both += u32::from(compiled);
+            }
             Outcome::Failed(why) => {
                 failed += 1;
                 println!("FAIL {}: {why}", path.display());
@@ -33,7 +39,7 @@ pub(crate) fn conformance(args: &[String]) -> Result<(), String> {
             }
         }
     }
-    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    println!("{passed} passed, {in_both} of them also compiled, {failed} failed, {skipped} skipped");
     if failed == 0 && passed > 0 { Ok(()) } else { Err("not everything conforms".to_owned()) }
 }
 
@@ -73,7 +79,7 @@ fn sections(text: &str) -> BTreeMap<&str, String> {
 }
 
 enum Outcome {
-    Passed,
+    Passed { compiled: bool },
     Failed(String),
     Skipped(&'static str),
 }
@@ -84,27 +90,37 @@ fn check(sections: &BTreeMap<&str, String>) -> Outcome {
         return Outcome::Skipped("it expects nothing");
     }
     match run(asm, sections) {
-        Ok(()) => Outcome::Passed,
+        Ok(compiled) => Outcome::Passed { compiled },
         Err(why) => Outcome::Failed(why),
     }
 }
 
-/// Assembles, runs and compares.
-fn run(asm: &str, sections: &BTreeMap<&str, String>) -> Result<(), String> {
+/// Assembles, runs and compares; answers whether it ran compiled, too.
+fn run(asm: &str, sections: &BTreeMap<&str, String>) -> Result<bool, String> {
     let insns = assemble(asm).map_err(|e| format!("does not assemble: {e}"))?.insns;
     if let Some(raw) = sections.get("raw") {
         compare_raw(&insns, raw)?;
     }
-    let mut memory = bytes(sections.get("mem").map_or("", String::as_str))?;
-    let result = execute(&insns, &mut memory);
+    let memory = bytes(sections.get("mem").map_or("", String::as_str))?;
+    let result = execute(&insns, &mut memory.clone());
+    let compiled = execute_compiled(&insns, &memory);
+    if let Some(compiled) = &compiled
+        && *compiled != result
+    {
+        return Err(format!("compiled it gives {compiled:x?}, interpreted {result:x?}"));
+    }
     match (sections.get("result"), result) {
         (Some(expected), Ok(r0)) => {
             let expected = number(expected.trim())?;
-            if r0 == expected { Ok(()) } else { Err(format!("r0 is {r0:#x}, expected {expected:#x}")) }
+            if r0 == expected {
+                Ok(compiled.is_some())
+            } else {
+                Err(format!("r0 is {r0:#x}, expected {expected:#x}"))
+            }
         }
         (Some(_), Err(why)) => Err(why),
         (None, Ok(r0)) => Err(format!("r0 is {r0:#x}, expected an error")),
-        (None, Err(_)) => Ok(()),
+        (None, Err(_)) => Ok(false),
     }
 }
 
@@ -115,6 +131,61 @@ fn execute(insns: &[Insn], memory: &mut [u8]) -> Result<u64, String> {
     let len = memory.len() as u64;
     let input = Input { ctx: memory, args: [len, 0, 0, 0], ..Input::default() };
     program.run_with(input, &mut NoEnv).map_err(|fault| fault.to_string())
+}
+
+/// The same in compiled code; nothing where the verifier does not accept the program. The memory is a map's value, whose
+/// address and size are put into `r1` and `r2` by instructions before the program.
+fn execute_compiled(insns: &[Insn], memory: &[u8]) -> Option<Result<u64, String>> {
+    let bytes = memory.len().max(1) as u32;
+    let map = Map::create(MapSpec::new(MapType::ARRAY, "memory", 4, bytes, 1)).ok()?;
+    let mut value = memory.to_vec();
+    value.resize(map.spec().value_stride(), 0);
+    map.update(&[0; 4], &value, 0).ok()?;
+    let before = format!("r1 = map[idx:0]+0\nw2 = {}\n", memory.len());
+    let mut all = assemble(&before).ok()?.insns;
+    all.extend_from_slice(insns);
+    let verified = verified(&all, bytes)?;
+    let find = |_: MapRef| Some(Arc::clone(&map));
+    let info = ProgramInfo { engine: Engine::Jit, ..ProgramInfo::new("conformance", ProgType::SYSCALL) };
+    let program = Program::prepare_verified(&verified, &find, info).ok()?;
+    if let Some(Err(declined)) = program.compiled() {
+        return Some(Err(declined.to_string()));
+    }
+    Some(program.run(&mut [], &mut NoEnv).map_err(|fault| fault.to_string()))
+}
+
+fn verified(insns: &[Insn], value_size: u32) -> Option<Verified> {
+    let memory = MapInfo {
+        name: "memory".to_owned(),
+        ty: MapType::ARRAY,
+        key_size: 4,
+        value_size,
+        max_entries: 1,
+        flags: 0,
+        value_type: 0,
+        frozen: None,
+        inner: None,
+    };
+    let input = skep_verifier::Input {
+        name: "conformance",
+        prog_type: ProgType::SYSCALL,
+        attach_type: AttachType(0),
+        attach: Attach::None,
+        gpl: true,
+        sleepable: true,
+        flags: 0,
+        insns,
+        maps: &[memory],
+        btf: None,
+        func_info: &[],
+        kfunc_modules: &[],
+        module_vars: &[],
+        target: &Target::default(),
+    };
+    match prove(&input).outcome {
+        Verdict::Accept(verified) => Some(verified),
+        _ => None,
+    }
 }
 
 /// `raw` shows slots as numbers of eight bytes.

@@ -5,7 +5,7 @@
 
 use skep_isa::{AluOp, AtomicOp, Endian, JmpOp, Operand, Reg, Size};
 
-use crate::helper::HelperFn;
+use crate::helper::{HelperFn, HostFn};
 
 /// A register, known to exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +113,7 @@ macro_rules! define {
             Jump { target: u32 },
             MayGoto { target: u32 },
             CallHelper { id: u16, run: HelperFn },
+            CallHost { run: HostFn },
             CallLocal { target: u32 },
             CallIndirect { reg: R },
             Exit,

@@ -279,6 +279,9 @@ impl Machine<'_> {
                         }
                     }
                     Code::CallHelper { id, run } => call_helper!(run, id),
+                    Code::CallHost { run } => {
+                        regs[0] = run(regs[1], regs[2], regs[3], regs[4], regs[5]);
+                    }
                     Code::CallLocal { target } => call!(target),
                     Code::CallIndirect { reg } => match program.function(regs[reg.at()]) {
                         Some(target) => call!(target),

@@ -28,7 +28,8 @@ mod translate;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use cranelift_codegen::isa::OwnedTargetIsa;
@@ -92,6 +93,22 @@ pub(crate) fn compile(verified: &Verified, code: &Arc<[Code]>, blind: bool) -> R
         bodies.push(translate::function(&source, &functions, number, &*isa, blind)?);
     }
     native::link(&source, &functions, &bodies, started)
+}
+
+/// Something to do in the background.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Does something on the one thread that compiles; without a thread, the interpreter goes on.
+pub(crate) fn in_background(job: impl FnOnce() + Send + 'static) {
+    static JOBS: OnceLock<Option<Sender<Job>>> = OnceLock::new();
+    let jobs = JOBS.get_or_init(|| {
+        let (sender, jobs) = mpsc::channel::<Job>();
+        let work = move || jobs.into_iter().for_each(|job| job());
+        std::thread::Builder::new().name("skep-jit".to_owned()).spawn(work).ok().map(|_| sender)
+    });
+    if let Some(jobs) = jobs {
+        let _ = jobs.send(Box::new(job));
+    }
 }
 
 /// Cranelift for this processor.

@@ -8,7 +8,7 @@ use skep_isa::{CallTarget, DecodeError, Imm64, Insn, Op, Reg, decode};
 use skep_verifier::Verified;
 
 use crate::code::{Code, R};
-use crate::helper;
+use crate::helper::{self, HostFn};
 use crate::jit::{self, Compiled, Declined, Engine, Native};
 use crate::machine::Machine;
 use crate::map::Map;
@@ -33,6 +33,12 @@ pub trait Resolve {
     /// The address of a kernel variable (`BPF_PSEUDO_BTF_ID`), 0 for a weak one that is missing.
     fn ksym(&self, btf_id: u32, obj_fd: i32) -> Option<u64> {
         let _ = (btf_id, obj_fd);
+        None
+    }
+
+    /// The embedder's own implementation of a helper, which comes before ours.
+    fn host(&self, helper: u32) -> Option<HostFn> {
+        let _ = helper;
         None
     }
 
@@ -135,8 +141,7 @@ impl Program {
             Engine::Auto => {
                 let (verified, code) = (verified.clone(), Arc::clone(&self.code));
                 let native = Arc::downgrade(&self.native);
-                // Without a thread, the interpreter goes on.
-                let _ = std::thread::Builder::new().name("skep-jit".to_owned()).spawn(move || {
+                jit::in_background(move || {
                     // The program may be gone already.
                     if let Some(native) = native.upgrade() {
                         let _ = native.set(jit::compile(&verified, &code, blind));
@@ -318,6 +323,9 @@ impl Preparing<'_> {
     fn call(&self, target: CallTarget, pc: usize) -> Result<Code, PrepareErrorKind> {
         match target {
             CallTarget::Helper(id) => {
+                if let Some(run) = self.resolve.host(id) {
+                    return Ok(Code::CallHost { run });
+                }
                 let helper = helper::serve(id).map_err(|refused| PrepareErrorKind::Helper { id, refused })?;
                 Ok(Code::CallHelper { id: id as u16, run: helper })
             }

@@ -13,6 +13,7 @@ use super::native::{self, Thunk};
 use super::shape::Function;
 use super::translate::{PROVED, Translator, answers_status, each, signature, takes_run};
 use crate::code::Code;
+use crate::helper::HostFn;
 
 impl Translator<'_> {
     pub(super) fn call(&mut self, slot: usize, target: CallTarget) -> Result<(), Declined> {
@@ -30,6 +31,10 @@ impl Translator<'_> {
     }
 
     fn call_helper(&mut self, slot: usize) -> Result<(), Declined> {
+        if let Code::CallHost { run } = self.source.code(slot) {
+            self.call_host(run);
+            return Ok(());
+        }
         if !matches!(self.source.code(slot), Code::CallHelper { .. }) {
             return Err(Declined::at(slot, "what it calls is not known"));
         }
@@ -38,6 +43,20 @@ impl Translator<'_> {
         self.forget_arguments();
         self.set_wide(0, value);
         Ok(())
+    }
+
+    /// A function of the embedder: called as it is. What was not given is zero.
+    fn call_host(&mut self, run: HostFn) {
+        let mut signature = Signature::new(self.convention);
+        signature.params = vec![AbiParam::new(I64); 5];
+        signature.returns = vec![AbiParam::new(I64)];
+        let signature = *self.host.get_or_insert_with(|| self.at.func.import_signature(signature));
+        let address = self.at.ins().iconst(I64, native::host_address(run));
+        let arguments = [1, 2, 3, 4, 5].map(|n| self.wide(n));
+        let call = self.at.ins().call_indirect(signature, address, &arguments);
+        let value = self.at.func.dfg.first_result(call);
+        self.forget_arguments();
+        self.set_wide(0, value);
     }
 
     /// A program's own first function is left, and the run goes on in the other program; elsewhere that runs inside.

@@ -23,6 +23,7 @@ use super::shape::Function;
 use super::source::Source;
 use super::translate::Body;
 use super::{Compiled, Declined};
+use crate::helper::HostFn;
 use crate::machine::Machine;
 use crate::program::{Input, Program};
 use crate::{Env, Fault};
@@ -77,6 +78,11 @@ impl Thunk {
         };
         at.expose_provenance() as i64
     }
+}
+
+/// The address of a function of the embedder.
+pub(super) fn host_address(run: HostFn) -> i64 {
+    (run as *const ()).expose_provenance() as i64
 }
 
 /// Where the run keeps the slot of the instruction that calls a thunk.

@@ -98,6 +98,7 @@ impl<'a> Source<'a> {
     /// Arguments that a helper reads; of a kernel function, as many as there may be.
     pub(super) fn argument_count(&self, slot: usize) -> usize {
         match self.op(slot) {
+            _ if matches!(self.code(slot), Code::CallHost { .. }) => 5,
             Some(Op::Call(CallTarget::Helper(number))) => {
                 skep_isa::helper::by_id(number).map_or(5, |helper| helper.args.len().min(5))
             }
@@ -161,6 +162,7 @@ impl<'a> Source<'a> {
     pub(super) fn needs_run(&self, slot: usize, op: &Op, callee_does: &dyn Fn(usize) -> bool) -> bool {
         match op {
             Op::Call(CallTarget::Local(_)) => self.callee(slot).is_some_and(callee_does),
+            Op::Call(_) if matches!(self.code(slot), Code::CallHost { .. }) => false,
             Op::Call(_) | Op::LoadAbs { .. } | Op::LoadInd { .. } => true,
             Op::Load { .. }
             | Op::Store { .. }

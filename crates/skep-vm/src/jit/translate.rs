@@ -64,6 +64,7 @@ pub(super) struct Translator<'a> {
     pub(super) leave: Option<ir::Block>,
     pub(super) imported: BTreeMap<usize, ir::FuncRef>,
     pub(super) thunks: BTreeMap<usize, ir::SigRef>,
+    pub(super) host: Option<ir::SigRef>,
 }
 
 /// Accesses that the verifier has proved.
@@ -150,6 +151,7 @@ impl<'a> Translator<'a> {
             leave: None,
             imported: BTreeMap::new(),
             thunks: BTreeMap::new(),
+            host: None,
         }
     }
 
