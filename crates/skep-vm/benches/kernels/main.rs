@@ -23,7 +23,6 @@ const KERNELS: &[&str] = &[
     "log2hist",
     "pkt5",
     "calls",
-    "helpers",
 ];
 
 /// Bytes that a computation works on, and how many of them it only reads.
