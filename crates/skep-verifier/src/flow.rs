@@ -157,11 +157,13 @@ fn direct_effects(code: &mut Code, shapes: &dyn Fn(u32) -> CallShape) -> Vec<(us
     calls
 }
 
-/// Numbers strongly connected components (Tarjan, without recursion); a single instruction counts if it jumps to itself.
+/// Numbers strongly connected components (Tarjan, without recursion); a single instruction counts if it jumps to itself, or
+/// calls a function again and again. Linux 6.18 forgets the latter, and takes states in a callback for finished before their
+/// next round has been walked; later versions do not.
 fn mark_loops(code: &Code, marks: &mut [Marks]) {
     const NEW: u32 = u32::MAX;
     // Where every edge leads forward there is no loop.
-    if !code.jumps_back {
+    if !code.jumps_back && !marks.iter().any(|mark| mark.calls_callback) {
         return;
     }
     let n = code.ops.len();
@@ -214,7 +216,8 @@ fn close_component(
     for &pc in &members {
         on_stack[pc as usize] = false;
     }
-    let loops = members.len() > 1 || code.successors(root).contains(&Some(root));
+    let repeats = code.successors(root).contains(&Some(root)) || marks[root as usize].calls_callback;
+    let loops = members.len() > 1 || repeats;
     if loops {
         *scc += 1;
         for pc in members {

@@ -1,6 +1,5 @@
 //! The four ways report the same, on both runtimes.
 
-use std::path::Path;
 use std::process::Command;
 
 /// What is executed: a shell and two other programs.

@@ -3,6 +3,7 @@
 mod explain;
 mod facts;
 mod log;
+mod rounds;
 
 use skep_isa::uapi::{AttachType, MapType, ProgType};
 use skep_isa::{Insn, Reg};
