@@ -42,9 +42,9 @@ fn uses_what_it_changes() -> Vec<Insn> {
         mov_reg(R6, R2),
     ];
     // The path that changes nothing, long enough for a state to be remembered where the paths meet.
-    code.push(insn(0x55, R1, R0, 10, 5)); // if r1 != 5 goto the other path
+    code.push(insn(0x55, R1, R0, 9, 5)); // if r1 != 5 goto the other path
     code.extend((0..8).map(|number| mov(R8, number)));
-    code.extend([insn(0x15, R8, R0, 0, 99), insn(0x05, R0, R0, 11, 0)]);
+    code.push(insn(0x05, R0, R0, 11, 0));
     code.extend([
         insn(0x79, R7, R6, 0, 0), // r7 = the variable
         store(R10, -8, 0),
