@@ -151,7 +151,7 @@ pub(crate) fn run<'a>(
     recording: Option<Recording<'a>>,
     watch: Option<Watch<'a>>,
 ) -> Ended {
-    match Verifier::new(input, environment) {
+    match Verifier::new(input, environment, watch) {
         Err((pc, stop)) => {
             let (counts, reached) = (Vec::new(), Vec::new());
             log::log_refusal(recording, &stop);
@@ -159,7 +159,6 @@ pub(crate) fn run<'a>(
         }
         Ok(mut v) => {
             v.record(recording);
-            v.watch = watch;
             let result = v.check();
             v.stats.insns_processed = v.insns_processed;
             let counts = v.log_end(&result);
@@ -169,7 +168,11 @@ pub(crate) fn run<'a>(
 }
 
 impl<'a> Verifier<'a> {
-    fn new(input: &'a Input<'a>, environment: &'a Environment) -> Result<Self, (u32, Stop)> {
+    fn new(
+        input: &'a Input<'a>,
+        environment: &'a Environment,
+        watch: Option<Watch<'a>>,
+    ) -> Result<Self, (u32, Stop)> {
         let at_start = |stop| (0, stop);
         let Environment { types, maps, arena, .. } = environment;
         let callback = exception_callback(input, types).map_err(at_start)?;
@@ -214,7 +217,7 @@ impl<'a> Verifier<'a> {
             kfuncs: Vec::new(),
             recorder: None,
             reached: vec![false; n],
-            watch: None,
+            watch,
             code,
         };
         v.prepare().map_err(|stop| (v.pc, stop))?;
@@ -232,7 +235,9 @@ impl<'a> Verifier<'a> {
         let shapes = |pc: u32| shapes.get(pc as usize).copied().unwrap_or_default();
         let code = &mut self.code;
         let entries: Vec<u32> = code.subprogs.iter().filter(|s| s.is_exception_cb).map(|s| s.start).collect();
-        self.marks = flow::mark(code, &shapes, &entries)?;
+        // A watcher of all paths wants those of callbacks, too; they end where the call comes back to a state.
+        let rounds = self.watch.as_ref().is_none_or(|watch| !watch.exhaustive);
+        self.marks = flow::mark(code, &shapes, &entries, rounds)?;
         let prog = self.prog_type();
         let args = |pc: u32| match self.code.op(pc) {
             Some(Op::Call(CallTarget::Helper(id))) => {

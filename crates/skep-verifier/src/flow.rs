@@ -42,8 +42,14 @@ pub(crate) struct CallShape {
     pub(crate) might_sleep: bool,
 }
 
-/// Walks the program, marks it, and rejects what cannot be reached.
-pub(crate) fn mark(code: &mut Code, shapes: &dyn Fn(u32) -> CallShape, entries: &[u32]) -> Res<Vec<Marks>> {
+/// Walks the program, marks it, and rejects what cannot be reached. With `rounds`, the call of a function that is called
+/// again and again is a loop.
+pub(crate) fn mark(
+    code: &mut Code,
+    shapes: &dyn Fn(u32) -> CallShape,
+    entries: &[u32],
+    rounds: bool,
+) -> Res<Vec<Marks>> {
     let mut marks = vec![Marks::default(); code.ops.len()];
     walk(code, &mut marks, 0)?;
     for &entry in entries {
@@ -58,7 +64,7 @@ pub(crate) fn mark(code: &mut Code, shapes: &dyn Fn(u32) -> CallShape, entries: 
         mark_insn(code, shapes, &mut marks, pc);
     }
     propagate_effects(code, shapes);
-    mark_loops(code, &mut marks);
+    mark_loops(code, &mut marks, rounds);
     Ok(marks)
 }
 
@@ -160,10 +166,11 @@ fn direct_effects(code: &mut Code, shapes: &dyn Fn(u32) -> CallShape) -> Vec<(us
 /// Numbers strongly connected components (Tarjan, without recursion); a single instruction counts if it jumps to itself, or
 /// calls a function again and again. Linux 6.18 forgets the latter, and takes states in a callback for finished before their
 /// next round has been walked; later versions do not.
-fn mark_loops(code: &Code, marks: &mut [Marks]) {
+fn mark_loops(code: &Code, marks: &mut [Marks], rounds: bool) {
     const NEW: u32 = u32::MAX;
     // Where every edge leads forward there is no loop.
-    if !code.jumps_back && !marks.iter().any(|mark| mark.calls_callback) {
+    let has_rounds = rounds && marks.iter().any(|mark| mark.calls_callback);
+    if !code.jumps_back && !has_rounds {
         return;
     }
     let n = code.ops.len();
@@ -195,7 +202,7 @@ fn mark_loops(code: &Code, marks: &mut [Marks]) {
                         low[parent as usize] = low[parent as usize].min(low[at]);
                     }
                     if low[at] == index[at] {
-                        close_component(code, marks, &mut stack, &mut on_stack, pc, &mut scc);
+                        close_component(code, marks, &mut stack, &mut on_stack, pc, &mut scc, rounds);
                     }
                 }
             }
@@ -210,13 +217,15 @@ fn close_component(
     on_stack: &mut [bool],
     root: u32,
     scc: &mut u32,
+    rounds: bool,
 ) {
     let at = stack.iter().rposition(|&pc| pc == root).unwrap_or(0);
     let members = stack.split_off(at);
     for &pc in &members {
         on_stack[pc as usize] = false;
     }
-    let repeats = code.successors(root).contains(&Some(root)) || marks[root as usize].calls_callback;
+    let calls_again = rounds && marks[root as usize].calls_callback;
+    let repeats = code.successors(root).contains(&Some(root)) || calls_again;
     let loops = members.len() > 1 || repeats;
     if loops {
         *scc += 1;
