@@ -106,6 +106,9 @@ pub fn special_fields(btf: Arc<Btf>, value: TypeId) -> Vec<SpecialField> {
     fields.map(|f| SpecialField { name: f.name(), offset: f.offset, bytes: f.size }).collect()
 }
 
+/// Members that are looked at for special fields, those of members included.
+const MEMBERS_MAX: u32 = 1 << 14;
+
 /// What carries a declaration tag: a variable, or a member of a structure.
 type Tagged = (BtfRef, Option<u32>);
 
@@ -118,24 +121,24 @@ pub(crate) struct Record {
 impl Record {
     /// The fields of a structure of the program's BTF, or of the variables of one of its sections.
     pub(crate) fn of(types: &Types, ty: BtfRef) -> Self {
-        let mut record = Self::default();
+        let (mut record, mut left) = (Self::default(), MEMBERS_MAX);
         match types.strip(ty).map(|(r, t)| (r, t.shape)) {
             Some((r, Shape::Datasec(section))) => {
                 for var in section.vars.iter().flatten() {
                     let at = types.at(r, var.ty);
                     if let Some(Shape::Var { ty, .. }) = types.get(at).map(|t| t.shape) {
-                        record.add(types, types.at(at, ty), var.offset, Some((at, None)), 0);
+                        record.add(types, types.at(at, ty), var.offset, Some((at, None)), (0, &mut left));
                     }
                 }
             }
-            Some((r, _)) => record.add_members(types, r, 0, 0),
+            Some((r, _)) => record.add_members(types, r, 0, (0, &mut left)),
             None => {}
         }
         record.fields.sort_by_key(|f| f.offset);
         record
     }
 
-    fn add_members(&mut self, types: &Types, strct: BtfRef, base: u32, depth: u32) {
+    fn add_members(&mut self, types: &Types, strct: BtfRef, base: u32, (depth, left): (u32, &mut u32)) {
         let Some((strct, c)) = types.composite(strct) else { return };
         if depth > 8 || types.get(strct).is_some_and(|t| t.kind() == Kind::Union) {
             return;
@@ -144,12 +147,24 @@ impl Record {
             // What would lie beyond 4 GiB is in no value.
             let Some(at) = base.checked_add(m.bit_offset / 8) else { continue };
             if m.bitfield_bits == 0 {
-                self.add(types, types.at(strct, m.ty), at, Some((strct, Some(i as u32))), depth);
+                self.add(types, types.at(strct, m.ty), at, Some((strct, Some(i as u32))), (depth, left));
             }
         }
     }
 
-    fn add(&mut self, types: &Types, ty: BtfRef, offset: u32, member: Option<Tagged>, depth: u32) {
+    fn add(
+        &mut self,
+        types: &Types,
+        ty: BtfRef,
+        offset: u32,
+        member: Option<Tagged>,
+        (depth, left): (u32, &mut u32),
+    ) {
+        // Corrupt types may contain themselves many times over.
+        if *left == 0 {
+            return;
+        }
+        *left -= 1;
         let Some((elem, total, each)) = types.element(ty) else { return };
         let count = total.checked_div(each).unwrap_or(0);
         for n in 0..count.min(256) {
@@ -160,7 +175,14 @@ impl Record {
                     let (target, node_off) = self.target_of(types, kind, elem, member);
                     self.fields.push(Field { kind, offset: at, size, target, node_off });
                 }
-                None if types.is_struct(elem) => self.add_members(types, elem, at, depth + 1),
+                None if types.is_struct(elem) => {
+                    let before = self.fields.len();
+                    self.add_members(types, elem, at, (depth + 1, left));
+                    // The elements of an array are alike.
+                    if self.fields.len() == before {
+                        return;
+                    }
+                }
                 None => return,
             }
         }
