@@ -1,14 +1,14 @@
 //! What kind of program a function is, by its context: for sections whose names do not say it.
 //!
-//! Several types share a context; then it is the type that allows most, which is how the kernel's own measuring tool
-//! decides, too.
+//! Several types share a context; then it is the one that allows least, so that nothing is accepted which a loader that says
+//! no more would have refused.
 
 use skep_btf::{Btf, Kind, Shape, TypeId};
 use skep_isa::uapi::ProgType;
 
 /// Names of structures or typedefs, and what has them as its context.
 const CONTEXTS: &[(&str, ProgType)] = &[
-    ("__sk_buff", ProgType::SCHED_CLS),
+    ("__sk_buff", ProgType::SOCKET_FILTER),
     ("xdp_md", ProgType::XDP),
     ("bpf_sock", ProgType::CGROUP_SOCK),
     ("bpf_sock_addr", ProgType::CGROUP_SOCK_ADDR),
