@@ -29,8 +29,11 @@ pub struct PacketRan {
 
 /// Runs one program on packets.
 pub trait PacketRunner {
-    /// Runs it on a packet. `out` becomes the packet as the program left it, with its link-layer header.
-    fn run(&mut self, packet: &PacketIn<'_>, out: &mut Vec<u8>) -> Result<PacketRan>;
+    /// Runs it on a packet.
+    fn run(&mut self, packet: &PacketIn<'_>) -> Result<PacketRan>;
+
+    /// What the last run has left of its packet, with its link-layer header, takes the place of what `out` holds.
+    fn take_packet(&mut self, packet: &PacketIn<'_>, out: &mut Vec<u8>);
 }
 
 /// Packets by test runs (`BPF_PROG_TEST_RUN`).
@@ -39,6 +42,8 @@ pub struct TestRunner<'a> {
     program: &'a Program,
     /// Does the program see data from the network header on?
     above_link: bool,
+    /// The packet as the program left it.
+    out: Vec<u8>,
 }
 
 impl<'a> TestRunner<'a> {
@@ -49,12 +54,13 @@ impl<'a> TestRunner<'a> {
 
     /// For a program; `above_link` for types whose data begins at the network header.
     pub fn new(program: &'a Program, above_link: bool) -> Self {
-        Self { program, above_link }
+        Self { program, above_link, out: Vec::new() }
     }
 }
 
 impl PacketRunner for TestRunner<'_> {
-    fn run(&mut self, packet: &PacketIn<'_>, out: &mut Vec<u8>) -> Result<PacketRan> {
+    fn run(&mut self, packet: &PacketIn<'_>) -> Result<PacketRan> {
+        let out = &mut self.out;
         out.clear();
         out.resize(packet.data.len() + Self::ROOM, 0);
         let run = TestRun { data_in: packet.data, data_out: out, repeat: 1, ..TestRun::default() };
@@ -70,5 +76,9 @@ impl PacketRunner for TestRunner<'_> {
             out[..Self::LINK].copy_from_slice(&packet.data[..Self::LINK]);
         }
         Ok(PacketRan { retval: ran.retval, ..PacketRan::default() })
+    }
+
+    fn take_packet(&mut self, _packet: &PacketIn<'_>, out: &mut Vec<u8>) {
+        std::mem::swap(out, &mut self.out);
     }
 }

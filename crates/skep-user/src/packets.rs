@@ -60,23 +60,13 @@ impl Runner {
         }
         Ok(())
     }
-
-    /// The packet as it is now, with a link-layer header that the program may not have seen.
-    fn give_back(&mut self, packet: &PacketIn<'_>, out: &mut Vec<u8>) {
-        out.clear();
-        if self.packet.form() == Form::Skb && layer(self.prog.spec.prog_type) == Layer::Network {
-            out.extend_from_slice(&packet.data[..packet.data.len().min(ETH_HLEN)]);
-        }
-        self.packet.append_data(out);
-    }
 }
 
 impl PacketRunner for Runner {
-    fn run(&mut self, packet: &PacketIn<'_>, out: &mut Vec<u8>) -> Result<PacketRan> {
+    fn run(&mut self, packet: &PacketIn<'_>) -> Result<PacketRan> {
         self.receive(packet)?;
         let ran = self.prog.code.run_packet(&mut self.packet, &mut self.world);
         let retval = ran.map_err(|fault| Error::os(libc::EFAULT, fault.to_string()))? as u32;
-        self.give_back(packet, out);
         let redirect = match self.packet.redirect() {
             Some(Redirect::Device { ifindex, .. }) => Some(*ifindex),
             Some(Redirect::Map { map_type: MapType::DEVMAP | MapType::DEVMAP_HASH, value, .. }) => {
@@ -86,6 +76,15 @@ impl PacketRunner for Runner {
         };
         let copies = self.packet.take_clones().into_iter().map(|copy| (copy.ifindex, copy.data)).collect();
         Ok(PacketRan { retval, redirect, copies })
+    }
+
+    fn take_packet(&mut self, packet: &PacketIn<'_>, out: &mut Vec<u8>) {
+        out.clear();
+        // A program above the link layer has not seen its header.
+        if self.packet.form() == Form::Skb && layer(self.prog.spec.prog_type) == Layer::Network {
+            out.extend_from_slice(&packet.data[..packet.data.len().min(ETH_HLEN)]);
+        }
+        self.packet.append_data(out);
     }
 }
 

@@ -42,6 +42,11 @@ pub trait Source {
 
 /// Where packets go.
 pub trait Sinks {
+    /// Does anybody want packets that go on? If not, they are counted only.
+    fn wants_forwarded(&self) -> bool {
+        true
+    }
+
     /// A packet that goes on, as the program left it.
     fn forward(&mut self, verdict: Verdict, frame: &Frame<'_>) -> Result<()>;
 
@@ -144,8 +149,7 @@ fn run_all(
     while let Some(frame) = source.next()? {
         let packet = PacketIn { data: frame.data, ifindex: frame.ifindex };
         let timed = (number % SAMPLE == 0).then(Instant::now);
-        let ran =
-            runner.run(&packet, &mut out).map_err(|e| e.context(format_args!("packet {}", number + 1)))?;
+        let ran = runner.run(&packet).map_err(|e| e.context(format_args!("packet {}", number + 1)))?;
         if let Some(begun) = timed {
             summary.sampled += begun.elapsed();
             summary.samples += 1;
@@ -154,6 +158,9 @@ fn run_all(
         let verdict = Verdict::of(prog_type, ran.retval);
         summary.count(verdict, frame.data.len());
         summary.copies += ran.copies.len() as u64;
+        if verdict.fate() != Fate::Dropped && sinks.wants_forwarded() {
+            runner.take_packet(&packet, &mut out);
+        }
         deliver(verdict, &ran, &frame, &out, sinks)?;
         if !sinks.between()? {
             break;
@@ -173,6 +180,7 @@ fn deliver(
         sinks.copy(*ifindex, &frame.changed(data))?;
     }
     match verdict.fate() {
+        Fate::Forwarded | Fate::Cut(_) if !sinks.wants_forwarded() => Ok(()),
         Fate::Forwarded => sinks.forward(verdict, &frame.changed(out)),
         Fate::Cut(len) => sinks.forward(verdict, &Frame { data: &out[..out.len().min(len)], ..*frame }),
         Fate::Dropped => sinks.drop(verdict, frame),

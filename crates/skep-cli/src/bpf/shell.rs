@@ -30,12 +30,17 @@ impl Shell {
 
     /// The runtime whose objects are meant, opened when it is first wanted.
     pub(crate) fn runtime(&mut self) -> Outcome<SharedRuntime> {
+        self.runtime_or(RuntimeChoice::Kernel)
+    }
+
+    /// The same for what another runtime than the kernel may be the natural choice for.
+    pub(crate) fn runtime_or(&mut self, natural: RuntimeChoice) -> Outcome<SharedRuntime> {
         if let Some(runtime) = &self.runtime {
             return Ok(Arc::clone(runtime));
         }
-        let runtime: SharedRuntime = match self.options.runtime.or_else(from_environment) {
-            Some(RuntimeChoice::User) => crate::runtime::open_user(skep_user::Config::default())?,
-            Some(RuntimeChoice::Kernel) | None => Arc::new(KernelRuntime::new()),
+        let runtime: SharedRuntime = match self.options.runtime.or_else(from_environment).unwrap_or(natural) {
+            RuntimeChoice::User => crate::runtime::open_user(skep_user::Config::default())?,
+            RuntimeChoice::Kernel => Arc::new(KernelRuntime::new()),
         };
         self.runtime = Some(Arc::clone(&runtime));
         Ok(runtime)

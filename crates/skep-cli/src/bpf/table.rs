@@ -108,8 +108,8 @@ pub(crate) const FAMILIES: &[Family] = &[
             ),
             command(
                 "run",
-                "PROG data_in FILE [data_out FILE [data_size_out N]] [ctx_in FILE [ctx_out FILE [ctx_size_out N]]] [repeat N]",
-                "Run a program on data",
+                "{ PROG | OBJ [program NAME] } data_in FILE [data_out FILE [data_size_out N]] [ctx_in FILE [ctx_out FILE [ctx_size_out N]]] [repeat N]",
+                "Run a program on data, loaded or of an object",
                 prog::run::run,
             ),
         ],

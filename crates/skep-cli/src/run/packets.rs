@@ -201,6 +201,10 @@ struct Way<'a> {
 }
 
 impl Sinks for Way<'_> {
+    fn wants_forwarded(&self) -> bool {
+        self.writers.out.is_some() || self.device.is_some()
+    }
+
     fn forward(&mut self, verdict: Verdict, frame: &Frame<'_>) -> Result<()> {
         if verdict.returns() {
             self.send(frame)?;

@@ -12,6 +12,7 @@ mod loading;
 mod objects;
 mod packets;
 mod probes;
+mod prog_run;
 mod programs;
 mod rejections;
 mod run;

@@ -9,7 +9,7 @@ mod read;
 mod write;
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Frame, Source};
@@ -94,9 +94,11 @@ const MAX_RECORD: usize = 1 << 24;
 /// Bytes of an Ethernet header.
 const ETH_HLEN: usize = 14;
 
-/// One record of a capture, in a buffer.
+/// One record of a capture.
 #[derive(Debug, Default)]
 struct Record {
+    /// Its data is lent by the input instead of being here.
+    lent: bool,
     data: Vec<u8>,
     stamp: Stamp,
     link: Option<LinkType>,
@@ -116,7 +118,7 @@ enum Records {
 }
 
 /// What a capture is read from.
-type Input = read::Input<BufReader<Box<dyn Read>>>;
+type Input = read::Input<Box<dyn Read>>;
 
 impl Reader {
     /// Opens a file, or standard input when it is called `-`.
@@ -131,7 +133,7 @@ impl Reader {
 
     /// Reads a capture from anything; `path` is for messages.
     pub fn new(path: &Path, input: Box<dyn Read>) -> Result<Self> {
-        let mut input = read::Input::new(BufReader::with_capacity(BUFFER, input));
+        let mut input = read::Input::new(input);
         let records = Records::begin(&mut input);
         let records = records.map_err(|bad| complaint(path, 0, 0, bad))?;
         let records = match records {
@@ -176,6 +178,14 @@ impl Records {
         }
     }
 
+    /// The data of a record that is lent.
+    fn lent(&self) -> &[u8] {
+        match self {
+            Self::Pcap(records) => records.lent(),
+            Self::Pcapng(_) => &[],
+        }
+    }
+
     fn position(&self) -> u64 {
         match self {
             Self::Pcap(records) => records.position(),
@@ -197,7 +207,8 @@ impl Source for Reader {
             prepend_header(&mut record.data);
             record.stamp.wire_len += ETH_HLEN as u32;
         }
-        Ok(Some(Frame { data: &record.data, stamp: record.stamp, ifindex: 1 }))
+        let data = if record.lent { self.records.lent() } else { &record.data };
+        Ok(Some(Frame { data, stamp: record.stamp, ifindex: 1 }))
     }
 }
 

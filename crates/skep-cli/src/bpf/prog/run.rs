@@ -1,15 +1,21 @@
 //! `prog run`: a program on data of the caller's, once or many times.
+//!
+//! The program is one that is loaded, or one of an object file, which is loaded for this run alone: into the user runtime,
+//! which needs no rights, unless `--runtime kernel` asks for Linux.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::path::Path;
 
+use skep::host;
 use skep::runtime::command::TestRun;
-use skep::runtime::{Command, Reply};
+use skep::runtime::{Command, Fd, Reply};
 
 use super::super::failure::{Failure, Outcome};
 use super::super::select;
 use super::super::shell::Shell;
-use super::super::words::Words;
+use super::super::words::{Words, abbreviates};
+use crate::args::RuntimeChoice;
 
 /// Room for results, where the caller does not say how much.
 const OUT_BYTES: u32 = 64 << 10;
@@ -28,8 +34,48 @@ struct Wanted<'a> {
 
 /// Runs a program and prints what it returned and how long it took.
 pub(crate) fn run(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
-    let selected = select::prog(shell, words)?;
+    match object_file(words) {
+        Some(file) => run_object(shell, file, words),
+        None => {
+            let selected = select::prog(shell, words)?;
+            run_program(shell, selected.handle.fd(), &wanted(words)?)
+        }
+    }
+}
+
+/// The word that is a file of an object: any that does not say how a loaded program is found.
+fn object_file<'a>(words: &mut Words<'a>) -> Option<&'a str> {
+    let selects = |word: &str| ["id", "tag", "name", "pinned"].iter().any(|known| abbreviates(word, known));
+    let is_file = words.peek().is_some_and(|word| !selects(word) && Path::new(word).is_file());
+    is_file.then(|| words.next()).flatten()
+}
+
+/// Loads an object and runs its program, or the one that `program NAME` names.
+fn run_object(shell: &mut Shell, file: &str, words: &mut Words<'_>) -> Outcome {
+    let name = if words.keyword("program") { Some(words.need("the program's name")?) } else { None };
     let wanted = wanted(words)?;
+    let object = skep::open(Path::new(file))?.object;
+    object.require_programs()?;
+    let names: Vec<&str> = object.programs.iter().map(|program| &*program.name).collect();
+    let name = match (name, &names[..]) {
+        (Some(name), names) if names.contains(&name) => name,
+        (None, [only]) => only,
+        (name, names) => {
+            let what = name.map_or("several programs".into(), |name| format!("no program `{name}`"));
+            let hint = format!("`program NAME` chooses one of {}", names.join(", "));
+            return Err(Failure::new(format!("`{file}` has {what}")).hint(hint));
+        }
+    };
+    let runtime = shell.runtime_or(RuntimeChoice::User)?;
+    let loaded = skep::load(&runtime, &object, object.link(&host::target(&object))?)?;
+    let program = loaded.programs.iter().flatten().find(|program| program.linked.name == name);
+    let program = program.ok_or_else(|| {
+        Failure::new(format!("program `{name}` of `{file}` is not loaded")).hint("`prog load` says why")
+    })?;
+    run_program(shell, program.program.fd(), &wanted)
+}
+
+fn run_program(shell: &mut Shell, prog: Fd, wanted: &Wanted<'_>) -> Outcome {
     if wanted.data_in.is_none() && wanted.ctx_in.is_none() {
         return Err(Failure::new("there is nothing to run on").hint("`data_in FILE`, `ctx_in FILE`, or both"));
     }
@@ -45,7 +91,7 @@ pub(crate) fn run(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
         repeat: wanted.repeat.unwrap_or(1),
         ..TestRun::default()
     };
-    let reply = shell.runtime()?.bpf(Command::ProgTestRun { prog: selected.handle.fd(), run });
+    let reply = shell.runtime()?.bpf(Command::ProgTestRun { prog, run });
     let Reply::TestRun { retval, duration_ns, data_size_out, ctx_size_out } =
         reply.map_err(|e| Failure::refused(&e))?
     else {

@@ -60,8 +60,17 @@ impl Records {
         let fraction = u64::from(fraction) * if self.nanoseconds { 1 } else { 1000 };
         record.stamp = Stamp { nanoseconds: u64::from(seconds) * 1_000_000_000 + fraction, wire_len };
         record.link = Some(self.link);
-        self.input.take_into(&mut record.data, len as usize)?;
+        // Other link layers get a header, so their data is copied anyway.
+        record.lent = self.link == LinkType::Ethernet && self.input.lend(len as usize);
+        if !record.lent {
+            self.input.take_into(&mut record.data, len as usize)?;
+        }
         Ok(true)
+    }
+
+    /// The data of the last record, if that was lent.
+    pub(super) fn lent(&self) -> &[u8] {
+        self.input.lent()
     }
 }
 

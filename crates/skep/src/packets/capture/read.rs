@@ -1,18 +1,20 @@
 //! Bytes of a capture in order, with the position for messages.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead as _, BufReader, Read};
 
-use super::Bad;
+use super::{BUFFER, Bad};
 
 /// A stream that counts.
 pub(super) struct Input<R> {
-    inner: R,
+    inner: BufReader<R>,
     position: u64,
+    /// Bytes at the front of what is read ahead that are lent; they are taken with the next call.
+    lent: usize,
 }
 
-impl<R: BufRead> Input<R> {
+impl<R: Read> Input<R> {
     pub(super) fn new(inner: R) -> Self {
-        Self { inner, position: 0 }
+        Self { inner: BufReader::with_capacity(BUFFER, inner), position: 0, lent: 0 }
     }
 
     /// Bytes taken so far.
@@ -27,8 +29,30 @@ impl<R: BufRead> Input<R> {
         bytes.first_chunk().copied().ok_or(Bad::Truncated)
     }
 
+    /// Takes `len` bytes that are read ahead already, without moving them; [`lent`](Self::lent) has them until the next
+    /// call. `false` when they are not all there.
+    pub(super) fn lend(&mut self, len: usize) -> bool {
+        self.take_lent();
+        if self.inner.buffer().len() < len {
+            return false;
+        }
+        self.lent = len;
+        self.position += len as u64;
+        true
+    }
+
+    /// What is lent.
+    pub(super) fn lent(&self) -> &[u8] {
+        &self.inner.buffer()[..self.lent]
+    }
+
+    fn take_lent(&mut self) {
+        self.inner.consume(std::mem::take(&mut self.lent));
+    }
+
     /// Is there nothing more?
     pub(super) fn at_end(&mut self) -> Result<bool, Bad> {
+        self.take_lent();
         loop {
             match self.inner.fill_buf() {
                 Ok(bytes) => return Ok(bytes.is_empty()),
@@ -47,13 +71,10 @@ impl<R: BufRead> Input<R> {
 
     /// Takes `len` bytes into a buffer, in place of what it held.
     pub(super) fn take_into(&mut self, buffer: &mut Vec<u8>, len: usize) -> Result<(), Bad> {
-        let ready = self.inner.fill_buf()?;
         buffer.clear();
         // What is read ahead is taken without clearing the buffer first.
-        if let Some(bytes) = ready.get(..len) {
-            buffer.extend_from_slice(bytes);
-            self.inner.consume(len);
-            self.position += len as u64;
+        if self.lend(len) {
+            buffer.extend_from_slice(self.lent());
             return Ok(());
         }
         buffer.resize(len, 0);
@@ -61,6 +82,7 @@ impl<R: BufRead> Input<R> {
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Bad> {
+        self.take_lent();
         self.inner.read_exact(bytes)?;
         self.position += bytes.len() as u64;
         Ok(())
@@ -68,6 +90,7 @@ impl<R: BufRead> Input<R> {
 
     /// Leaves out bytes.
     pub(super) fn skip(&mut self, mut len: usize) -> Result<(), Bad> {
+        self.take_lent();
         while len > 0 {
             let ready = self.inner.fill_buf()?.len().min(len);
             if ready == 0 {

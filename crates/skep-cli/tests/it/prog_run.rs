@@ -1,0 +1,58 @@
+//! `skep prog run OBJ`: a program of an object on data, without rights and without pins.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::harness::{Scratch, run, tool};
+
+fn filter() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/xdp-filter.bpf.o")
+}
+
+/// A packet of UDP, which the filter drops.
+fn packet() -> [u8; 60] {
+    let mut packet = [0; 60];
+    packet[12..15].copy_from_slice(&[0x08, 0x00, 0x45]);
+    packet[23] = 17;
+    packet
+}
+
+#[test]
+fn programs_of_objects_run_on_data() {
+    let scratch = Scratch::new("prog-run");
+    let (input, out) = (scratch.write("packet", packet()), scratch.path("out"));
+    let object = filter();
+    let words = ["prog".as_ref(), "run".as_ref(), object.as_os_str(), "data_in".as_ref(), input.as_os_str()];
+    let more = ["data_out".as_ref(), out.as_os_str(), "repeat".as_ref(), "1000".as_ref()];
+    let said = run([&words[..], &more[..]].concat());
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    let line = said.stdout.trim_end();
+    assert!(line.starts_with("Return value: 1, duration (average): ") && line.ends_with("ns"), "{line}");
+    assert_eq!(fs::read(&out).expect("what the program left"), packet());
+    let said = run([&["-j".as_ref()][..], &words[..]].concat());
+    let answer: Value = serde_json::from_str(&said.stdout).expect("it is JSON");
+    assert_eq!(answer["retval"], 1, "{answer}");
+}
+
+#[test]
+fn the_program_of_an_object_is_chosen_by_name() {
+    let scratch = Scratch::new("prog-run-choice");
+    let input = scratch.write("packet", packet());
+    for (object, name, complaint) in [
+        (filter(), &["program", "nonsense"][..], "no program `nonsense`"),
+        (tool("opensnoop.bpf.o"), &[], "several programs"),
+    ] {
+        let said = run(["prog".as_ref(), "run".as_ref(), object.as_os_str()]
+            .into_iter()
+            .chain(name.iter().map(AsRef::as_ref))
+            .chain(["data_in".as_ref(), input.as_os_str()]));
+        assert_eq!(said.status, 255, "{}", said.stdout);
+        assert!(said.stderr.contains(complaint) && said.stderr.contains("program NAME"), "{}", said.stderr);
+    }
+    let object = filter();
+    let words = ["prog".as_ref(), "run".as_ref(), object.as_os_str(), "program".as_ref(), "filter".as_ref()];
+    let said = run([&words[..], &["data_in".as_ref(), input.as_os_str()]].concat());
+    assert!(said.stdout.starts_with("Return value: 1, duration: "), "{}{}", said.stdout, said.stderr);
+}
