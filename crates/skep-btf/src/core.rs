@@ -17,6 +17,7 @@
 
 mod candidates;
 mod fields;
+mod minimal;
 mod spec;
 mod types;
 mod value;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use candidates::Candidate;
 pub use candidates::essential_name;
+pub use minimal::Minimal;
 use spec::Spec;
 pub use types::{Place, types_are_compatible};
 
@@ -219,16 +221,27 @@ impl<'a> Resolver<'a> {
     /// An error says that the relocation makes no sense or that candidates disagree. That the target lacks the type or the
     /// field is no error ([`Resolution::missing`]): programs ask first whether it exists, or never come there.
     pub fn resolve(&mut self, relo: &Relo<'_>) -> Result<Resolution> {
+        let (resolution, _) = self.answer_at(relo)?;
+        Ok(resolution)
+    }
+
+    /// What a relocation's access means in the target's types, if they have it.
+    fn target_spec(&mut self, relo: &Relo<'_>) -> Result<Option<Spec<'a>>> {
+        let (_, spec) = self.answer_at(relo)?;
+        Ok(spec)
+    }
+
+    fn answer_at(&mut self, relo: &Relo<'_>) -> Result<(Resolution, Option<Spec<'a>>)> {
         self.answer(relo).map_err(|e| e.at(format_args!("CO-RE relocation `{}`", relo.describe(self.local))))
     }
 
-    fn answer(&mut self, relo: &Relo<'_>) -> Result<Resolution> {
+    fn answer(&mut self, relo: &Relo<'_>) -> Result<(Resolution, Option<Spec<'a>>)> {
         let spec = Spec::parse(self.local, relo)?;
         if relo.kind == ReloKind::TypeIdLocal {
-            return Ok(value::local_id(relo.ty));
+            return Ok((value::local_id(relo.ty), None));
         }
         let candidates = self.candidates(&spec)?;
-        let mut found: Option<Found> = None;
+        let mut found: Option<Found<'a>> = None;
         let mut mismatches = Vec::new();
         let mut matching = Vec::new();
         for candidate in &candidates {
@@ -241,7 +254,7 @@ impl<'a> Resolver<'a> {
             };
             let resolution =
                 Resolution { target: Some(candidate.target), ..value::resolve(&spec, Some(&matched))? };
-            let new = Found { resolution, bit_offset: matched.bit_offset };
+            let new = Found { resolution, spec: matched };
             if let Some(first) = &found {
                 first.agrees_with(&new)?;
             }
@@ -250,11 +263,11 @@ impl<'a> Resolver<'a> {
         }
         if let Some(found) = found {
             self.candidates.insert(relo.ty, matching);
-            return Ok(found.resolution);
+            return Ok((found.resolution, Some(found.spec)));
         }
         let missing = Some(reason(&spec, self.targets, &mismatches));
         self.candidates.insert(relo.ty, candidates);
-        Ok(Resolution { missing, ..value::resolve(&spec, None)? })
+        Ok((Resolution { missing, ..value::resolve(&spec, None)? }, None))
     }
 
     /// The candidates for the type at which a local access begins; taken out of the cache.
@@ -267,18 +280,18 @@ impl<'a> Resolver<'a> {
 }
 
 /// What one candidate answers.
-struct Found {
+struct Found<'a> {
     resolution: Resolution,
-    bit_offset: u64,
+    spec: Spec<'a>,
 }
 
-impl Found {
+impl Found<'_> {
     /// Do two candidates answer the same?
     fn agrees_with(&self, other: &Self) -> Result<()> {
-        if self.bit_offset != other.bit_offset {
+        if self.spec.bit_offset != other.spec.bit_offset {
             return Err(Error::ambiguous(format!(
                 "ambiguous: the field is at bit {} in one type of that name and at bit {} in another",
-                self.bit_offset, other.bit_offset
+                self.spec.bit_offset, other.spec.bit_offset
             )));
         }
         if self.resolution.new != other.resolution.new {

@@ -5,11 +5,15 @@
 //! is skipped when reading and kept for the kernel. Offsets and counts are checked when parsing; what records refer to
 //! (types, strings) is checked when it is used.
 
+mod write;
+
 use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::header::{preamble, section};
 use crate::{Btf, ByteOrder, Bytes, Error, Result, TypeId};
+
+pub use write::ExtBuilder;
 
 /// Bytes of the header up to the place of the line records; the place of the relocations follows in newer versions.
 const HEADER_BYTES: u32 = 24;
@@ -246,6 +250,12 @@ impl LineInfo {
     /// Column, from 1; 0 if unknown.
     pub fn column(self) -> u32 {
         self.line_col & 0x3ff
+    }
+
+    /// The same line, `bytes` further on in its section, with its strings elsewhere.
+    #[must_use]
+    pub fn moved(self, bytes: u32, file_off: u32, text_off: u32) -> Self {
+        Self { insn_off: self.insn_off.wrapping_add(bytes), file_off, text_off, ..self }
     }
 }
 

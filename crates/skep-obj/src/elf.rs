@@ -30,6 +30,10 @@ pub(crate) struct Section<'d> {
     pub(crate) data: &'d [u8],
     /// Bytes in memory; differs from `data.len()` for `.bss`.
     pub(crate) size: u64,
+    /// `SHF_ALLOC` and its like.
+    pub(crate) flags: u64,
+    /// What its offset in memory is a multiple of.
+    pub(crate) align: u64,
     /// Relocations of this section, by offset.
     pub(crate) relocs: Vec<RawReloc>,
 }
@@ -92,6 +96,8 @@ pub(crate) struct RawReloc {
     pub(crate) offset: u64,
     /// Number of the symbol; it exists.
     pub(crate) symbol: usize,
+    /// How the bytes stand for it: `R_BPF_64_64` and its like.
+    pub(crate) kind: u32,
 }
 
 /// The contents of a section of any 64-bit little-endian ELF file: an eBPF object, a kernel, a module.
@@ -246,7 +252,8 @@ fn read_section<'d>(
         return Err(Error::corrupt(format!("the section claims {size} bytes; more than 4 GiB cannot be"))
             .section(&name));
     }
-    Ok(Section { name, kind, data, size, relocs: Vec::new() })
+    let (flags, align) = (header.sh_flags(LE).0, header.sh_addralign(LE));
+    Ok(Section { name, kind, data, size, flags, align, relocs: Vec::new() })
 }
 
 fn read_symbol<'d>(symbol: &elf::Sym64<LE>, name: Cow<'d, str>, sections: usize) -> Result<Symbol<'d>> {
@@ -317,7 +324,7 @@ fn attach_relocs(
             ))
             .section(&section.name));
         }
-        section.relocs.push(RawReloc { offset, symbol });
+        section.relocs.push(RawReloc { offset, symbol, kind: entry.r_type(LE).0 });
     }
     section.relocs.sort_by_key(|reloc| reloc.offset);
     Ok(())

@@ -28,6 +28,7 @@ pub mod error;
 pub mod externs;
 mod function;
 pub mod link;
+pub mod linker;
 pub mod map;
 pub mod object;
 pub mod program;

@@ -14,6 +14,7 @@ use crate::elf::{Elf, Section, SectionKind};
 use crate::error::{Error, Result};
 use crate::types::Types;
 
+pub(crate) use btf_defined::define;
 pub(crate) use slots::{fill as fill_slots, program as program_at};
 
 /// Programs may read the map but not write it (`BPF_F_RDONLY_PROG`).

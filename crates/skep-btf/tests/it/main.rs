@@ -8,6 +8,7 @@ mod core;
 mod corrupt;
 mod ext;
 mod golden;
+mod minimal;
 mod random;
 mod relos;
 mod value;

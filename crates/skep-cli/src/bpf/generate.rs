@@ -1,13 +1,62 @@
-//! `skep gen`: source text made of objects.
+//! `skep gen`: source text and objects made of objects.
 
 use std::fs;
+use std::sync::Arc;
 
+use skep::btf::core::Minimal;
+use skep::btf::ext::Ext;
 use skep::object::Object;
+use skep::object::linker::{self, Input};
 
+use super::btf::dump;
 use super::failure::{Failure, Outcome};
 use super::options::Language;
 use super::shell::Shell;
 use super::words::Words;
+
+/// `gen object OUTPUT INPUT…`
+pub(crate) fn object(_: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    let output = words.need("the file to write")?;
+    let mut files = vec![words.need("an object")?];
+    files.extend(std::iter::from_fn(|| words.next()));
+    let contents = files.iter().map(|file| read(file)).collect::<Outcome<Vec<_>>>()?;
+    let inputs: Vec<Input<'_>> =
+        files.iter().zip(&contents).map(|(file, bytes)| Input { file, bytes }).collect();
+    let linked = linker::combine(&inputs).map_err(|e| Failure::from(e).with_errno(EINVAL))?;
+    write(output, &linked)
+}
+
+/// `gen min_core_btf INPUT OUTPUT OBJECT…`
+pub(crate) fn min_core_btf(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    let input = words.need("the types")?;
+    let output = words.need("the file to write")?;
+    let mut files = vec![words.need("an object")?];
+    files.extend(std::iter::from_fn(|| words.next()));
+    let target = [Arc::new(dump::of_file(shell, input)?)];
+    let mut minimal = Minimal::new(&target);
+    for file in files {
+        let bytes = read(file)?;
+        let section = skep::object::elf_section(&bytes, ".BTF.ext")
+            .map_err(|e| Failure::from(e.file(file)).with_errno(dump::NOT_ELF))?;
+        let section = section.ok_or_else(|| {
+            Failure::new(format!("`{file}` has no section `.BTF.ext`"))
+                .hint("compile with `-g`, and strip with `llvm-strip -g`, which keeps types")
+                .with_errno(EINVAL)
+        })?;
+        let local = dump::of_bytes(file, &bytes)?;
+        let added = Ext::parse(Arc::new(section.to_vec())).and_then(|ext| minimal.add(&local, &ext));
+        added.map_err(|e| Failure::from(e).context(format_args!("`{file}`")).with_errno(EINVAL))?;
+    }
+    write(output, &minimal.finish()?.finish())
+}
+
+fn read(file: &str) -> Outcome<Vec<u8>> {
+    fs::read(file).map_err(|e| Failure::file(file, &e).with_errno(e.raw_os_error().unwrap_or(EINVAL)))
+}
+
+fn write(file: &str, bytes: &[u8]) -> Outcome {
+    fs::write(file, bytes).map_err(|e| Failure::file(file, &e).with_errno(e.raw_os_error().unwrap_or(EINVAL)))
+}
 
 /// `gen skeleton FILE [name NAME] [--lang rust|c]`
 pub(crate) fn skeleton(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
@@ -36,3 +85,5 @@ pub(crate) fn skeleton(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     shell.json.bytes(text.as_bytes());
     Ok(())
 }
+
+const EINVAL: i32 = 22;

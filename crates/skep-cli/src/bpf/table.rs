@@ -211,12 +211,26 @@ pub(crate) const FAMILIES: &[Family] = &[
     Family {
         name: "gen",
         about: "Source text and objects made of objects.",
-        commands: &[command(
-            "skeleton",
-            "FILE [name NAME]",
-            "Write a C header that embeds an object, for a program written with libbpf",
-            generate::skeleton,
-        )],
+        commands: &[
+            command(
+                "object",
+                "OUTPUT INPUT…",
+                "Put objects together into one, as a static linker does",
+                generate::object,
+            ),
+            command(
+                "skeleton",
+                "FILE [name NAME]",
+                "Write source text that embeds an object: Rust, or C for a program written with libbpf",
+                generate::skeleton,
+            ),
+            command(
+                "min_core_btf",
+                "INPUT OUTPUT OBJECT…",
+                "Write the part of the types in INPUT that objects need for their relocations",
+                generate::min_core_btf,
+            ),
+        ],
         terms: &[],
     },
 ];

@@ -32,11 +32,15 @@ pub(super) fn collect(
                     Error::corrupt("the map's definition lies outside the section").symbol(&variable.name)
                 );
             }
-            let map = Reader { btf: &types.btf }.map(&variable.name, variable.type_id);
-            let map = map.map_err(|e| e.symbol(&variable.name))?;
+            let map = define(&types.btf, &variable.name, variable.type_id)?;
             Ok(MapDef { place: Some((index, variable.offset.into())), ..map })
         })
         .collect()
+}
+
+/// Reads the map that a variable's type defines.
+pub(crate) fn define(btf: &Btf, name: &str, type_id: TypeId) -> Result<MapDef> {
+    Reader { btf }.map(name, type_id).map_err(|e| e.symbol(name))
 }
 
 /// Reads definitions from types.

@@ -38,22 +38,13 @@ pub(crate) fn names() -> Vec<String> {
 /// variables.
 #[test]
 fn objects_are_current() {
-    let Some(clang) = ["clang-19", "clang", "clang-14"].into_iter().find(|name| runs(name)) else {
-        println!("skipped: no clang; install the package `clang`");
-        return;
-    };
+    let Some(clang) = clang() else { return };
     let scratch = std::env::temp_dir().join(format!("skep-obj-{}", std::process::id()));
     std::fs::create_dir_all(&scratch).expect("a scratch directory");
     for name in names() {
         let fresh = scratch.join(format!("{name}.bpf.o"));
         compile(clang, &name, &fresh);
-        if std::env::var_os("SKEP_BLESS").is_some() {
-            // DWARF is half of an object, and nobody reads it.
-            let stripped = Command::new("llvm-strip-19").arg("-g").arg(&fresh).status();
-            assert!(stripped.is_ok_and(|status| status.success()), "llvm-strip-19 {name}");
-            std::fs::copy(&fresh, directory().join(format!("{name}.bpf.o")))
-                .expect("the object beside its source");
-        }
+        bless(&fresh, &name);
         let compiled = std::fs::read(&fresh).expect("what clang wrote");
         let compiled =
             Object::read(&compiled, &format!("{name}.bpf.o")).expect("what clang wrote is an object");
@@ -66,8 +57,28 @@ fn objects_are_current() {
     std::fs::remove_dir_all(&scratch).expect("the scratch directory");
 }
 
+/// The compiler, if there is one.
+pub(crate) fn clang() -> Option<&'static str> {
+    let found = ["clang-19", "clang", "clang-14"].into_iter().find(|name| runs(name));
+    if found.is_none() {
+        println!("skipped: no clang; install the package `clang`");
+    }
+    found
+}
+
+/// Replaces a test object by a fresh one, if that is wished.
+pub(crate) fn bless(fresh: &Path, name: &str) {
+    if std::env::var_os("SKEP_BLESS").is_some() {
+        // DWARF is half of an object, and nobody reads it.
+        let stripped = Command::new("llvm-strip-19").arg("-g").arg(fresh).status();
+        assert!(stripped.is_ok_and(|status| status.success()), "llvm-strip-19 {name}");
+        std::fs::copy(fresh, directory().join(format!("{name}.bpf.o")))
+            .expect("the object beside its source");
+    }
+}
+
 /// Compiles without a trace of where; a line `// clang: FLAGS` in the source adds flags.
-fn compile(clang: &str, name: &str, object: &Path) {
+pub(crate) fn compile(clang: &str, name: &str, object: &Path) {
     let source = format!("{name}.bpf.c");
     let text = std::fs::read_to_string(directory().join(&source)).expect("the source");
     let flags = text.lines().find_map(|line| line.strip_prefix("// clang: ")).unwrap_or_default();
@@ -90,11 +101,11 @@ fn compile(clang: &str, name: &str, object: &Path) {
     assert!(status.is_ok_and(|status| status.success()), "{clang} {name}");
 }
 
-fn runs(program: &str) -> bool {
+pub(crate) fn runs(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-fn summary(object: &Object) -> Vec<String> {
+pub(crate) fn summary(object: &Object) -> Vec<String> {
     let programs = object.programs.iter().map(|p| format!("program {} {}", p.section, p.name));
     let maps = object.maps.iter().map(|m| format!("map {} {:?} {}", m.name, m.map_type, m.value_size));
     let variables = object.variables.iter().map(|v| format!("variable {} {} {}", v.section, v.name, v.size));

@@ -5,6 +5,7 @@ mod damage;
 mod errors;
 mod externs;
 mod fixture;
+mod linker;
 mod maps;
 mod programs;
 mod sections;

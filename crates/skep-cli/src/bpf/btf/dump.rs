@@ -114,19 +114,28 @@ fn of_map(shell: &mut Shell, words: &mut Words<'_>) -> Outcome<(Btf, Vec<TypeId>
 pub(crate) fn of_file(shell: &Shell, file: &str) -> Outcome<Btf> {
     let bytes =
         fs::read(file).map_err(|e| Failure::file(file, &e).with_errno(e.raw_os_error().unwrap_or(1)))?;
-    let data = if MAGIC.iter().any(|magic| bytes.starts_with(magic)) {
-        bytes
-    } else {
-        let section = skep::object::elf_section(&bytes, ".BTF");
-        let section = section.map_err(|e| Failure::new(format!("`{file}`: {e}")).with_errno(NOT_ELF))?;
-        section.ok_or_else(|| Failure::new(format!("`{file}` has no types")).with_errno(ENOENT))?.to_vec()
-    };
-    let data = Arc::new(data);
-    let parsed = match base(shell, file)? {
-        Some(base) => Btf::parse_split(data, base),
-        None => Btf::parse(data),
-    };
-    parsed.map_err(|e| Failure::new(format!("`{file}`: {e}")).with_errno(EINVAL))
+    match base(shell, file)? {
+        Some(base) => parsed(file, Btf::parse_split(Arc::new(section(file, bytes)?), base)),
+        None => parsed(file, Btf::parse(Arc::new(section(file, bytes)?))),
+    }
+}
+
+/// Types in a file's bytes, which stand for themselves.
+pub(crate) fn of_bytes(file: &str, bytes: &[u8]) -> Outcome<Btf> {
+    parsed(file, Btf::parse(Arc::new(section(file, bytes.to_vec())?)))
+}
+
+fn section(file: &str, bytes: Vec<u8>) -> Outcome<Vec<u8>> {
+    if MAGIC.iter().any(|magic| bytes.starts_with(magic)) {
+        return Ok(bytes);
+    }
+    let section = skep::object::elf_section(&bytes, ".BTF");
+    let section = section.map_err(|e| Failure::new(format!("`{file}`: {e}")).with_errno(NOT_ELF))?;
+    Ok(section.ok_or_else(|| Failure::new(format!("`{file}` has no types")).with_errno(ENOENT))?.to_vec())
+}
+
+fn parsed(file: &str, btf: skep::btf::Result<Btf>) -> Outcome<Btf> {
+    btf.map_err(|e| Failure::new(format!("`{file}`: {e}")).with_errno(EINVAL))
 }
 
 /// What a file's types continue: what the caller says, or, for the kernel's modules, the kernel's.
@@ -146,4 +155,4 @@ const ENOENT: i32 = 2;
 const EINVAL: i32 = 22;
 const EOPNOTSUPP: i32 = 95;
 /// libbpf's `LIBBPF_ERRNO__FORMAT`, which bpftool's exit status passes on for what is no ELF file.
-const NOT_ELF: i32 = 4001;
+pub(crate) const NOT_ELF: i32 = 4001;
