@@ -55,6 +55,9 @@ fn verify_file(
     target.btf = target.btf.or_else(host::kernel_btf);
     let linked = object.link(&target)?;
     let subject = Subject::new(&linked, &target);
+    if (args.json || args.stats) && verdicts.is_empty() {
+        subject.warm_up();
+    }
     let explain =
         args.explain || (!args.no_explain && !args.json && args.log.is_none() && term::stdout_is_terminal());
     let asked =

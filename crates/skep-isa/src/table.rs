@@ -8,6 +8,7 @@
 //! disagree.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::insn::Reg;
 use crate::op::{DecodeErrorKind, Op, Slots};
@@ -158,12 +159,63 @@ impl Row {
 
 /// Finds the row of an instruction.
 pub(crate) fn find(slots: Slots) -> Result<&'static Row, DecodeErrorKind> {
-    let rows = rows_of(slots.first().code);
-    match rows.iter().find(|row| row.misfits(&slots).next().is_none()) {
-        Some(row) => Ok(row),
-        None => Err(explain(rows, &slots)),
+    let range = range_of(slots.first().code);
+    let (first, next) = (u64::from_le_bytes(slots.first().to_le_bytes()), slots.next_imm() as u32);
+    let shapes = SHAPES.get(range.clone()).unwrap_or_default();
+    let row = shapes.iter().position(|shape| shape.fits(first, next)).and_then(|i| ROWS.get(range.start + i));
+    row.ok_or_else(|| explain(ROWS.get(range).unwrap_or_default(), &slots))
+}
+
+/// The [`Layout`] of a row as bits, for the decoder: what must be what in the eight bytes of a slot.
+#[derive(Clone, Copy)]
+struct Shape {
+    mask: u64,
+    value: u64,
+    next_mask: u32,
+    next: u32,
+}
+
+impl Shape {
+    const ANY: Self = Self { mask: 0, value: 0, next_mask: 0, next: 0 };
+
+    const fn of(layout: &Layout) -> Self {
+        let mut shape = Self::ANY;
+        let mut i = 0;
+        while i < Field::ALL.len() {
+            if let Use::Fixed(value) = layout.0[i] {
+                let (start, width) = match Field::ALL[i] {
+                    Field::Dst => (8, 0xf),
+                    Field::Src => (12, 0xf),
+                    Field::Off => (16, 0xffff),
+                    Field::Imm => (32, 0xffff_ffff),
+                    Field::NextImm => {
+                        (shape.next_mask, shape.next) = (u32::MAX, value as u32);
+                        (0, 0)
+                    }
+                };
+                shape.mask |= width << start;
+                shape.value |= (value as u64 & width) << start;
+            }
+            i += 1;
+        }
+        shape
+    }
+
+    const fn fits(&self, first: u64, next: u32) -> bool {
+        first & self.mask == self.value && next & self.next_mask == self.next
     }
 }
+
+/// The shapes of the rows, one after the other: looking for one touches little memory.
+static SHAPES: [Shape; ROWS.len()] = {
+    let mut shapes = [Shape::ANY; ROWS.len()];
+    let mut i = 0;
+    while i < shapes.len() {
+        shapes[i] = Shape::of(&ROWS[i].layout);
+        i += 1;
+    }
+    shapes
+};
 
 /// Says why none of the rows of one opcode takes `slots`, by the row that fits best.
 fn explain(rows: &[Row], slots: &Slots) -> DecodeErrorKind {
@@ -181,10 +233,10 @@ fn explain(rows: &[Row], slots: &Slots) -> DecodeErrorKind {
     }
 }
 
-/// The rows of one opcode; they are neighbours in the table.
-fn rows_of(code: u8) -> &'static [Row] {
+/// Where the rows of one opcode are; they are neighbours in the table.
+fn range_of(code: u8) -> Range<usize> {
     let (start, len) = INDEX[code as usize];
-    ROWS.get(start as usize..(start + len) as usize).unwrap_or_default()
+    start as usize..(start + len) as usize
 }
 
 /// Where the rows of every opcode start, and how many there are.

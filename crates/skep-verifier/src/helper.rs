@@ -2,6 +2,7 @@
 
 pub(crate) mod allowed;
 pub(crate) mod proto;
+pub(crate) mod set;
 mod table;
 
 use proto::Proto;
@@ -9,12 +10,23 @@ use skep_isa::uapi::ProgType;
 
 /// The prototype of helper `id` for programs of this type.
 pub(crate) fn find(id: u32, prog: ProgType) -> Option<&'static Proto> {
-    let first = table::ROWS.partition_point(|row| row.id < id);
-    table::ROWS[first..]
+    let first = *FIRST.get(id as usize)?;
+    table::ROWS[first as usize..]
         .iter()
         .take_while(|row| row.id == id)
         .find(|row| row.when.is_empty() || row.when.contains(&prog))
 }
+
+/// Where the rows of each helper start.
+static FIRST: [u16; skep_isa::helper::ALL.len() + 1] = {
+    let mut first = [table::ROWS.len() as u16; _];
+    let mut i = table::ROWS.len();
+    while i > 0 {
+        i -= 1;
+        first[table::ROWS[i].id as usize] = i as u16;
+    }
+    first
+};
 
 /// The name of helper `id` without `bpf_`.
 pub(crate) fn short_name(id: u32) -> &'static str {

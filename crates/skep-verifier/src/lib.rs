@@ -19,6 +19,7 @@
 //! | [`facts`] | what a code generator may rely on |
 //! | [`log`] | what it did, as the kernel's log shows it; and such logs read |
 //! | [`explain`] | why a program was rejected, in terms of its source |
+//! | `warm` | a first program, so that times are not of a cold start |
 //! | [`linked`] | the programs of a linked object as input |
 //!
 //! Takes instructions, maps, types and a target kernel as values ([`Input`]); does no I/O; never panics on input, and
@@ -49,6 +50,7 @@ mod stop;
 pub mod tnum;
 mod types;
 pub mod verified;
+mod warm;
 
 use environment::Environment;
 

@@ -12,6 +12,7 @@ use crate::explain::{Explanation, Facts, Function, explain};
 use crate::input::{Attach, Input, MapInfo, Target};
 use crate::log::{Level, Recording, SourceLine};
 use crate::outcome::{Outcome, Report, Unsupported};
+use crate::warm;
 use crate::{verify_in, verify_recorded};
 
 /// Licences that open the kernel's GPL-only interface (`license_is_gpl_compatible`).
@@ -45,6 +46,14 @@ impl<'a> Subject<'a> {
         let environment = Environment::new(&target, linked.btf.clone(), &maps);
         let notes = linked.programs.iter().map(Notes::of).collect();
         Self { linked, maps, target, environment, notes }
+    }
+
+    /// Verifies a small program for the sake of the next one's time.
+    ///
+    /// The first verification of a process waits for its code to be paged in and cached, several times as long as the verdict
+    /// on a small program takes. The kernel's verifier is always there; who compares times with its calls this before.
+    pub fn warm_up(&self) {
+        warm::warm_up(&self.target);
     }
 
     /// Verifies the program of this number. What could not be linked is unsupported, in the linker's words.

@@ -10,6 +10,7 @@ use super::Verifier;
 use super::memory::Use;
 use crate::helper::allowed::{self, Hook};
 use crate::helper::proto::Proto;
+use crate::helper::set::Set;
 use crate::helper::{self, short_name};
 use crate::record::Field;
 use crate::reg::{Base, BtfRef, DynptrKind};
@@ -56,7 +57,7 @@ pub(crate) mod id {
 }
 
 /// Helpers that may move packet data (`bpf_helper_changes_pkt_data`).
-const CHANGES_PKT_DATA: &[&str] = &[
+const CHANGES_PKT_DATA: Set = Set::of(&[
     "clone_redirect",
     "l3_csum_replace",
     "l4_csum_replace",
@@ -80,11 +81,11 @@ const CHANGES_PKT_DATA: &[&str] = &[
     "xdp_adjust_meta",
     "xdp_adjust_tail",
     "tail_call",
-];
+]);
 
 /// May the helper move packet data, so that pointers into it become stale?
 pub(crate) fn changes_pkt_data(id: u32) -> bool {
-    CHANGES_PKT_DATA.contains(&short_name(id))
+    CHANGES_PKT_DATA.contains(id)
 }
 
 /// Does the helper call a function of the program before it returns?
@@ -162,12 +163,12 @@ impl Verifier<'_> {
             ops: self.struct_ops_name(),
             member: self.member_name(),
         };
-        match allowed::is_allowed(hook, short_name(helper)) {
+        match allowed::is_allowed(hook, helper) {
             Some(true) => {}
             Some(false) => reject!("program of this type cannot use helper {}#{helper}", known.name),
             None => unsupported!("helper `{}` in program type `{}`", known.name, self.prog_type()),
         }
-        self.check_helper_hook(short_name(helper))?;
+        self.check_helper_hook(helper)?;
         if known.gpl_only && !self.input.gpl {
             reject!("cannot call GPL-restricted function from non-GPL compatible program");
         }
@@ -178,7 +179,9 @@ impl Verifier<'_> {
     }
 
     /// Helpers that only some functions may call.
-    fn check_helper_hook(&self, name: &str) -> Res {
+    fn check_helper_hook(&self, helper: u32) -> Res {
+        const HOOKED: Set =
+            Set::of(&["d_path", "ima_inode_hash", "ima_file_hash", "sk_storage_get", "sk_storage_delete"]);
         const D_PATH: &[&str] = &[
             "security_file_permission",
             "security_inode_getattr",
@@ -190,6 +193,10 @@ impl Verifier<'_> {
             "vfs_getattr",
             "filp_close",
         ];
+        if !HOOKED.contains(helper) {
+            return Ok(());
+        }
+        let name = short_name(helper);
         let iter = self.input.attach_type == AttachType::TRACE_ITER;
         let hook = self.attached_function().map_or("", |(func, _)| self.types.name(func));
         match (name, self.prog_type()) {

@@ -5,9 +5,12 @@
 
 mod lists;
 
+use skep_isa::helper::id;
 use skep_isa::uapi::{AttachType, ProgType};
 
+use super::set::Set;
 use lists::*;
+
 /// Which hook of a type a program is for, as far as helpers depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hook<'a> {
@@ -21,10 +24,10 @@ pub(crate) struct Hook<'a> {
     pub(crate) member: &'a str,
 }
 
-/// May such a program call the helper of this name (without `bpf_`)? `None` where the answer is not known.
-pub(crate) fn is_allowed(hook: Hook<'_>, helper: &str) -> Option<bool> {
-    let has = |lists: &[&[&str]]| Some(lists.iter().any(|list| list.contains(&helper)));
-    if BASE.contains(&helper) {
+/// May such a program call the helper of this number? `None` where the answer is not known.
+pub(crate) fn is_allowed(hook: Hook<'_>, helper: u32) -> Option<bool> {
+    let has = |lists: &[Set]| Some(lists.iter().any(|list| list.contains(helper)));
+    if BASE.contains(helper) {
         return Some(true);
     }
     match hook.prog {
@@ -56,25 +59,25 @@ pub(crate) fn is_allowed(hook: Hook<'_>, helper: &str) -> Option<bool> {
         ProgType::CGROUP_SOCK_ADDR => has(&[SOCK_ADDR, SOCKETS, sock_addr(hook.attach)]).map(|yes| {
             let bind =
                 matches!(hook.attach, AttachType::CGROUP_INET4_CONNECT | AttachType::CGROUP_INET6_CONNECT);
-            yes || (bind && helper == "bind")
+            yes || (bind && helper == id::bpf_bind)
         }),
         ProgType::CGROUP_SOCKOPT if hook.attach == AttachType::CGROUP_SETSOCKOPT => has(&[SOCKOPT, SOCKOPTS]),
         ProgType::CGROUP_SOCKOPT => has(&[SOCKOPT]),
         // Iterators over TCP and Unix sockets hold the socket's lock.
-        ProgType::TRACING if SOCKOPTS.contains(&helper) => Some(matches!(hook.member, "tcp" | "unix")),
+        ProgType::TRACING if SOCKOPTS.contains(helper) => Some(matches!(hook.member, "tcp" | "unix")),
         ProgType::TRACING => has(&[TRACING, SOCKETS, tracing(hook.attach)]),
         ProgType::LSM if hook.attach == AttachType::LSM_CGROUP => {
             has(&[TRACING, SOCKETS, LSM, RETVAL, SOCKOPTS])
         }
         ProgType::LSM => has(&[TRACING, SOCKETS, LSM, TRAMPOLINE]),
         // A socket being released takes no more options.
-        ProgType::STRUCT_OPS if hook.member == "release" && helper == "setsockopt" => Some(false),
+        ProgType::STRUCT_OPS if hook.member == "release" && helper == id::bpf_setsockopt => Some(false),
         ProgType::STRUCT_OPS if hook.ops == "tcp_congestion_ops" => has(&[STRUCT_OPS]),
         _ => None,
     }
 }
 
-fn sock_addr(attach: AttachType) -> &'static [&'static str] {
+fn sock_addr(attach: AttachType) -> Set {
     match attach {
         AttachType::CGROUP_INET4_BIND
         | AttachType::CGROUP_INET6_BIND
@@ -84,14 +87,14 @@ fn sock_addr(attach: AttachType) -> &'static [&'static str] {
         | AttachType::CGROUP_UDP6_SENDMSG
         | AttachType::CGROUP_UNIX_CONNECT
         | AttachType::CGROUP_UNIX_SENDMSG => RETVAL,
-        _ => &[],
+        _ => Set::NONE,
     }
 }
 
-fn tracing(attach: AttachType) -> &'static [&'static str] {
+fn tracing(attach: AttachType) -> Set {
     match attach {
         AttachType::TRACE_ITER => ITER,
-        AttachType::TRACE_RAW_TP => &[],
+        AttachType::TRACE_RAW_TP => Set::NONE,
         _ => TRAMPOLINE,
     }
 }

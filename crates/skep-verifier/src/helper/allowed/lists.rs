@@ -1,7 +1,9 @@
 //! Names of the helpers that kinds of programs may call, without `bpf_`.
 
+use crate::helper::set::Set;
+
 /// Helpers of every program type.
-pub(super) const BASE: &[&str] = &[
+pub(super) const BASE: Set = Set::of(&[
     "map_lookup_elem",
     "map_update_elem",
     "map_delete_elem",
@@ -76,10 +78,10 @@ pub(super) const BASE: &[&str] = &[
     "user_ringbuf_drain",
     "cgrp_storage_get",
     "cgrp_storage_delete",
-];
+]);
 
 /// Helpers of every networking program type: casts of sockets, and the coarse clock.
-pub(super) const SOCKETS: &[&str] = &[
+pub(super) const SOCKETS: Set = Set::of(&[
     "skc_to_tcp6_sock",
     "skc_to_tcp_sock",
     "skc_to_tcp_timewait_sock",
@@ -88,20 +90,20 @@ pub(super) const SOCKETS: &[&str] = &[
     "ktime_get_coarse_ns",
     "skc_to_unix_sock",
     "skc_to_mptcp_sock",
-];
+]);
 
 /// Socket filter.
-pub(super) const SOCKET_FILTER: &[&str] = &[
+pub(super) const SOCKET_FILTER: Set = Set::of(&[
     "perf_event_output",
     "skb_load_bytes",
     "get_socket_cookie",
     "get_socket_uid",
     "skb_load_bytes_relative",
     "get_netns_cookie",
-];
+]);
 
 /// Kprobes, tracepoints and raw tracepoints.
-pub(super) const PROBE: &[&str] = &[
+pub(super) const PROBE: Set = Set::of(&[
     "probe_read",
     "perf_event_output",
     "get_stackid",
@@ -109,10 +111,10 @@ pub(super) const PROBE: &[&str] = &[
     "get_stack",
     "get_func_ip",
     "get_attach_cookie",
-];
+]);
 
 /// Traffic control.
-pub(super) const SCHED: &[&str] = &[
+pub(super) const SCHED: Set = Set::of(&[
     "skb_store_bytes",
     "l3_csum_replace",
     "l4_csum_replace",
@@ -170,10 +172,10 @@ pub(super) const SCHED: &[&str] = &[
     "tcp_raw_gen_syncookie_ipv6",
     "tcp_raw_check_syncookie_ipv4",
     "tcp_raw_check_syncookie_ipv6",
-];
+]);
 
 /// Xdp.
-pub(super) const XDP: &[&str] = &[
+pub(super) const XDP: Set = Set::of(&[
     "redirect",
     "perf_event_output",
     "csum_diff",
@@ -196,10 +198,10 @@ pub(super) const XDP: &[&str] = &[
     "tcp_raw_gen_syncookie_ipv6",
     "tcp_raw_check_syncookie_ipv4",
     "tcp_raw_check_syncookie_ipv6",
-];
+]);
 
 /// Perf event.
-pub(super) const PERF_EVENT: &[&str] = &[
+pub(super) const PERF_EVENT: Set = Set::of(&[
     "probe_read",
     "perf_event_output",
     "get_stackid",
@@ -209,10 +211,10 @@ pub(super) const PERF_EVENT: &[&str] = &[
     "read_branch_records",
     "get_func_ip",
     "get_attach_cookie",
-];
+]);
 
 /// Cgroup skb.
-pub(super) const CGROUP_SKB: &[&str] = &[
+pub(super) const CGROUP_SKB: Set = Set::of(&[
     "perf_event_output",
     "skb_load_bytes",
     "get_socket_cookie",
@@ -234,10 +236,10 @@ pub(super) const CGROUP_SKB: &[&str] = &[
     "get_netns_cookie",
     "sk_cgroup_id",
     "sk_ancestor_cgroup_id",
-];
+]);
 
 /// Cgroup sock.
-pub(super) const CGROUP_SOCK: &[&str] = &[
+pub(super) const CGROUP_SOCK: Set = Set::of(&[
     "perf_event_output",
     "get_socket_cookie",
     "get_local_storage",
@@ -246,10 +248,10 @@ pub(super) const CGROUP_SOCK: &[&str] = &[
     "ktime_get_coarse_ns",
     "get_retval",
     "set_retval",
-];
+]);
 
 /// Lwt in.
-pub(super) const LWT_IN: &[&str] = &[
+pub(super) const LWT_IN: Set = Set::of(&[
     "get_route_realm",
     "perf_event_output",
     "skb_load_bytes",
@@ -258,10 +260,10 @@ pub(super) const LWT_IN: &[&str] = &[
     "get_hash_recalc",
     "skb_pull_data",
     "lwt_push_encap",
-];
+]);
 
 /// Lwt out.
-pub(super) const LWT_OUT: &[&str] = &[
+pub(super) const LWT_OUT: Set = Set::of(&[
     "get_route_realm",
     "perf_event_output",
     "skb_load_bytes",
@@ -269,10 +271,10 @@ pub(super) const LWT_OUT: &[&str] = &[
     "skb_under_cgroup",
     "get_hash_recalc",
     "skb_pull_data",
-];
+]);
 
 /// Lwt xmit.
-pub(super) const LWT_XMIT: &[&str] = &[
+pub(super) const LWT_XMIT: Set = Set::of(&[
     "skb_store_bytes",
     "l3_csum_replace",
     "l4_csum_replace",
@@ -295,10 +297,10 @@ pub(super) const LWT_XMIT: &[&str] = &[
     "skb_change_head",
     "lwt_push_encap",
     "csum_level",
-];
+]);
 
 /// Lwt seg6local.
-pub(super) const LWT_SEG6LOCAL: &[&str] = &[
+pub(super) const LWT_SEG6LOCAL: Set = Set::of(&[
     "get_route_realm",
     "perf_event_output",
     "skb_load_bytes",
@@ -309,10 +311,10 @@ pub(super) const LWT_SEG6LOCAL: &[&str] = &[
     "lwt_seg6_store_bytes",
     "lwt_seg6_adjust_srh",
     "lwt_seg6_action",
-];
+]);
 
 /// Sock ops.
-pub(super) const SOCK_OPS: &[&str] = &[
+pub(super) const SOCK_OPS: Set = Set::of(&[
     "perf_event_output",
     "get_socket_cookie",
     "setsockopt",
@@ -328,10 +330,10 @@ pub(super) const SOCK_OPS: &[&str] = &[
     "load_hdr_opt",
     "store_hdr_opt",
     "reserve_hdr_opt",
-];
+]);
 
 /// Sk skb.
-pub(super) const SK_SKB: &[&str] = &[
+pub(super) const SK_SKB: Set = Set::of(&[
     "skb_store_bytes",
     "perf_event_output",
     "skb_load_bytes",
@@ -347,14 +349,14 @@ pub(super) const SK_SKB: &[&str] = &[
     "sk_lookup_udp",
     "sk_release",
     "skc_lookup_tcp",
-];
+]);
 
 /// Cgroup device.
-pub(super) const CGROUP_DEVICE: &[&str] =
-    &["perf_event_output", "get_local_storage", "get_retval", "set_retval"];
+pub(super) const CGROUP_DEVICE: Set =
+    Set::of(&["perf_event_output", "get_local_storage", "get_retval", "set_retval"]);
 
 /// Sk msg.
-pub(super) const SK_MSG: &[&str] = &[
+pub(super) const SK_MSG: Set = Set::of(&[
     "perf_event_output",
     "msg_redirect_map",
     "msg_apply_bytes",
@@ -366,10 +368,10 @@ pub(super) const SK_MSG: &[&str] = &[
     "sk_storage_get",
     "sk_storage_delete",
     "get_netns_cookie",
-];
+]);
 
 /// Socket addresses, without what depends on the attach type.
-pub(super) const SOCK_ADDR: &[&str] = &[
+pub(super) const SOCK_ADDR: Set = Set::of(&[
     "perf_event_output",
     "get_socket_cookie",
     "setsockopt",
@@ -382,22 +384,22 @@ pub(super) const SOCK_ADDR: &[&str] = &[
     "sk_storage_get",
     "sk_storage_delete",
     "get_netns_cookie",
-];
+]);
 
 /// Sk reuseport.
-pub(super) const SK_REUSEPORT: &[&str] = &[
+pub(super) const SK_REUSEPORT: Set = Set::of(&[
     "skb_load_bytes",
     "get_socket_cookie",
     "skb_load_bytes_relative",
     "sk_select_reuseport",
     "ktime_get_coarse_ns",
-];
+]);
 
 /// Flow dissector.
-pub(super) const FLOW_DISSECTOR: &[&str] = &["skb_load_bytes"];
+pub(super) const FLOW_DISSECTOR: Set = Set::of(&["skb_load_bytes"]);
 
 /// Sysctl.
-pub(super) const SYSCTL: &[&str] = &[
+pub(super) const SYSCTL: Set = Set::of(&[
     "perf_event_output",
     "get_local_storage",
     "sysctl_get_name",
@@ -407,10 +409,10 @@ pub(super) const SYSCTL: &[&str] = &[
     "ktime_get_coarse_ns",
     "get_retval",
     "set_retval",
-];
+]);
 
 /// Socket options, without what depends on the attach type.
-pub(super) const SOCKOPT: &[&str] = &[
+pub(super) const SOCKOPT: Set = Set::of(&[
     "perf_event_output",
     "get_local_storage",
     "tcp_sock",
@@ -419,13 +421,13 @@ pub(super) const SOCKOPT: &[&str] = &[
     "get_netns_cookie",
     "get_retval",
     "set_retval",
-];
+]);
 
 /// Sk lookup.
-pub(super) const SK_LOOKUP: &[&str] = &["perf_event_output", "sk_release", "sk_assign"];
+pub(super) const SK_LOOKUP: Set = Set::of(&["perf_event_output", "sk_release", "sk_assign"]);
 
 /// Syscall.
-pub(super) const SYSCALL: &[&str] = &[
+pub(super) const SYSCALL: Set = Set::of(&[
     "probe_read",
     "perf_event_output",
     "get_stackid",
@@ -451,10 +453,10 @@ pub(super) const SYSCALL: &[&str] = &[
     "kallsyms_lookup_name",
     "xdp_get_buff_len",
     "skc_to_mptcp_sock",
-];
+]);
 
 /// Tracing programs by BTF.
-pub(super) const TRACING: &[&str] = &[
+pub(super) const TRACING: Set = Set::of(&[
     "probe_read",
     "perf_event_output",
     "get_stackid",
@@ -477,34 +479,34 @@ pub(super) const TRACING: &[&str] = &[
     "skc_to_unix_sock",
     "xdp_get_buff_len",
     "skc_to_mptcp_sock",
-];
+]);
 
 /// Congestion control.
-pub(super) const STRUCT_OPS: &[&str] = &[
+pub(super) const STRUCT_OPS: Set = Set::of(&[
     "setsockopt",
     "getsockopt",
     "sk_storage_get",
     "sk_storage_delete",
     "tcp_send_ack",
     "ktime_get_coarse_ns",
-];
+]);
 
 /// Iterators write to their sequence file.
-pub(super) const ITER: &[&str] = &["seq_printf", "seq_printf_btf", "seq_write"];
+pub(super) const ITER: Set = Set::of(&["seq_printf", "seq_printf_btf", "seq_write"]);
 /// Programs on a trampoline see the traced function's arguments.
-pub(super) const TRAMPOLINE: &[&str] = &["get_func_arg", "get_func_ret", "get_func_arg_cnt"];
+pub(super) const TRAMPOLINE: Set = Set::of(&["get_func_arg", "get_func_ret", "get_func_arg_cnt"]);
 /// LSM programs.
-pub(super) const LSM: &[&str] = &[
+pub(super) const LSM: Set = Set::of(&[
     "inode_storage_get",
     "inode_storage_delete",
     "bprm_opts_set",
     "ima_inode_hash",
     "ima_file_hash",
     "get_attach_cookie",
-];
+]);
 /// What cgroup programs can say about the result.
-pub(super) const RETVAL: &[&str] = &["get_retval", "set_retval"];
+pub(super) const RETVAL: Set = Set::of(&["get_retval", "set_retval"]);
 /// Socket options, where the socket is locked.
-pub(super) const SOCKOPTS: &[&str] = &["getsockopt", "setsockopt"];
+pub(super) const SOCKOPTS: Set = Set::of(&["getsockopt", "setsockopt"]);
 /// LIRC decoders.
-pub(super) const LIRC: &[&str] = &["rc_repeat", "rc_keydown", "rc_pointer_rel"];
+pub(super) const LIRC: Set = Set::of(&["rc_repeat", "rc_keydown", "rc_pointer_rel"]);
