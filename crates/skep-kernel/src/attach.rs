@@ -24,6 +24,7 @@ use crate::sys::undo::{Guard, OnDrop};
 use crate::sys::{bpf, errno};
 use crate::{explain, load};
 
+pub(crate) use device::index as device_index;
 pub(crate) use query::query;
 pub(crate) use tracefs::field as tracepoint_field;
 

@@ -1,6 +1,7 @@
 //! What the kernel says of its objects (`struct bpf_map_info`, `struct bpf_prog_info`).
 
 use skep_isa::uapi::{MapType, ProgType};
+use skep_runtime::command::InfoArray;
 use skep_runtime::{Command, Fd, Result};
 
 use crate::load;
@@ -21,7 +22,7 @@ pub(crate) struct MapInfo {
 impl MapInfo {
     pub(crate) fn of(map: Fd) -> Result<Self> {
         let mut info = [0; MAP_INFO];
-        load::command(Command::ObjGetInfo { fd: map, info: &mut info })?;
+        load::command(Command::ObjGetInfo { fd: map, info: &mut info, arrays: &mut [] })?;
         let name: Vec<u8> = info[24..40].iter().copied().take_while(|&byte| byte != 0).collect();
         Ok(Self {
             map_type: MapType(word(&info, 0)),
@@ -36,7 +37,7 @@ impl MapInfo {
 /// What kind of program it is.
 pub(crate) fn prog_type(prog: Fd) -> Result<ProgType> {
     let mut info = [0; PROG_INFO];
-    load::command(Command::ObjGetInfo { fd: prog, info: &mut info })?;
+    load::command(Command::ObjGetInfo { fd: prog, info: &mut info, arrays: &mut [] })?;
     Ok(ProgType(word(&info, 0)))
 }
 
@@ -45,15 +46,14 @@ pub(crate) fn map_ids(prog: Fd) -> Result<Vec<u32>> {
     const COUNT: usize = 52; // nr_map_ids
     const ARRAY: usize = 56; // map_ids
     let mut info = [0; PROG_INFO];
-    load::command(Command::ObjGetInfo { fd: prog, info: &mut info })?;
+    load::command(Command::ObjGetInfo { fd: prog, info: &mut info, arrays: &mut [] })?;
     let count = word(&info, COUNT);
-    let mut ids = vec![0_u32; count as usize];
+    let mut ids = vec![0; count as usize * 4];
     let mut info = [0; PROG_INFO];
     info[COUNT..COUNT + 4].copy_from_slice(&count.to_ne_bytes());
-    let address = ids.as_mut_ptr().expose_provenance() as u64;
-    info[ARRAY..ARRAY + 8].copy_from_slice(&address.to_ne_bytes());
-    load::command(Command::ObjGetInfo { fd: prog, info: &mut info })?;
-    Ok(ids)
+    let arrays = &mut [InfoArray { address_at: ARRAY, bytes: &mut ids }];
+    load::command(Command::ObjGetInfo { fd: prog, info: &mut info, arrays })?;
+    Ok(ids.as_chunks().0.iter().map(|&bytes| u32::from_ne_bytes(bytes)).collect())
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {

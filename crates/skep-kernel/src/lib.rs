@@ -12,6 +12,7 @@ mod load;
 mod losses;
 mod memory;
 mod netlink;
+pub mod network;
 mod perf;
 mod printk;
 mod ring;

@@ -1,7 +1,7 @@
 //! rtnetlink: requests to the kernel's network configuration, and what it answers.
 //!
 //! A request is a header, the fixed part of its kind, and attributes that nest (`Documentation/userspace-api/netlink`).
-//! Only what attaching programs takes is here.
+//! Only what attaching programs, and seeing what is attached, takes is here.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -21,11 +21,17 @@ const NESTED: u16 = 1 << 15;
 
 const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
+/// `NLM_F_DUMP`: tell all there are.
+const DUMP: u16 = 0x300;
 /// `NLM_F_EXCL | NLM_F_CREATE`: make something that is not there yet.
 pub(crate) const NEW: u16 = 0x200 | 0x400;
 
 /// `NLMSG_ERROR`, which also says that all is well.
 const ERROR: u16 = 2;
+/// `NLMSG_DONE`: there is no more to tell.
+const DONE: u16 = 3;
+/// Room for the messages of one answer; the kernel sends no more at a time (`NLMSG_GOODSIZE`, and twice that if asked).
+const ANSWER: usize = 64 << 10;
 /// `NLM_F_CAPPED`: the answer does not repeat the whole request. `NLM_F_ACK_TLVS`: attributes follow.
 const CAPPED: u16 = 0x100;
 const ACK_TLVS: u16 = 0x200;
@@ -108,6 +114,21 @@ impl Socket {
         verdict(answer.get(..bytes).unwrap_or(&answer))
     }
 
+    /// Has everything of a kind told: the payload of each message, behind its header, goes to `sink`.
+    pub(crate) fn dump(&self, kind: u16, fixed: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let request = Request::new(kind, DUMP, fixed).finish();
+        send(&self.0, &request, SendFlags::empty()).map_err(|e| failed(&e.into(), ""))?;
+        let mut answer = vec![0; ANSWER];
+        loop {
+            let received =
+                rustix::io::retry_on_intr(|| recv(&self.0, answer.as_mut_slice(), RecvFlags::empty()));
+            let (bytes, _) = received.map_err(|e| failed(&e.into(), ""))?;
+            if !hand_on(answer.get(..bytes).unwrap_or(&answer), sink)? {
+                return Ok(());
+            }
+        }
+    }
+
     /// Makes something that refers to `prog`, and has a guard remove it by another request.
     pub(crate) fn guarded(self, make: Request, undo: Request, prog: Fd) -> Result<Guard> {
         let socket = self.0.as_raw_fd();
@@ -144,18 +165,48 @@ fn verdict(answer: &[u8]) -> Result<()> {
     ))
 }
 
-/// What the kernel says in words, among an answer's attributes.
-fn sentence(mut attributes: &[u8]) -> Option<String> {
-    loop {
-        let length = usize::from(u16::from_ne_bytes(attributes.get(..2)?.try_into().ok()?));
-        let kind = u16::from_ne_bytes(attributes.get(2..4)?.try_into().ok()?);
-        let value = attributes.get(ATTRIBUTE..length)?;
-        if kind == SENTENCE {
-            let text = value.split(|&byte| byte == 0).next()?;
-            return Some(String::from_utf8_lossy(text).into_owned());
+/// Hands on the messages of one answer; false when it was the last.
+fn hand_on(mut answer: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<bool> {
+    while let Some(header) = answer.first_chunk::<HEADER>() {
+        let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        let Some(message) = answer.get(..length).filter(|message| message.len() >= HEADER) else {
+            return Err(Error::os(libc::EPROTO, "netlink answers with a message cut short"));
+        };
+        match u16::from_ne_bytes([header[4], header[5]]) {
+            DONE => return Ok(false),
+            ERROR => return verdict(message).map(|()| false),
+            _ => sink(&message[HEADER..]),
         }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
+        answer = answer.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
+    Ok(true)
+}
+
+/// What the kernel says in words, among an answer's attributes.
+fn sentence(bytes: &[u8]) -> Option<String> {
+    attributes(bytes).find(|(kind, _)| *kind == SENTENCE).map(|(_, value)| text(value))
+}
+
+/// Attributes with their kinds, as far as they are whole.
+pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = usize::from(u16::from_ne_bytes(*bytes.first_chunk()?));
+        let kind = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?) & !NESTED;
+        let value = bytes.get(ATTRIBUTE..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+/// The first attribute of a kind.
+pub(crate) fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+}
+
+/// A string attribute.
+pub(crate) fn text(value: &[u8]) -> String {
+    let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(&value[..end]).into_owned()
 }
 
 fn failed(error: &io::Error, sentence: &str) -> Error {
@@ -194,5 +245,34 @@ mod tests {
         for end in 0..answer.len() {
             assert!(verdict(&answer[..end]).is_err());
         }
+    }
+
+    #[test]
+    fn dumps_end_with_a_message_of_their_own() {
+        let message = |kind: u16, payload: &[u8]| {
+            Request(vec![0; 4])
+                .0
+                .iter()
+                .chain(&kind.to_ne_bytes())
+                .chain(&[0; 10])
+                .chain(payload)
+                .copied()
+                .collect::<Vec<u8>>()
+        };
+        let sized = |mut message: Vec<u8>| {
+            let length = message.len() as u32;
+            message[..4].copy_from_slice(&length.to_ne_bytes());
+            message.resize(message.len().next_multiple_of(4), 0);
+            message
+        };
+        let mut answer = sized(message(16, &[5, 0, 3, 0, b'x']));
+        let mut names = Vec::new();
+        let mut sink = |payload: &[u8]| names.extend(attribute(payload, 3).map(text));
+        assert!(hand_on(&answer, &mut sink).unwrap());
+        answer.extend(sized(message(DONE, &[0; 4])));
+        assert!(!hand_on(&answer, &mut sink).unwrap());
+        assert_eq!(names, ["x", "x"]);
+        answer[0] = 200;
+        assert!(hand_on(&answer, &mut |_| {}).is_err());
     }
 }

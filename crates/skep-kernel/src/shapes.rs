@@ -101,7 +101,7 @@ impl Shapes {
 fn ask(map: Fd) -> Option<Shape> {
     static CPUS: OnceLock<usize> = OnceLock::new();
     let mut info = [0; 16];
-    load::command(Command::ObjGetInfo { fd: map, info: &mut info }).ok()?;
+    load::command(Command::ObjGetInfo { fd: map, info: &mut info, arrays: &mut [] }).ok()?;
     let word = |at: usize| info.get(at..at + 4).map_or(0, |b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
     let cpus = *CPUS.get_or_init(cpus::possible);
     Some(Shape { key: word(8) as usize, value: value_stride(MapType(word(0)), word(12), cpus) })

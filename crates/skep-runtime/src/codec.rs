@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use skep_isa::uapi::Cmd;
 
-use crate::command::{BatchOp, Command, LinkData, MapCreate, ProgLoad, Reply, TestRun};
+use crate::command::{BatchOp, Command, LinkData, MapCreate, ProgLoad, Reply, TestRun, lend_arrays};
 use crate::{Error, Fd, Result};
 
 /// Bytes of the longest attribute we write: `BPF_PROG_LOAD`'s.
@@ -111,7 +111,13 @@ impl<'a> Attr<'a> {
             Cmd::PROG_QUERY => {
                 Reply::Query { count: self.get_u32(24), flags: self.get_u32(12), revision: self.get_u64(56) }
             }
-            Cmd::TASK_FD_QUERY => Reply::Count(self.get_u32(12)), // task_fd_query.buf_len
+            Cmd::TASK_FD_QUERY => Reply::TaskFd {
+                name_len: self.get_u32(12), // task_fd_query.buf_len
+                prog_id: self.get_u32(24),
+                fd_type: self.get_u32(28),
+                probe_offset: self.get_u64(32),
+                probe_addr: self.get_u64(40),
+            },
             Cmd::PROG_STREAM_READ_BY_FD => Reply::Count(u32::try_from(returned).unwrap_or(0)),
             Cmd::MAP_LOOKUP_BATCH
             | Cmd::MAP_LOOKUP_AND_DELETE_BATCH
@@ -183,7 +189,8 @@ impl<'a> Attr<'a> {
                 self.fd(8, *fd);
             }
             Command::ObjGet { path } => self.string(0, path.as_os_str().as_bytes())?,
-            Command::ObjGetInfo { fd, info } => {
+            Command::ObjGetInfo { fd, info, arrays } => {
+                lend_arrays(info, arrays);
                 self.fd(0, *fd);
                 self.len(4, info.len());
                 self.address(8, info.as_mut_ptr());

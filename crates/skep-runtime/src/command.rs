@@ -185,6 +185,25 @@ pub enum BatchOp<'a> {
     },
 }
 
+/// An array that [`Command::ObjGetInfo`] fills beside the structure, which says by an address where it is. Its count is the
+/// caller's to write into the structure. What may not be seen has its address taken away.
+#[derive(Debug)]
+pub struct InfoArray<'a> {
+    /// Offset of the address in the structure.
+    pub address_at: usize,
+    /// Where the array goes.
+    pub bytes: &'a mut [u8],
+}
+
+/// Writes the addresses of arrays into the structure that leads to them, as bpf(2) wants them.
+pub fn lend_arrays(info: &mut [u8], arrays: &mut [InfoArray<'_>]) {
+    for array in arrays.iter_mut().filter(|array| !array.bytes.is_empty()) {
+        if let Some(address) = info.get_mut(array.address_at..).and_then(|rest| rest.first_chunk_mut::<8>()) {
+            *address = (array.bytes.as_mut_ptr().expose_provenance() as u64).to_ne_bytes();
+        }
+    }
+}
+
 /// Things that have ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectKind {
@@ -408,6 +427,8 @@ pub enum Command<'a> {
         fd: Fd,
         /// Where the structure goes; what it holds on entry matters for arrays in it.
         info: &'a mut [u8],
+        /// Arrays that the structure leads to.
+        arrays: &'a mut [InfoArray<'a>],
     },
     /// `BPF_PROG_GET_NEXT_ID` and its siblings → [`Reply::Id`].
     GetNextId {
@@ -439,7 +460,7 @@ pub enum Command<'a> {
         /// Token that allows it.
         token: Option<Fd>,
     },
-    /// `BPF_TASK_FD_QUERY` → [`Reply::Count`].
+    /// `BPF_TASK_FD_QUERY` → [`Reply::TaskFd`].
     TaskFdQuery {
         /// Process.
         pid: u32,
@@ -556,6 +577,19 @@ pub enum Reply {
         flags: u32,
         /// Changes with its programs.
         revision: u64,
+    },
+    /// What a process's descriptor attaches.
+    TaskFd {
+        /// Bytes of the name, of which the buffer has as many as fit.
+        name_len: u32,
+        /// The program's id.
+        prog_id: u32,
+        /// `enum bpf_task_fd_type`: raw tracepoint 0, tracepoint 1, kprobe 2, kretprobe 3, uprobe 4, uretprobe 5.
+        fd_type: u32,
+        /// Bytes from the function's start, or from the file's.
+        probe_offset: u64,
+        /// The function's address, where it has no name.
+        probe_addr: u64,
     },
     /// Elements that a batch command went through.
     Batch {

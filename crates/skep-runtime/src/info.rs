@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use skep_isa::uapi::{MapType, ProgType};
 
-use crate::command::ObjectKind;
+use crate::command::{InfoArray, ObjectKind};
 use crate::{Command, Error, ErrorKind, Fd, Handle, Reply, Result, SharedRuntime};
 
 /// The ids of all objects of a kind, in rising order.
@@ -64,7 +64,7 @@ impl MapInfo {
     pub fn of(runtime: &SharedRuntime, map: Fd) -> Result<Self> {
         const BYTES: usize = 88;
         let mut info = [0; BYTES];
-        runtime.bpf(Command::ObjGetInfo { fd: map, info: &mut info })?;
+        runtime.bpf(Command::ObjGetInfo { fd: map, info: &mut info, arrays: &mut [] })?;
         Ok(Self {
             map_type: MapType(word(&info, 0)),
             id: word(&info, 4),
@@ -116,9 +116,11 @@ impl BtfInfo {
 
     fn ask(runtime: &SharedRuntime, btf: Fd, data: &mut [u8], name: &mut [u8]) -> Result<(Self, [u8; 32])> {
         let mut info = [0; 32];
-        set_array(&mut info, 8, 0, data);
-        set_array(&mut info, 24, 16, name);
-        runtime.bpf(Command::ObjGetInfo { fd: btf, info: &mut info })?;
+        set_count(&mut info, 8, data.len());
+        set_count(&mut info, 24, name.len());
+        let arrays =
+            &mut [InfoArray { address_at: 0, bytes: data }, InfoArray { address_at: 16, bytes: &mut *name }];
+        runtime.bpf(Command::ObjGetInfo { fd: btf, info: &mut info, arrays })?;
         let says = Self {
             id: word(&info, 12),
             bytes: word(&info, 8),
@@ -163,6 +165,24 @@ enum Record {
 }
 
 impl ProgArray {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Jited,
+        Self::Xlated,
+        Self::MapIds,
+        Self::JitedKsyms,
+        Self::JitedFuncLens,
+        Self::FuncInfo,
+        Self::LineInfo,
+        Self::JitedLineInfo,
+    ];
+
+    /// Where `struct bpf_prog_info` has its count, and where its address.
+    pub fn offsets(self) -> (usize, usize) {
+        let place = self.place();
+        (place.count, place.address)
+    }
+
     fn place(self) -> Place {
         let place = |count, address, record| Place { count, address, record };
         match self {
@@ -214,7 +234,7 @@ impl ProgInfo {
     /// Asks for it, with these arrays.
     pub fn of(runtime: &SharedRuntime, prog: Fd, arrays: &[ProgArray]) -> Result<Self> {
         let mut info = [0; PROG_INFO];
-        runtime.bpf(Command::ObjGetInfo { fd: prog, info: &mut info })?;
+        runtime.bpf(Command::ObjGetInfo { fd: prog, info: &mut info, arrays: &mut [] })?;
         let mut filled = Vec::new();
         if !arrays.is_empty() {
             let first = info;
@@ -222,7 +242,8 @@ impl ProgInfo {
             for &array in arrays {
                 filled.push((array, request(array, &first, &mut info)));
             }
-            runtime.bpf(Command::ObjGetInfo { fd: prog, info: &mut info })?;
+            let mut lent: Vec<InfoArray<'_>> = filled.iter_mut().map(lend).collect();
+            runtime.bpf(Command::ObjGetInfo { fd: prog, info: &mut info, arrays: &mut lent })?;
             for (array, bytes) in &mut filled {
                 // A caller who may not see an array gets a count but no bytes: the kernel takes the address away.
                 if long(&info, array.place().address) == 0 {
@@ -294,23 +315,21 @@ fn request(array: ProgArray, first: &[u8; PROG_INFO], info: &mut [u8; PROG_INFO]
         }
     };
     let count = word(first, place.count);
-    let mut bytes = vec![0; count as usize * record];
+    let bytes = vec![0; count as usize * record];
     if !bytes.is_empty() {
-        set_array(info, place.count, place.address, &mut bytes);
-        info[place.count..place.count + 4].copy_from_slice(&count.to_ne_bytes());
+        set_count(info, place.count, count as usize);
     }
     bytes
 }
 
-/// Says where the kernel may write, and how much.
-pub(crate) fn set_array(info: &mut [u8], count: usize, address: usize, array: &mut [u8]) {
-    if array.is_empty() {
-        return;
-    }
-    let bytes = u32::try_from(array.len()).unwrap_or(u32::MAX);
-    info[count..count + 4].copy_from_slice(&bytes.to_ne_bytes());
-    let pointer = array.as_mut_ptr().expose_provenance() as u64;
-    info[address..address + 8].copy_from_slice(&pointer.to_ne_bytes());
+fn lend((array, bytes): &mut (ProgArray, Vec<u8>)) -> InfoArray<'_> {
+    InfoArray { address_at: array.place().address, bytes }
+}
+
+/// Says how many elements, or bytes, an array has room for.
+pub(crate) fn set_count(info: &mut [u8], at: usize, count: usize) {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    info[at..at + 4].copy_from_slice(&count.to_ne_bytes());
 }
 
 /// The text before the first NUL.

@@ -20,7 +20,10 @@ pub mod packet;
 mod scan;
 pub mod session;
 
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use command::ObjectKind;
 
 pub use attach::{AttachOptions, AttachTarget, Attached, Hook, Neighbour, Order};
 pub use command::{Command, Reply};
@@ -102,6 +105,11 @@ pub trait Runtime: Send + Sync {
     /// Opens the stream of lines that programs write with `bpf_trace_printk`; one record a line, without its newline.
     fn printk(&self) -> Result<Box<dyn EventSource>>;
 
+    /// What is pinned where this runtime has names of its own; the kernel's are in its bpf file systems.
+    fn pins(&self) -> Result<Vec<Pin>> {
+        Ok(Vec::new())
+    }
+
     /// Runs a program on packets in this runtime's own way; `None` where test runs are all there is.
     fn packets(&self, prog: Fd) -> Result<Option<Box<dyn PacketRunner>>> {
         let _ = prog;
@@ -111,6 +119,17 @@ pub trait Runtime: Send + Sync {
     /// Starts what the attached programs are to observe, restricted to `scope`. Attach first: hooks that exist when the
     /// session starts are the ones it serves.
     fn start(&self, scope: Scope) -> Result<Box<dyn Session>>;
+}
+
+/// A name of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// Where.
+    pub path: PathBuf,
+    /// What kind of object.
+    pub kind: ObjectKind,
+    /// The object's id.
+    pub id: u32,
 }
 
 /// A runtime as everything above holds it.

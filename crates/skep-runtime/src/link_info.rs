@@ -2,7 +2,8 @@
 
 use skep_isa::uapi::{AttachType, LinkType};
 
-use crate::info::{long, set_array, text, word};
+use crate::command::InfoArray;
+use crate::info::{long, set_count, text, word};
 use crate::{Command, Fd, Result, SharedRuntime};
 
 /// A link.
@@ -117,7 +118,7 @@ impl LinkInfo {
     /// Asks for it.
     pub fn of(runtime: &SharedRuntime, link: Fd) -> Result<Self> {
         let mut info = [0; BYTES];
-        runtime.bpf(Command::ObjGetInfo { fd: link, info: &mut info })?;
+        runtime.bpf(Command::ObjGetInfo { fd: link, info: &mut info, arrays: &mut [] })?;
         let link_type = LinkType(word(&info, 0));
         let detail = match link_type {
             LinkType::KPROBE_MULTI => kprobe_multi(runtime, link, &info)?,
@@ -137,8 +138,9 @@ fn name(runtime: &SharedRuntime, link: Fd, first: &Info) -> Result<String> {
     };
     let mut room = vec![0_u8; 4096];
     let mut info = [0; BYTES];
-    set_array(&mut info, len, address, &mut room);
-    runtime.bpf(Command::ObjGetInfo { fd: link, info: &mut info })?;
+    set_count(&mut info, len, room.len());
+    let arrays = &mut [InfoArray { address_at: address, bytes: &mut room }];
+    runtime.bpf(Command::ObjGetInfo { fd: link, info: &mut info, arrays })?;
     Ok(text(&room))
 }
 
@@ -205,10 +207,12 @@ fn kprobe_multi(runtime: &SharedRuntime, link: Fd, first: &Info) -> Result<LinkD
     let count = word(first, 24);
     let (mut addrs, mut cookies) = (vec![0; count as usize * 8], vec![0; count as usize * 8]);
     let mut info = [0; BYTES];
-    set_array(&mut info, 24, 16, &mut addrs);
-    set_array(&mut info, 24, 40, &mut cookies);
-    info[24..28].copy_from_slice(&count.to_ne_bytes());
-    runtime.bpf(Command::ObjGetInfo { fd: link, info: &mut info })?;
+    set_count(&mut info, 24, count as usize);
+    let arrays = &mut [
+        InfoArray { address_at: 16, bytes: &mut addrs },
+        InfoArray { address_at: 40, bytes: &mut cookies },
+    ];
+    runtime.bpf(Command::ObjGetInfo { fd: link, info: &mut info, arrays })?;
     Ok(LinkDetail::KprobeMulti {
         addrs: longs(&addrs),
         cookies: longs(&cookies),
@@ -223,12 +227,13 @@ fn uprobe_multi(runtime: &SharedRuntime, link: Fd, first: &Info) -> Result<LinkD
     let mut path = vec![0; 4096];
     let mut arrays = [(); 3].map(|()| vec![0; count as usize * 8]);
     let mut info = [0; BYTES];
-    for (array, address) in arrays.iter_mut().zip([24, 32, 40]) {
-        set_array(&mut info, 52, address, array);
-    }
-    set_array(&mut info, 48, 16, &mut path);
-    info[52..56].copy_from_slice(&count.to_ne_bytes());
-    runtime.bpf(Command::ObjGetInfo { fd: link, info: &mut info })?;
+    set_count(&mut info, 48, path.len());
+    set_count(&mut info, 52, count as usize);
+    let places = arrays.iter_mut().zip([24, 32, 40]);
+    let mut lent: Vec<InfoArray<'_>> =
+        places.map(|(bytes, address_at)| InfoArray { address_at, bytes }).collect();
+    lent.push(InfoArray { address_at: 16, bytes: &mut path });
+    runtime.bpf(Command::ObjGetInfo { fd: link, info: &mut info, arrays: &mut lent })?;
     let [offsets, ref_ctr_offsets, cookies] = arrays.map(|array| longs(&array));
     Ok(LinkDetail::UprobeMulti {
         path: text(&path),

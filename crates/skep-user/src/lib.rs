@@ -12,6 +12,7 @@ mod network;
 mod objects;
 mod output;
 mod packets;
+mod pins;
 mod procfs;
 mod runtime;
 mod session;
@@ -21,4 +22,4 @@ mod task;
 mod tracer;
 
 pub use kernel::types::bundled as bundled_types;
-pub use runtime::{Config, Diagnostic, Diagnostics, UserRuntime};
+pub use runtime::{Config, Diagnostic, Diagnostics, Subsystem, UserRuntime};

@@ -1,7 +1,7 @@
 //! [`UserRuntime`]: bpf(2) objects over the virtual machine, attached to hooks in user space.
 //!
 //! Links are in [`links`], verification of programs in [`verify`], what `BPF_OBJ_GET_INFO_BY_FD` tells in [`info`],
-//! `BPF_PROG_TEST_RUN` in [`test_run`].
+//! `BPF_PROG_TEST_RUN` in [`test_run`]. What several users of one runtime share is a [`Subsystem`].
 
 mod info;
 mod links;
@@ -17,19 +17,19 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use skep_btf::{Btf, TypeId};
 use skep_isa::uapi::{AttachType, MapType, ProgType};
-use skep_isa::{CallTarget, Op, decode, helper};
+use skep_isa::{CallTarget, Insn, Op, Reg, decode, helper};
 use skep_obj::AttachPoint;
 use skep_runtime::command::{BatchOp, LinkData, MapCreate, ObjectKind, ProgLoad};
 use skep_runtime::{
-    AttachOptions, Command, Error, EventSource, Fd, Memory, PacketRunner, Reply, Result, Runtime,
+    AttachOptions, Command, Error, EventSource, Fd, Memory, PacketRunner, Pin, Reply, Result, Runtime,
     RuntimeKind, Scope, Session, SharedRuntime,
 };
 use skep_verifier::special_fields;
 use skep_vm::map::MapTypes;
-use skep_vm::{Errno, Map, MapSpec, ProgramInfo};
+use skep_vm::{Errno, Map, MapRef, MapSpec, ProgramInfo};
 
 use crate::hook::dispatch::{self, Dispatcher};
-use crate::objects::{Object, Objects, Prog, ProgSpec, Types};
+use crate::objects::{Object, Objects, Prog, ProgSpec, Registry, Types};
 use crate::output::{PerfSource, Printk, PrintkSource, RingSource};
 use crate::packets::{self, Runner, World};
 use crate::session::{Progress, UserSession, spawn_tracer};
@@ -106,27 +106,51 @@ pub struct Config {
     pub unverified: bool,
 }
 
-/// The user runtime.
-pub struct UserRuntime {
+/// A user-space BPF subsystem that several users share, as processes share the kernel's: objects have ids and names that
+/// all of them know, while each has descriptors of its own, which end with it.
+#[derive(Clone)]
+pub struct Subsystem(Arc<Shared>);
+
+/// What users of a subsystem share.
+struct Shared {
     config: Config,
-    objects: Objects,
+    registry: Arc<Registry>,
     printk: Arc<Printk>,
     types: OnceLock<Arc<Btf>>,
     /// How many specifications of static probes each map has, by its id.
     usdt_specs: Mutex<HashMap<u32, u32>>,
 }
 
-impl UserRuntime {
-    /// A runtime without any objects.
-    #[expect(clippy::new_ret_no_self, reason = "everything above holds runtimes as trait objects")]
-    pub fn new(config: Config) -> Result<SharedRuntime> {
-        Ok(Arc::new(Self {
+impl Subsystem {
+    /// A subsystem without any objects.
+    pub fn new(config: Config) -> Result<Self> {
+        Ok(Self(Arc::new(Shared {
             config,
-            objects: Objects::default(),
+            registry: Arc::default(),
             printk: Arc::new(Printk::new()?),
             types: OnceLock::new(),
             usdt_specs: Mutex::default(),
-        }))
+        })))
+    }
+
+    /// Another user of it, without descriptors; what it holds when it is dropped is let go.
+    pub fn user(&self) -> SharedRuntime {
+        let objects = Objects::of(Arc::clone(&self.0.registry));
+        Arc::new(UserRuntime { shared: Arc::clone(&self.0), objects })
+    }
+}
+
+/// The user runtime, as one of its users knows it.
+pub struct UserRuntime {
+    shared: Arc<Shared>,
+    objects: Objects,
+}
+
+impl UserRuntime {
+    /// A runtime without any objects, for one user.
+    #[expect(clippy::new_ret_no_self, reason = "everything above holds runtimes as trait objects")]
+    pub fn new(config: Config) -> Result<SharedRuntime> {
+        Subsystem::new(config).map(|subsystem| subsystem.user())
     }
 }
 
@@ -165,7 +189,14 @@ impl Runtime for UserRuntime {
                 self.objects.link(link)?.detach();
                 Ok(Reply::Done)
             }
-            Command::ObjGetInfo { fd, info } => self.obj_get_info(fd, info),
+            Command::ObjPin { fd, path } => {
+                self.objects.pins().pin(self.objects.any(fd)?, path)?;
+                Ok(Reply::Done)
+            }
+            Command::ObjGet { path } => {
+                self.objects.pins().get(path).map(|found| Reply::Fd(self.objects.open(found)))
+            }
+            Command::ObjGetInfo { fd, info, arrays } => self.obj_get_info(fd, info, arrays),
             Command::GetNextId { kind, id } => self.objects.next_id(kind, id).map(Reply::Id),
             Command::GetFdById { kind, id } => self.objects.open_by_id(kind, id).map(Reply::Fd),
             other => Err(Error::unsupported_command(other.cmd(), RuntimeKind::User)),
@@ -200,14 +231,18 @@ impl Runtime for UserRuntime {
     }
 
     fn printk(&self) -> Result<Box<dyn EventSource>> {
-        Ok(Box::new(PrintkSource(Arc::clone(&self.printk))))
+        Ok(Box::new(PrintkSource(Arc::clone(&self.shared.printk))))
+    }
+
+    fn pins(&self) -> Result<Vec<Pin>> {
+        Ok(self.objects.pins().list())
     }
 
     fn start(&self, scope: Scope) -> Result<Box<dyn Session>> {
         let links = self.objects.attached();
         let interest = dispatch::interest(&links);
         let btf = Arc::clone(self.types());
-        let (printk, diagnostics) = (Arc::clone(&self.printk), self.config.diagnostics.clone());
+        let (printk, diagnostics) = (Arc::clone(&self.shared.printk), self.shared.config.diagnostics.clone());
         observe(scope, interest, Box::new(Dispatcher::new(&links, btf, printk, diagnostics)))
     }
 }
@@ -215,12 +250,13 @@ impl Runtime for UserRuntime {
 impl UserRuntime {
     /// The kernel's types as programs know them.
     fn types(&self) -> &Arc<Btf> {
-        self.types.get_or_init(|| self.config.btf.clone().unwrap_or_else(crate::bundled_types))
+        let shared = &self.shared;
+        shared.types.get_or_init(|| shared.config.btf.clone().unwrap_or_else(crate::bundled_types))
     }
 
     /// The world of programs that run on what their caller gives them.
     fn world(&self) -> World {
-        World::new(Arc::clone(&self.printk), self.config.diagnostics.clone())
+        World::new(Arc::clone(&self.shared.printk), self.shared.config.diagnostics.clone())
     }
 
     fn create_map(&self, spec: &MapCreate<'_>) -> Result<Fd> {
@@ -236,11 +272,15 @@ impl UserRuntime {
             map_flags: spec.map_flags,
             map_extra: spec.map_extra,
             inner,
-            types: types.map(|(btf, key, value)| MapTypes { btf_id: btf.id, key, value }),
+            types: types.as_ref().map(|(btf, key, value)| MapTypes {
+                btf_id: btf.id,
+                key: *key,
+                value: *value,
+            }),
             ..MapSpec::new(spec.map_type, spec.name, spec.key_size, spec.value_size, spec.max_entries)
         };
         let map = Map::create(spec.with_fields(fields)).map_err(|e| Error::os(e.errno().0, e.to_string()))?;
-        Ok(self.objects.open(Object::Map(map)))
+        Ok(self.objects.open_map(map, types.map(|(btf, ..)| btf)))
     }
 
     /// Loads a program: verifies it, and makes it ready to run.
@@ -252,13 +292,33 @@ impl UserRuntime {
             name: spec.name.to_owned(),
             prog_type: spec.prog_type,
             attach_type: spec.expected_attach_type,
-            insns: spec.insns.to_vec(),
+            insns: self.listed(spec),
+            func_info: (spec.func_info.0.to_vec(), spec.func_info.1),
+            line_info: (spec.line_info.0.to_vec(), spec.line_info.1),
+            uid: rustix::process::getuid().as_raw(),
             gpl_compatible: GPL_COMPATIBLE.contains(&spec.license),
             attach_btf_id: spec.attach_btf_id,
             load_time: clock_ns(libc::CLOCK_BOOTTIME),
         };
-        let prog = Prog { id, code: code.share(), spec: said, faulted: AtomicBool::new(false) };
+        let types = spec.btf.map(|fd| self.objects.types(fd)).transpose()?;
+        let prog = Prog { id, code: code.share(), spec: said, types, faulted: AtomicBool::new(false) };
         Ok(self.objects.open(Object::Prog(Arc::new(prog))))
+    }
+
+    /// The instructions as they are shown: referring to maps by id, because descriptors are their loader's own.
+    fn listed(&self, spec: &ProgLoad<'_>) -> Vec<Insn> {
+        let mut insns = spec.insns.to_vec();
+        for insn in insns.iter_mut().filter(|insn| insn.code == LD_IMM64) {
+            let (kind, reference) = match insn.src() {
+                kind @ (MAP_FD | MAP_VALUE) => (kind, MapRef::Fd(insn.imm)),
+                MAP_IDX => (MAP_FD, MapRef::Index(insn.imm)),
+                MAP_IDX_VALUE => (MAP_VALUE, MapRef::Index(insn.imm)),
+                _ => continue,
+            };
+            let id = self.map_of(reference, spec).map_or(0, |map| map.spec().id);
+            *insn = Insn { imm: id.cast_signed(), ..insn.with_src(kind) };
+        }
+        insns
     }
 
     /// Types are kept for those who ask for them by id.
@@ -348,6 +408,13 @@ fn batch(map: &Map, op: BatchOp<'_>) -> Result<Reply> {
     done.map_err(of_errno)?;
     Ok(Reply::Batch { count, end: false })
 }
+
+/// `BPF_LD | BPF_IMM | BPF_DW`, and what its source register says of maps: `BPF_PSEUDO_MAP_FD` and its like.
+const LD_IMM64: u8 = 0x18;
+const MAP_FD: Reg = Reg(1);
+const MAP_VALUE: Reg = Reg(2);
+const MAP_IDX: Reg = Reg(5);
+const MAP_IDX_VALUE: Reg = Reg(6);
 
 /// Licences that open GPL-only helpers (`license_is_gpl_compatible`, `include/linux/license.h`).
 const GPL_COMPATIBLE: [&str; 6] =

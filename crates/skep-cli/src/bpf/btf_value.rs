@@ -5,6 +5,7 @@
 
 use skep::btf::{Array, Btf, Composite, Enum, Int, Shape, Type, TypeId};
 
+use super::btf::signature;
 use super::failure::{Failure, Outcome};
 use super::json::{Json, digit};
 
@@ -16,6 +17,8 @@ pub(crate) struct Values<'a> {
     pub(crate) btf: &'a Btf,
     /// Is it for a person? Then some values need not be JSON.
     pub(crate) plain: bool,
+    /// Are pointers to functions ids of programs, as in values of `struct_ops`? Then this gives their names.
+    pub(crate) programs: Option<&'a dyn Fn(u32) -> Option<String>>,
 }
 
 impl Values<'_> {
@@ -34,7 +37,10 @@ impl Values<'_> {
             Shape::Struct(record) | Shape::Union(record) => self.record(json, record, bytes, depth)?,
             Shape::Array(array) => self.array(json, array, bytes, depth)?,
             Shape::Enum(values) | Shape::Enum64(values) => enumerator(json, values, bytes)?,
-            Shape::Ptr(_) => self.pointer(json, take(bytes, 8)?),
+            Shape::Ptr(to) => match self.function(to, take(bytes, 8)?)? {
+                Some(text) => json.string(&text),
+                None => self.pointer(json, take(bytes, 8)?),
+            },
             Shape::Float { bytes: size } => float(json, take(bytes, size as usize)?),
             Shape::Var { ty: inner, .. } => {
                 json.begin_object();
@@ -150,6 +156,21 @@ impl Values<'_> {
     fn hex(&self, json: &mut Json, value: u128) {
         let text = format!("{value:#x}");
         if self.plain { json.raw(&text) } else { json.string(&text) }
+    }
+
+    /// A pointer to a function that is a program's id: its signature, and which program.
+    fn function(&self, to: TypeId, bytes: &[u8]) -> Outcome<Option<String>> {
+        let (Some(programs), Ok(id)) = (self.programs, u32::try_from(little(bytes))) else { return Ok(None) };
+        let pointed = self.btf.strip_modifiers(to)?;
+        if !matches!(pointed.shape, Shape::FuncProto(_)) {
+            return Ok(None);
+        }
+        let signature = signature::of_pointer(self.btf, pointed.id)?;
+        Ok(Some(match (id, programs(id)) {
+            (0, _) => format!("{signature} 0"),
+            (_, Some(name)) => format!("{signature} {name}/prog_id:{id}"),
+            (_, None) => format!("{signature} <unknown_prog_name>/prog_id:{id}"),
+        }))
     }
 
     fn pointer(&self, json: &mut Json, bytes: &[u8]) {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use skep::runtime::command::ObjectKind;
+use skep::runtime::{RuntimeKind, SharedRuntime};
 
 use super::json::Json;
 
@@ -25,9 +26,12 @@ pub(crate) struct Holders {
 }
 
 impl Holders {
-    /// Looks at every process but this one.
-    pub(crate) fn find(kind: ObjectKind) -> Self {
+    /// Looks at every process but this one; only the kernel's objects are held by processes.
+    pub(crate) fn find(runtime: &SharedRuntime, kind: ObjectKind) -> Self {
         let mut holders = Self::default();
+        if runtime.kind() != RuntimeKind::Kernel {
+            return holders;
+        }
         let own = std::process::id();
         let Ok(processes) = fs::read_dir("/proc") else { return holders };
         for process in processes.flatten() {

@@ -3,7 +3,7 @@
 use skep::runtime::command::ObjectKind;
 use skep::runtime::info::{self, ProgInfo};
 use skep::runtime::link_info::{LinkDetail, LinkInfo, PerfDetail};
-use skep::runtime::{Command, Handle, SharedRuntime};
+use skep::runtime::{Command, ErrorKind, Handle, SharedRuntime};
 use skep_isa::uapi::{AttachType, LinkType, ProgType};
 
 use super::failure::{Failure, Outcome};
@@ -16,7 +16,7 @@ use super::words::Words;
 /// `link show [LINK]`
 pub(crate) fn show(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     let pins = Pins::find(shell, ObjectKind::Link)?;
-    let holders = Holders::find(ObjectKind::Link);
+    let holders = Holders::find(&shell.runtime()?, ObjectKind::Link);
     let runtime = shell.runtime()?;
     let is_list = words.is_empty();
     let links = if is_list {
@@ -51,6 +51,27 @@ pub(crate) fn pin(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     let file = words.need("the file to pin to")?;
     words.end()?;
     pins::pin(shell, link.fd(), file)
+}
+
+/// `link update LINK PROG [old PROG]`: runs another program from now on; with `old`, only in that one's place.
+pub(crate) fn update(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    let runtime = shell.runtime()?;
+    let link = select_link(&runtime, words)?;
+    let new = select::prog(shell, words)?;
+    let old = if words.keyword("old") { Some(select::prog(shell, words)?) } else { None };
+    words.end()?;
+    let old_prog = old.as_ref().map(|old| old.handle.fd());
+    runtime
+        .bpf(Command::LinkUpdate { link: link.fd(), new_prog: new.handle.fd(), old_prog })
+        .map(drop)
+        .map_err(|e| {
+            let failure = Failure::refused(&e);
+            match e.kind() {
+                ErrorKind::Invalid if e.advice().is_none() => failure
+                    .hint("links of this kind cannot be updated (those to perf events cannot), or the program is of another type"),
+                _ => failure,
+            }
+        })
 }
 
 /// `link detach LINK`

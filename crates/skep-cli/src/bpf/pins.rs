@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, mount};
 use skep::runtime::command::ObjectKind;
-use skep::runtime::{Command, Fd, SharedRuntime, info};
+use skep::runtime::{Command, Fd, RuntimeKind, SharedRuntime, info};
 
 use super::failure::{Failure, Outcome};
 use super::json::Json;
@@ -23,6 +23,12 @@ impl Pins {
         let mut pins = Self::default();
         if shell.options.show_pinned {
             let runtime = shell.runtime()?;
+            for pin in runtime.pins()?.into_iter().filter(|pin| pin.kind == kind) {
+                pins.0.entry(pin.id).or_default().push(pin.path.to_string_lossy().into_owned());
+            }
+            if runtime.kind() != RuntimeKind::Kernel {
+                return Ok(pins);
+            }
             let mut seen = Vec::new();
             for mount in mounts() {
                 // The same file system may be mounted at several places; its names are listed once.
@@ -87,7 +93,7 @@ fn pinned_id(runtime: &SharedRuntime, kind: ObjectKind, path: &Path) -> Option<u
     }
     // Maps, programs and links alike have their id in the second word of their information.
     let mut info = [0; 8];
-    runtime.bpf(Command::ObjGetInfo { fd: handle.fd(), info: &mut info }).ok()?;
+    runtime.bpf(Command::ObjGetInfo { fd: handle.fd(), info: &mut info, arrays: &mut [] }).ok()?;
     Some(u32::from_ne_bytes([info[4], info[5], info[6], info[7]]))
 }
 
@@ -104,25 +110,26 @@ pub(crate) fn mounts() -> Vec<PathBuf> {
 
 /// Gives an object a name; its directory becomes a bpf file system if it is none.
 pub(crate) fn pin(shell: &mut Shell, fd: Fd, path: &str) -> Outcome {
-    let runtime = shell.runtime()?;
     let file = Path::new(path);
-    if runtime.kind() == skep::runtime::RuntimeKind::Kernel {
-        let directory =
-            file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        prepare(directory, shell.options.no_mount)?;
-    }
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    prepare(shell, directory)?;
+    let runtime = shell.runtime()?;
     runtime.bpf(Command::ObjPin { fd, path: file }).map(drop).map_err(|e| Failure::refused(&e))
 }
 
-/// Makes sure that a directory is in a bpf file system: mounts one over it unless that is forbidden.
-pub(crate) fn prepare(directory: &Path, no_mount: bool) -> Outcome {
+/// Makes sure that objects can be pinned in a directory: for the kernel's it has to be in a bpf file system, and one is
+/// mounted over it unless that is forbidden.
+pub(crate) fn prepare(shell: &mut Shell, directory: &Path) -> Outcome {
     const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+    if shell.runtime()?.kind() != RuntimeKind::Kernel {
+        return Ok(());
+    }
     let found = rustix::fs::statfs(directory).map_err(|e| Failure::file(directory.display(), &e.into()))?;
     if found.f_type == BPF_FS_MAGIC {
         return Ok(());
     }
     let place = directory.display();
-    if no_mount {
+    if shell.options.no_mount {
         return Err(Failure::new(format!("`{place}` is not in a bpf file system"))
             .hint(format!("leave `--nomount` out, or `mount -t bpf bpffs {place}`")));
     }

@@ -4,16 +4,25 @@ pub(crate) mod attach;
 pub(crate) mod dump;
 pub(crate) mod jited;
 pub(crate) mod load;
+pub(crate) mod profile;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod symbols;
 pub(crate) mod tracelog;
 pub(crate) mod xlated;
 
+use skep::runtime::{Handle, SharedRuntime};
+
 use super::failure::Outcome;
 use super::shell::Shell;
 use super::words::Words;
 use super::{pins, select};
+
+/// The full name of a program that is open.
+pub(crate) fn full_name(runtime: &SharedRuntime, handle: Handle) -> Option<String> {
+    let prog = select::adopt_prog(runtime, handle).ok()?;
+    Some(select::full_name(runtime, &prog.info).unwrap_or(prog.info.name)).filter(|name| !name.is_empty())
+}
 
 /// `prog pin PROG FILE`
 pub(crate) fn pin(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {

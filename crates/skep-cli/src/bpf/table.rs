@@ -6,7 +6,7 @@ use super::failure::Outcome;
 use super::options::OPTIONS;
 use super::shell::Shell;
 use super::words::{Words, abbreviates};
-use super::{btf, cgroup, generate, link, map, prog};
+use super::{btf, cgroup, generate, iter, link, map, net, perf, prog, struct_ops, token};
 
 /// Commands on one kind of object.
 pub(crate) struct Family {
@@ -64,6 +64,10 @@ const fn command(
 const MAP: &str = "MAP := { id ID | name NAME | pinned FILE }";
 const PROG: &str = "PROG := { id ID | name NAME | tag TAG | pinned FILE }";
 const LINK: &str = "LINK := { id ID | pinned FILE }";
+const SECTION: &str = "SECTION as in objects: tracepoint/syscalls/sys_enter_openat, uprobe/PATH:FUNCTION, xdp, cgroup/connect4, …";
+const WHERE: &str = "WHERE := { dev NAME | cgroup DIR | netns FILE | map MAP | netfilter { ip|ip6 } HOOK PRIORITY | process PID | cookie N | first | last }";
+const DEVICE_HOOK: &str = "TYPE := { xdp | xdpgeneric | xdpdrv | xdpoffload | tcx_ingress | tcx_egress | netkit_primary | netkit_peer }";
+const STRUCT: &str = "STRUCT := { id ID | name NAME }";
 const DATA: &str = "DATA := { [hex] BYTE … | typed VALUE }   VALUE as in C, by the map's types: 7, { .pid = 1, .comm = \"sh\" }";
 
 /// Every kind of object. Where an abbreviation fits several, the first is meant.
@@ -95,8 +99,8 @@ pub(crate) const FAMILIES: &[Family] = &[
             ),
             command(
                 "attach",
-                "PROG TYPE [MAP]",
-                "Attach to a map of sockets, or as flow dissector",
+                "PROG { TYPE [MAP] | SECTION [WHERE …] pin FILE }",
+                "Attach to a map of sockets, as flow dissector, or by a pinned link to any hook",
                 prog::attach::attach,
             ),
             command("detach", "PROG TYPE [MAP]", "Take it away from there", prog::attach::detach),
@@ -107,13 +111,19 @@ pub(crate) const FAMILIES: &[Family] = &[
                 prog::tracelog::tracelog,
             ),
             command(
+                "profile",
+                "PROG [duration SECONDS] METRIC …",
+                "Count a program's runs and their time (run_time_ns)",
+                prog::profile::profile,
+            ),
+            command(
                 "run",
                 "{ PROG | OBJ [program NAME] } data_in FILE [data_out FILE [data_size_out N]] [ctx_in FILE [ctx_out FILE [ctx_size_out N]]] [repeat N]",
                 "Run a program on data, loaded or of an object",
                 prog::run::run,
             ),
         ],
-        terms: &[PROG, MAP],
+        terms: &[PROG, MAP, SECTION, WHERE],
     },
     Family {
         name: "map",
@@ -178,8 +188,9 @@ pub(crate) const FAMILIES: &[Family] = &[
             command("list", "[LINK]", "The same as show", link::show),
             command("pin", "LINK FILE", "Give the link a name in the bpf file system", link::pin),
             command("detach", "LINK", "Detach it, whoever holds it", link::detach),
+            command("update", "LINK PROG [old PROG]", "Run another program there from now on", link::update),
         ],
-        terms: &[LINK],
+        terms: &[LINK, PROG],
     },
     Family {
         name: "cgroup",
@@ -192,6 +203,66 @@ pub(crate) const FAMILIES: &[Family] = &[
             command("detach", "CGROUP TYPE PROG", "Detach a program", cgroup::detach),
         ],
         terms: &[PROG],
+    },
+    Family {
+        name: "net",
+        about: "Network devices: what is attached to them.",
+        commands: &[
+            command("show", "[dev NAME]", "List what is attached to devices, or to one", net::show),
+            command("list", "[dev NAME]", "The same as show", net::show),
+            command("attach", "TYPE PROG dev NAME [overwrite|prepend]", "Attach a program", net::attach),
+            command("detach", "TYPE dev NAME", "Detach a program", net::detach),
+        ],
+        terms: &[PROG, DEVICE_HOOK],
+    },
+    Family {
+        name: "perf",
+        about: "Perf events: programs that processes hold there.",
+        commands: &[
+            command("show", "", "List descriptors that hold programs on probes and tracepoints", perf::show),
+            command("list", "", "The same as show", perf::show),
+        ],
+        terms: &[],
+    },
+    Family {
+        name: "iter",
+        about: "Iterators: programs that run for each of something.",
+        commands: &[
+            command(
+                "pin",
+                "OBJ PATH [map MAP | cgroup DIR | pid PID]",
+                "Load an object and pin its first program's iterator",
+                iter::pin,
+            ),
+            command("cat", "PATH", "Print what a pinned iterator writes", iter::cat),
+        ],
+        terms: &[MAP],
+    },
+    Family {
+        name: "struct_ops",
+        about: "Structures of functions that programs stand in for.",
+        commands: &[
+            command("show", "[STRUCT]", "List structures, or show some", struct_ops::show),
+            command("list", "[STRUCT]", "The same as show", struct_ops::show),
+            command("dump", "[STRUCT]", "Print what is in them", struct_ops::dump),
+            command(
+                "register",
+                "OBJ [DIR]",
+                "Load an object and have the kernel use its structures",
+                struct_ops::register,
+            ),
+            command("unregister", "STRUCT", "End that", struct_ops::unregister),
+        ],
+        terms: &[STRUCT],
+    },
+    Family {
+        name: "token",
+        about: "Tokens: what mounts of the bpf file system delegate.",
+        commands: &[
+            command("show", "", "List mounts that delegate something", token::list),
+            command("list", "", "The same as show", token::list),
+        ],
+        terms: &[],
     },
     Family {
         name: "btf",

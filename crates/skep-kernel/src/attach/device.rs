@@ -23,7 +23,7 @@ pub(super) fn attach(prog: Fd, name: &str, attach_type: A, options: &AttachOptio
 }
 
 /// The number of a network device in our network namespace; `/sys` shows the one that it was mounted in.
-pub(super) fn index(name: &str) -> Result<i32> {
+pub(crate) fn index(name: &str) -> Result<i32> {
     let found = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
         .and_then(|socket| rustix::net::netdevice::name_to_index(&socket, name));
     let index = found.map_err(|e| {

@@ -129,7 +129,9 @@ fn is_loaders(kernel: &SharedRuntime, program: &Handle) -> bool {
     const NAME_AT: usize = 64; // `bpf_prog_info.name`
     let mut info = [0; 80];
     let fd: Fd = program.fd();
-    kernel.bpf(skep_runtime::Command::ObjGetInfo { fd, info: &mut info }).expect("it is open");
+    kernel
+        .bpf(skep_runtime::Command::ObjGetInfo { fd, info: &mut info, arrays: &mut [] })
+        .expect("it is open");
     info[NAME_AT..].starts_with(NAME.as_bytes())
 }
 

@@ -98,7 +98,9 @@ fn ids_lead_to_objects() {
     let Some(kernel) = kernel() else { return };
     let map = Map::create(&kernel, &MapCreate::new(MapType::ARRAY, "named", 4, 4, 3), 1).expect("an array");
     let mut info = [0; 80];
-    let read = kernel.bpf(Command::ObjGetInfo { fd: map.fd(), info: &mut info }).expect("it has an info");
+    let read = kernel
+        .bpf(Command::ObjGetInfo { fd: map.fd(), info: &mut info, arrays: &mut [] })
+        .expect("it has an info");
     assert!(matches!(read, Reply::Count(64..=80)), "{read:?}");
     let id = u32::from_ne_bytes([info[4], info[5], info[6], info[7]]);
     assert_eq!(&info[24..30], b"named\0");

@@ -1,23 +1,27 @@
 //! `BPF_OBJ_GET_INFO_BY_FD`: the kernel's `struct bpf_map_info`, `bpf_prog_info`, `bpf_link_info`, `bpf_btf_info`
-//! (`include/uapi/linux/bpf.h`, Linux 6.18), as far as there is something to say. Arrays that a caller lends through
-//! addresses in the structure are not filled; their counts are told.
+//! (`include/uapi/linux/bpf.h`, Linux 6.18), as far as there is something to say, with the arrays that they lead to.
 
-use skep_isa::uapi::LinkType;
+use skep_isa::uapi::{AttachType, LinkType};
+use skep_runtime::command::{InfoArray, lend_arrays};
+use skep_runtime::info::ProgArray;
 use skep_runtime::{Fd, Reply, Result};
 use skep_vm::Map;
 use skep_vm::map::MapTypes;
 
 use super::UserRuntime;
-use crate::objects::{Link, Object, Prog, Types};
+use crate::hook::probe::Place;
+use crate::objects::{About, Link, Object, Prog, Types};
 
 /// A structure under construction; what lies behind the caller's buffer is dropped.
 struct Info {
     bytes: Vec<u8>,
+    /// Arrays by the offsets of their addresses.
+    arrays: Vec<(usize, Vec<u8>)>,
 }
 
 impl Info {
     fn new(bytes: usize) -> Self {
-        Self { bytes: vec![0; bytes] }
+        Self { bytes: vec![0; bytes], arrays: Vec::new() }
     }
 
     fn u32(mut self, offset: usize, value: u32) -> Self {
@@ -36,19 +40,44 @@ impl Info {
         self.bytes[offset..offset + length].copy_from_slice(&name.as_bytes()[..length]);
         self
     }
+
+    /// An array, with its count or size.
+    fn array(self, count_at: usize, count: usize, address_at: usize, bytes: Vec<u8>) -> Self {
+        let mut this = self.u32(count_at, u32::try_from(count).unwrap_or(u32::MAX));
+        this.arrays.push((address_at, bytes));
+        this
+    }
+
+    /// A string, whose size counts its zero.
+    fn text(self, size_at: usize, address_at: usize, text: &str) -> Self {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.push(0);
+        self.array(size_at, bytes.len(), address_at, bytes)
+    }
 }
 
 impl UserRuntime {
-    pub(super) fn obj_get_info(&self, fd: Fd, info: &mut [u8]) -> Result<Reply> {
-        let bytes = match self.objects.any(fd)? {
+    pub(super) fn obj_get_info(
+        &self,
+        fd: Fd,
+        info: &mut [u8],
+        arrays: &mut [InfoArray<'_>],
+    ) -> Result<Reply> {
+        let told = match self.objects.any(fd)? {
             Object::Map(map) => map_info(&map),
             Object::Prog(prog) => prog_info(&prog),
             Object::Link(link) => link_info(&link),
             Object::Btf(btf) => btf_info(&btf),
+        };
+        let length = told.bytes.len().min(info.len());
+        info[..length].copy_from_slice(&told.bytes[..length]);
+        lend_arrays(info, arrays);
+        for (address_at, bytes) in &told.arrays {
+            for array in arrays.iter_mut().filter(|array| array.address_at == *address_at) {
+                let length = bytes.len().min(array.bytes.len());
+                array.bytes[..length].copy_from_slice(&bytes[..length]);
+            }
         }
-        .bytes;
-        let length = bytes.len().min(info.len());
-        info[..length].copy_from_slice(&bytes[..length]);
         Ok(Reply::Count(length as u32))
     }
 }
@@ -71,22 +100,72 @@ fn map_info(map: &Map) -> Info {
 }
 
 fn prog_info(prog: &Prog) -> Info {
-    const INSN_BYTES: usize = 8;
     let spec = &prog.spec;
-    Info::new(232)
+    let types = prog.types.as_ref().map_or(0, |types| types.id);
+    let machine_code = prog.code.machine_code().unwrap_or_default().to_vec();
+    let map_ids: Vec<u8> = prog.code.maps().iter().flat_map(|map| map.spec().id.to_ne_bytes()).collect();
+    let mut info = Info::new(232)
         .u32(0, spec.prog_type.0)
         .u32(4, prog.id)
-        .u32(20, (spec.insns.len() * INSN_BYTES) as u32)
         .u64(40, spec.load_time)
-        .u32(52, prog.code.maps().len() as u32)
+        .u32(48, spec.uid)
         .name(64, &spec.name)
         .u32(84, u32::from(spec.gpl_compatible))
+        .u32(128, types)
+        .u32(224, spec.attach_btf_id);
+    let arrays = [
+        (ProgArray::Jited, machine_code, 1),
+        (ProgArray::Xlated, spec.insns.iter().flat_map(|insn| insn.to_le_bytes()).collect(), 1),
+        (ProgArray::MapIds, map_ids, 4),
+        (ProgArray::FuncInfo, spec.func_info.0.clone(), spec.func_info.1),
+        (ProgArray::LineInfo, spec.line_info.0.clone(), spec.line_info.1),
+    ];
+    for (array, bytes, record) in arrays {
+        let (count_at, address_at) = array.offsets();
+        let count = bytes.len() / record.max(1) as usize;
+        info = info.array(count_at, count, address_at, bytes);
+    }
+    info.u32(132, spec.func_info.1).u32(172, spec.line_info.1)
 }
 
 fn link_info(link: &Link) -> Info {
-    Info::new(64).u32(0, LinkType::RAW_TRACEPOINT.0).u32(4, link.id).u32(8, link.prog().id)
+    /// `enum bpf_perf_event_type`.
+    const UPROBE: u32 = 1;
+    const URETPROBE: u32 = 2;
+    const TRACEPOINT: u32 = 5;
+    const EVENT: u32 = 6;
+    let of = |link_type: LinkType| Info::new(64).u32(0, link_type.0).u32(4, link.id).u32(8, link.prog().id);
+    let of_perf = |kind: u32| of(LinkType::PERF_EVENT).u32(16, kind).u64(40, link.cookie);
+    match &link.about {
+        About::RawTracepoint(name) => of(LinkType::RAW_TRACEPOINT).text(24, 16, name).u64(32, link.cookie),
+        About::Tracing(type_id) => {
+            of(LinkType::TRACING).u32(16, AttachType::TRACE_RAW_TP.0).u32(24, *type_id).u64(32, link.cookie)
+        }
+        About::Tracepoint(name) => of_perf(TRACEPOINT).text(32, 24, name),
+        About::Uprobe { file, offset, is_return } => {
+            let kind = if *is_return { URETPROBE } else { UPROBE };
+            of_perf(kind).text(32, 24, file).u32(36, *offset)
+        }
+        About::UprobeMulti { file, flags } => {
+            let column = |of: fn(&Place) -> u64| -> Vec<u8> {
+                link.places.iter().flat_map(|place| of(place).to_ne_bytes()).collect()
+            };
+            let count = link.places.len();
+            of(LinkType::UPROBE_MULTI)
+                .text(48, 16, file)
+                .array(52, count, 24, column(|place| place.offset))
+                .array(52, count, 32, column(|place| place.semaphore))
+                .array(52, count, 40, column(|place| place.cookie))
+                .u32(56, *flags)
+        }
+        About::PerfEvent => of_perf(EVENT).u32(32, SOFTWARE),
+    }
 }
 
+/// `PERF_TYPE_SOFTWARE`; what is counted is the processor's clock, which is number 0.
+const SOFTWARE: u32 = 1;
+
 fn btf_info(types: &Types) -> Info {
-    Info::new(32).u32(8, types.btf.bytes().len() as u32).u32(12, types.id)
+    let data = types.btf.bytes().to_vec();
+    Info::new(32).array(8, data.len(), 0, data).u32(12, types.id)
 }

@@ -11,18 +11,14 @@ use skep_runtime::{AttachOptions, Error, Fd, Reply, Result};
 use super::UserRuntime;
 use crate::hook::probe::{self, Place};
 use crate::hook::{Form, Hook};
-use crate::objects::{Link, Object, Prog};
+use crate::objects::{About, Link, Object, Prog};
 
 impl UserRuntime {
     /// Attaches a program; closing the last descriptor of the link detaches it.
-    pub(super) fn attach_to(&self, prog: Fd, hook: Hook, cookie: u64) -> Result<Fd> {
-        self.attach_at(prog, hook, cookie, Vec::new())
-    }
-
-    fn attach_at(&self, prog: Fd, hook: Hook, cookie: u64, places: Vec<Place>) -> Result<Fd> {
+    fn attach_at(&self, prog: Fd, hook: Hook, at: (u64, Vec<Place>), about: About) -> Result<Fd> {
         let prog = self.objects.prog(prog)?;
         check_form(&prog, hook)?;
-        let link = Link::new(self.objects.new_id(ObjectKind::Link), prog, hook, cookie, places);
+        let link = Link::new(self.objects.new_id(ObjectKind::Link), prog, hook, at, about);
         Ok(self.objects.open(Object::Link(Arc::new(link))))
     }
 
@@ -41,15 +37,16 @@ impl UserRuntime {
             }
             other => probe::places(other, options.cookie)?,
         };
-        self.attach_at(prog, hook, options.cookie, places)
+        let about = self.about(prog, point, &places)?;
+        self.attach_at(prog, hook, (options.cookie, places), about)
     }
 
     pub(super) fn raw_tracepoint_open(&self, prog: Fd, name: Option<&str>, cookie: u64) -> Result<Reply> {
-        let hook = match name {
-            Some(name) => Hook::of_raw_tracepoint(name)?,
-            None => self.hook_by_type(prog)?,
+        let (hook, about) = match name {
+            Some(name) => (Hook::of_raw_tracepoint(name)?, About::RawTracepoint(name.to_owned())),
+            None => (self.hook_by_type(prog)?, self.by_type(prog)?),
         };
-        self.attach_to(prog, hook, cookie).map(Reply::Fd)
+        self.attach_at(prog, hook, (cookie, Vec::new()), about).map(Reply::Fd)
     }
 
     pub(super) fn link_create(&self, prog: Fd, attach_type: AttachType, cookie: u64) -> Result<Reply> {
@@ -57,8 +54,30 @@ impl UserRuntime {
             return Err(Error::unsupported(format!("the user runtime has no hook of type `{attach_type}`"))
                 .hint("the kernel runtime may have it: `--runtime kernel`, as root"));
         }
-        let hook = self.hook_by_type(prog)?;
-        self.attach_to(prog, hook, cookie).map(Reply::Fd)
+        let (hook, about) = (self.hook_by_type(prog)?, self.by_type(prog)?);
+        self.attach_at(prog, hook, (cookie, Vec::new()), about).map(Reply::Fd)
+    }
+
+    fn by_type(&self, prog: Fd) -> Result<About> {
+        Ok(About::Tracing(self.objects.prog(prog)?.spec.attach_btf_id))
+    }
+
+    /// What the kernel would say of a link to there.
+    fn about(&self, prog: Fd, point: &AttachPoint, places: &[Place]) -> Result<About> {
+        let file =
+            || places.first().map(|place| place.path.to_string_lossy().into_owned()).unwrap_or_default();
+        let offset = places.first().map_or(0, |place| place.offset as u32);
+        Ok(match point {
+            AttachPoint::Tracepoint { name, .. } => About::Tracepoint(name.clone()),
+            AttachPoint::RawTracepoint { name, .. } => About::RawTracepoint(name.clone()),
+            AttachPoint::BtfTracepoint { .. } => self.by_type(prog)?,
+            AttachPoint::Uprobe { ret, .. } => About::Uprobe { file: file(), offset, is_return: *ret },
+            AttachPoint::UprobeMulti { ret, .. } => {
+                About::UprobeMulti { file: file(), flags: u32::from(*ret) }
+            }
+            AttachPoint::Usdt { .. } => About::UprobeMulti { file: file(), flags: 0 },
+            _ => About::PerfEvent,
+        })
     }
 
     /// The hook of a `tp_btf` program: the kernel's type `btf_trace_NAME` that it was loaded for.

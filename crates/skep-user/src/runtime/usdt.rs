@@ -50,7 +50,7 @@ impl UserRuntime {
         })?;
         let value = specification(arguments, cookie, layout)
             .map_err(|e| Error::unsupported(format!("arguments `{arguments}`: {e}")))?;
-        let mut used = self.usdt_specs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut used = self.shared.usdt_specs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let next = used.entry(spec.id).or_default();
         if *next >= spec.max_entries {
             return Err(Error::os(libc::ENOSPC, "`__bpf_usdt_specs` is full")

@@ -28,7 +28,7 @@ const ANYWAY: &str = "`--unverified` runs it anyway, with every access checked";
 impl UserRuntime {
     /// Makes a program ready to run: verified, or where the configuration says so, as it is.
     pub(super) fn prepare(&self, spec: &ProgLoad<'_>, info: ProgramInfo) -> Result<Program> {
-        if self.config.unverified {
+        if self.shared.config.unverified {
             return self.prepare_unverified(spec, info);
         }
         let maps = NumberedMaps::of(self, spec)?;
@@ -62,7 +62,7 @@ impl UserRuntime {
     }
 
     /// The map that an instruction refers to.
-    fn map_of(&self, reference: MapRef, spec: &ProgLoad<'_>) -> Option<Arc<Map>> {
+    pub(super) fn map_of(&self, reference: MapRef, spec: &ProgLoad<'_>) -> Option<Arc<Map>> {
         let fd = match reference {
             MapRef::Fd(fd) => Fd(fd),
             MapRef::Index(index) => *spec.fd_array.get(usize::try_from(index).ok()?)?,
@@ -137,7 +137,7 @@ impl UserRuntime {
 
     /// Tells whoever listens.
     fn tell(&self, diagnostic: Diagnostic) {
-        if let Some(hear) = &self.config.diagnostics {
+        if let Some(hear) = &self.shared.config.diagnostics {
             hear(diagnostic);
         }
     }

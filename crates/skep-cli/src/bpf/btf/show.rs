@@ -54,7 +54,7 @@ pub(crate) fn show(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     };
     words.end()?;
     let users = Users::find(&runtime)?;
-    let holders = Holders::find(ObjectKind::Btf);
+    let holders = Holders::find(&shell.runtime()?, ObjectKind::Btf);
     if is_list && shell.is_json() {
         shell.json.begin_array();
     }

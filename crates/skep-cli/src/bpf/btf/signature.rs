@@ -18,6 +18,13 @@ pub(crate) fn signature(btf: &Btf, id: TypeId) -> Outcome<String> {
     Ok(out)
 }
 
+/// The signature of functions that a pointer leads to.
+pub(crate) fn of_pointer(btf: &Btf, id: TypeId) -> Outcome<String> {
+    let mut out = String::new();
+    prototype(&mut out, btf, id, "", DEPTH_MAX)?;
+    Ok(out)
+}
+
 fn prototype(out: &mut String, btf: &Btf, id: TypeId, name: &str, depth: usize) -> Outcome {
     let Shape::FuncProto(proto) = btf.type_by_id(id)?.shape else {
         return Err(Failure::new(format!("type {id} is no signature")));

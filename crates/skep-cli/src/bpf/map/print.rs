@@ -64,7 +64,7 @@ impl<'a> Elements<'a> {
     }
 
     fn typed(&self, json: &mut Json, key: &[u8], value: &[u8], types: &Types, plain: bool) -> Outcome {
-        let values = Values { btf: &types.btf, plain };
+        let values = Values { btf: &types.btf, plain, programs: None };
         if types.key != TypeId::VOID {
             json.name("key");
             values.write(json, types.key, key)?;

@@ -13,8 +13,10 @@ use super::super::words::Words;
 
 /// Lists all maps, or shows those that are meant.
 pub(crate) fn show(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
-    let listing =
-        Listing { pins: Pins::find(shell, ObjectKind::Map)?, holders: Holders::find(ObjectKind::Map) };
+    let listing = Listing {
+        pins: Pins::find(shell, ObjectKind::Map)?,
+        holders: Holders::find(&shell.runtime()?, ObjectKind::Map),
+    };
     if words.is_empty() {
         list(shell, &listing)?;
     } else {

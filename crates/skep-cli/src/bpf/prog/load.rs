@@ -43,7 +43,7 @@ fn place(shell: &mut Shell, words: &mut Words<'_>, all: bool) -> Outcome {
     let target = host::target(&object);
     let loaded = skep::load(&shell.runtime()?, &object, object.link(&target)?)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    pins::prepare(parent, shell.options.no_mount)?;
+    pins::prepare(shell, parent)?;
     let mut pinned = Pinned::default();
     let result = pin_all(shell, &loaded, path, all, &wanted, &mut pinned);
     if result.is_err() {

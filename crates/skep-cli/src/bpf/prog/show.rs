@@ -19,7 +19,7 @@ use super::super::words::Words;
 pub(crate) fn show(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     let listing = Listing {
         pins: Pins::find(shell, ObjectKind::Prog)?,
-        holders: Holders::find(ObjectKind::Prog),
+        holders: Holders::find(&shell.runtime()?, ObjectKind::Prog),
         booted: booted(),
     };
     let is_list = words.is_empty();
