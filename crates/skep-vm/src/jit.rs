@@ -8,7 +8,8 @@
 //! |---|---|
 //! | what is compiled: instructions with facts and resolved addresses | `source` |
 //! | functions, blocks, what lives in registers between blocks | `shape` |
-//! | one function into Cranelift's instructions | `translate`, with `arith`, `memory` and `calls` |
+//! | one function into Cranelift's instructions | `translate`, with `arith`, `memory`, `calls` and `maps` |
+//! | Cranelift's passes, and what they leave to do | `compiler`, with `edges` and `rounds` |
 //! | code pages; the way into compiled code, and out of it to helpers | `native` |
 //! | runs: tail calls from program to program, callbacks | `run` |
 //!
@@ -19,8 +20,12 @@
 
 mod arith;
 mod calls;
+mod compiler;
+mod edges;
+mod maps;
 mod memory;
 mod native;
+mod rounds;
 mod run;
 mod shape;
 mod source;
@@ -37,6 +42,8 @@ use cranelift_codegen::settings::{self, Configurable};
 use skep_verifier::Verified;
 
 use crate::code::Code;
+use crate::map::Map;
+use compiler::Compiler;
 pub(crate) use native::{Called, Native, run as run_native};
 use source::Source;
 
@@ -83,14 +90,20 @@ pub struct Compiled {
 }
 
 /// Compiles a program. With `blind`, no constant of the program stands in the code as it is.
-pub(crate) fn compile(verified: &Verified, code: &Arc<[Code]>, blind: bool) -> Result<Native, Declined> {
+pub(crate) fn compile(
+    verified: &Verified,
+    code: &[Code],
+    maps: &[Arc<Map>],
+    blind: bool,
+) -> Result<Native, Declined> {
     let started = Instant::now();
-    let source = Source::new(verified, code)?;
+    let source = Source::new(verified, code, maps)?;
     let isa = target(blind)?;
     let functions = shape::functions(&source)?;
+    let mut compiler = Compiler::new(&*isa);
     let mut bodies = Vec::with_capacity(functions.len());
     for number in 0..functions.len() {
-        bodies.push(translate::function(&source, &functions, number, &*isa, blind)?);
+        bodies.push(translate::function(&source, &functions, number, &mut compiler, blind)?);
     }
     native::link(&source, &functions, &bodies, started)
 }

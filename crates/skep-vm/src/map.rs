@@ -48,6 +48,7 @@ pub(crate) use stack_trace::StackTraces;
 pub use user_ring::UserRingBuf;
 
 use array::Array;
+pub(crate) use array::Layout;
 use bloom::Bloom;
 use group_storage::GroupStorage;
 use hash::Hash;
@@ -287,6 +288,11 @@ impl Map {
             Kind::Pages(pages) => pages.direct_value(off),
             _ => None,
         }
+    }
+
+    /// Where the elements of an array lie that has one value for all processors.
+    pub(crate) fn layout(&self) -> Option<Layout> {
+        if let Kind::Array(array) = &self.kind { array.layout() } else { None }
     }
 
     /// The address of a value, as programs get it from `bpf_map_lookup_elem`: it stays valid as long as the map lives.

@@ -14,5 +14,5 @@ mod raw;
 mod space;
 
 pub(crate) use arena::Arena;
-pub(crate) use raw::{Rmw, Word};
+pub(crate) use raw::{Rmw, Word, copy_out};
 pub(crate) use space::{Denied, Keyed, MAX_FRAMES, PacketView, Space, Stack, Window, Windows};

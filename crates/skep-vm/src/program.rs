@@ -93,7 +93,7 @@ impl ProgramInfo {
 pub struct Program {
     info: ProgramInfo,
     code: Arc<[Code]>,
-    maps: Box<[Arc<Map>]>,
+    maps: Arc<[Arc<Map>]>,
     windows: Arc<Windows>,
     native: Arc<OnceLock<Result<Native, Declined>>>,
     /// Itself, for what calls it later.
@@ -135,16 +135,17 @@ impl Program {
         match self.info.engine {
             Engine::Interpreter => {}
             Engine::Jit => {
-                let _ = self.native.set(jit::compile(verified, &self.code, blind));
+                let _ = self.native.set(jit::compile(verified, &self.code, &self.maps, blind));
             }
             Engine::Auto if verified.facts().is_none() => {}
             Engine::Auto => {
-                let (verified, code) = (verified.clone(), Arc::clone(&self.code));
+                let (verified, code, maps) =
+                    (verified.clone(), Arc::clone(&self.code), Arc::clone(&self.maps));
                 let native = Arc::downgrade(&self.native);
                 jit::in_background(move || {
                     // The program may be gone already.
                     if let Some(native) = native.upgrade() {
-                        let _ = native.set(jit::compile(&verified, &code, blind));
+                        let _ = native.set(jit::compile(&verified, &code, &maps, blind));
                     }
                 });
             }
@@ -159,7 +160,7 @@ impl Program {
     ) -> Result<Self, PrepareError> {
         let mut preparing = Preparing { insns, reached, resolve, maps: Vec::new() };
         let code = preparing.lower()?;
-        let maps: Box<[Arc<Map>]> = preparing.maps.into();
+        let maps: Arc<[Arc<Map>]> = preparing.maps.into();
         let windows = Arc::new(maps.iter().flat_map(|map| map.windows()).collect());
         Ok(Self { info, code, maps, windows, native: Arc::default(), shared: OnceLock::new() })
     }

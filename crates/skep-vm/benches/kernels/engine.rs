@@ -8,7 +8,6 @@ use std::ffi::CString;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use skep_isa::Insn;
 use skep_isa::uapi::{AttachType, MapType, ProgType};
@@ -19,6 +18,7 @@ use skep_vm::packet::Packet;
 use skep_vm::{Compiled, Engine as Kind, Map, MapRef, MapSpec, NoEnv, Program, ProgramInfo, Resolve};
 
 use crate::build::Built;
+use crate::clock::Timer;
 use crate::kernel::InKernel;
 use crate::{INPUT, MEMORY};
 
@@ -68,18 +68,19 @@ pub(crate) fn compiled(built: &Built) -> Result<Compiled, String> {
     all.into_iter().min_by_key(|compiled| compiled.time).ok_or_else(|| "nothing was compiled".to_owned())
 }
 
-/// Runs something so often that the clock does not matter.
+/// Nanoseconds of processor time: runs something so often that the clock does not matter, yet not so long that the
+/// scheduler always comes in between.
 pub(crate) fn average(mut once: impl FnMut()) -> f64 {
-    const ENOUGH: Duration = Duration::from_millis(4);
+    const ENOUGH_NS: f64 = 500_000.0;
     let mut times = 1u32;
     loop {
-        let start = Instant::now();
+        let timer = Timer::start();
         for _ in 0..times {
             once();
         }
-        let took = start.elapsed();
-        if took >= ENOUGH || times >= 1 << 28 {
-            return took.as_nanos() as f64 / f64::from(times);
+        let took = timer.ns();
+        if took >= ENOUGH_NS || times >= 1 << 28 {
+            return took / f64::from(times);
         }
         times *= 2;
     }

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use bpf::Attr;
 
 /// Runs in one call; the kernel looks after signals and other tasks in between.
-const REPEAT: u32 = 2000;
+const REPEAT: u32 = 500;
 
 /// A program in the kernel.
 pub(crate) struct InKernel {

@@ -2,9 +2,11 @@
 //!
 //! Each is compiled when the benchmark runs: natively with and without the vectoriser, and as BPF. All engines are in this
 //! process and run in turns, and what they return and leave in memory is compared with native code before anything is
-//! timed. The least time of the rounds counts, because other work on the machine only adds.
+//! timed. Times are of this thread on a processor, and the least of the rounds counts: other work on the machine only adds.
 
 mod build;
+#[path = "../maps/clock.rs"]
+mod clock;
 mod engine;
 mod kernel;
 mod report;
@@ -33,7 +35,7 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let as_json = args.iter().any(|arg| arg == "-j");
     let rounds =
-        args.iter().position(|arg| arg == "-r").and_then(|at| args.get(at + 1)?.parse().ok()).unwrap_or(15);
+        args.iter().position(|arg| arg == "-r").and_then(|at| args.get(at + 1)?.parse().ok()).unwrap_or(41);
     let wanted = |name: &str| {
         let names: Vec<&String> = args.iter().filter(|arg| KERNELS.contains(&arg.as_str())).collect();
         names.is_empty() || names.iter().any(|arg| *arg == name)

@@ -5,10 +5,11 @@
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I16, I32, I64};
-use cranelift_codegen::ir::{InstBuilder, Type, Value};
+use cranelift_codegen::ir::{ExternalName, GlobalValueData, InstBuilder, Type, Value};
 use skep_isa::{AluOp, Endian, Imm64, Operand, Reg};
 
 use super::Declined;
+use super::native;
 use super::shape;
 use super::translate::Translator;
 use crate::code::Code;
@@ -163,6 +164,23 @@ impl Translator<'_> {
         }
     }
 
+    /// An address of memory. In a loop it is loaded before that: constants are made anew wherever they are used.
+    pub(super) fn address_of(&mut self, address: u64) -> Value {
+        if !self.in_loop {
+            return self.at.ins().iconst(I64, address as i64);
+        }
+        let global = *self.addresses.entry(address).or_insert_with(|| {
+            let name = self.at.func.declare_imported_user_function(native::ADDRESS);
+            self.at.func.create_global_value(GlobalValueData::Symbol {
+                name: ExternalName::user(name),
+                offset: (address as i64).into(),
+                colocated: false,
+                tls: false,
+            })
+        });
+        self.at.ins().symbol_value(I64, global)
+    }
+
     /// A constant, or an address that was resolved when the program was prepared.
     pub(super) fn load_imm64(&mut self, slot: usize, dst: Reg, imm: Imm64) -> Result<(), Declined> {
         let Code::LoadImm64 { imm: value, .. } = self.source.code(slot) else {
@@ -170,6 +188,7 @@ impl Translator<'_> {
         };
         let value = match imm {
             Imm64::Value(_) => self.constant64(value as i64),
+            Imm64::MapFdValue { .. } | Imm64::MapIdxValue { .. } => self.address_of(value),
             _ => self.at.ins().iconst(I64, value as i64),
         };
         self.set_wide(dst.0.into(), value);

@@ -38,6 +38,12 @@ impl Translator<'_> {
         if !matches!(self.source.code(slot), Code::CallHelper { .. }) {
             return Err(Declined::at(slot, "what it calls is not known"));
         }
+        if let Some(call) = self.source.map_call(slot) {
+            let value = self.call_map(&call);
+            self.forget_arguments();
+            self.set_wide(0, value);
+            return Ok(());
+        }
         let arguments: Vec<Value> = (1..=self.source.argument_count(slot)).map(|n| self.wide(n)).collect();
         let value = self.thunk(slot, Thunk::Helper, &arguments);
         self.forget_arguments();
@@ -98,7 +104,7 @@ impl Translator<'_> {
             return *known;
         }
         let signature = self.at.func.import_signature(signature(callee, self.convention));
-        let name = UserExternalName::new(0, number as u32);
+        let name = UserExternalName::new(native::FUNCTIONS, number as u32);
         let name = ExternalName::user(self.at.func.declare_imported_user_function(name));
         let data = ExtFuncData { name, signature, colocated: true, patchable: false };
         let reference = self.at.func.import_function(data);

@@ -8,6 +8,7 @@
 //! packet) as large as the program was seen to access, see [`Native::admits`]; thunks check what they access.
 #![expect(unsafe_code, reason = "compiled code is called by address, and calls back by address")]
 
+mod direct;
 mod pages;
 mod thunk;
 
@@ -27,6 +28,7 @@ use crate::helper::HostFn;
 use crate::machine::Machine;
 use crate::program::{Input, Program};
 use crate::{Env, Fault};
+pub(super) use direct::Operation;
 use pages::Pages;
 
 /// What a thunk or an entry answers; two registers.
@@ -90,13 +92,28 @@ pub(super) fn slot_offset() -> i32 {
     offset_of!(Machine<'static>, native_slot) as i32
 }
 
-/// The number of the function that compiled code refers to.
-pub(super) fn callee(
+/// What compiled code refers to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Referent {
+    /// The function of this number.
+    Function(usize),
+    /// An address, which the reference itself says.
+    Address,
+}
+
+/// Functions are named by their numbers in this name space.
+pub(super) const FUNCTIONS: u32 = 0;
+/// The name of all addresses.
+pub(super) const ADDRESS: UserExternalName = UserExternalName { namespace: 1, index: 0 };
+
+/// What a name in compiled code means.
+pub(super) fn referent(
     target: &FinalizedRelocTarget,
     names: &PrimaryMap<UserExternalNameRef, UserExternalName>,
-) -> Option<usize> {
+) -> Option<Referent> {
     let FinalizedRelocTarget::ExternalName(ExternalName::User(name)) = target else { return None };
-    Some(names.get(*name)?.index as usize)
+    let name = names.get(*name)?;
+    Some(if *name == ADDRESS { Referent::Address } else { Referent::Function(name.index as usize) })
 }
 
 /// A program's machine code.
@@ -129,10 +146,15 @@ pub(super) fn link(
         code.extend_from_slice(&body.code);
     }
     for (body, start) in bodies.iter().zip(&starts) {
-        for (at, kind, addend, callee) in &body.calls {
+        for (at, kind, addend, referent) in &body.references {
             let at = start + *at as usize;
-            relocate(&mut code, at, *kind, starts[*callee] as i64 + addend - at as i64)
-                .ok_or_else(|| Declined::at(0, format!("`{kind:?}` is no way to call a function")))?;
+            let done = match referent {
+                Referent::Function(callee) => {
+                    relocate(&mut code, at, *kind, starts[*callee] as i64 + addend - at as i64)
+                }
+                Referent::Address => write_address(&mut code, at, *kind, *addend),
+            };
+            done.ok_or_else(|| Declined::at(0, format!("`{kind:?}` is no way to refer to a {referent:?}")))?;
         }
     }
     let entries = functions.iter().zip(&starts).filter(|(function, _)| function.is_entry);
@@ -164,6 +186,13 @@ fn relocate(code: &mut [u8], at: usize, kind: Reloc, distance: i64) -> Option<()
         _ => return None,
     };
     operand.copy_from_slice(&bits.to_le_bytes());
+    Some(())
+}
+
+/// Writes an address; `None` for a relocation that has no room for one.
+fn write_address(code: &mut [u8], at: usize, kind: Reloc, address: i64) -> Option<()> {
+    let operand = code.get_mut(at..at + 8).filter(|_| kind == Reloc::Abs8)?;
+    operand.copy_from_slice(&address.to_le_bytes());
     Some(())
 }
 

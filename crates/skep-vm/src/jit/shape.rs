@@ -42,6 +42,8 @@ pub(super) struct Block {
     pub(super) live: Set,
     /// Registers that hold 32 bits, zero-extended, whichever way a run comes here.
     pub(super) narrow: Set,
+    /// May a run come here several times?
+    pub(super) in_loop: bool,
 }
 
 /// A function.
@@ -196,9 +198,19 @@ fn cut(leaders: &BTreeSet<usize>, seen: &BTreeMap<usize, Way>) -> Vec<Block> {
         };
         let of = |slot: Option<usize>| slot.map(|slot| number[&slot]);
         let (next, target) = (of(next), of(target));
-        blocks.push(Block { start: *start, end, next, target, edges_in: 0, live: 0, narrow: 0 });
+        blocks.push(Block {
+            start: *start,
+            end,
+            next,
+            target,
+            edges_in: 0,
+            live: 0,
+            narrow: 0,
+            in_loop: false,
+        });
     }
     count_edges(&mut blocks);
+    mark_loops(&mut blocks);
     blocks
 }
 
@@ -213,6 +225,16 @@ fn count_edges(blocks: &mut [Block]) {
     edges[0] += 1;
     for (block, edges) in blocks.iter_mut().zip(edges) {
         block.edges_in = edges;
+    }
+}
+
+/// What lies between a jump back and its target is taken for a loop.
+fn mark_loops(blocks: &mut [Block]) {
+    for from in 0..blocks.len() {
+        let ways = [blocks[from].next, blocks[from].target];
+        if let Some(to) = ways.into_iter().flatten().filter(|to| *to <= from).min() {
+            blocks[to..=from].iter_mut().for_each(|block| block.in_loop = true);
+        }
     }
 }
 

@@ -1,14 +1,16 @@
 //! What is compiled: a verified program, decoded, with what was resolved when it was prepared.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use skep_isa::helper::id;
 use skep_isa::{CallTarget, Imm64, Op, decode};
 use skep_verifier::Verified;
-use skep_verifier::facts::{Access, Branch, Facts, Region};
+use skep_verifier::facts::{Access, Argument, Branch, Facts, Region};
 
 use super::Declined;
 use crate::code::Code;
+use crate::map::Map;
 
 /// How an access is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +29,19 @@ pub(super) struct Source<'a> {
     verified: &'a Verified,
     facts: &'a Facts,
     code: &'a [Code],
+    /// Maps by the numbers that facts have for them.
+    maps: BTreeMap<u32, &'a Arc<Map>>,
     ops: Vec<Option<Op>>,
     /// May memory of known size be the kernel's?
     kernel_memory: bool,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(verified: &'a Verified, code: &'a Arc<[Code]>) -> Result<Self, Declined> {
+    pub(super) fn new(
+        verified: &'a Verified,
+        code: &'a [Code],
+        maps: &'a [Arc<Map>],
+    ) -> Result<Self, Declined> {
         let facts =
             verified.facts().ok_or_else(|| Declined::at(0, "it was verified without facts for compiling"))?;
         let insns = verified.insns();
@@ -44,10 +52,37 @@ impl<'a> Source<'a> {
             ops[slot] = Some(op);
             slot += op.slots();
         }
-        let mut source = Self { verified, facts, code, ops, kernel_memory: false };
+        let mut source = Self { verified, facts, code, maps: BTreeMap::new(), ops, kernel_memory: false };
+        source.maps = source.numbered(maps);
         let kernel_memory = source.ops().any(|(_, op)| Self::gives_kernel_memory(&op));
         source.kernel_memory = kernel_memory;
         Ok(source)
+    }
+
+    /// Maps by number: each is loaded somewhere, by that number.
+    fn numbered(&self, maps: &'a [Arc<Map>]) -> BTreeMap<u32, &'a Arc<Map>> {
+        let loaded = self.ops().filter_map(|(slot, op)| {
+            let Op::LoadImm64 { imm: Imm64::MapIdx(number), .. } = op else { return None };
+            let Code::LoadImm64 { imm: handle, .. } = self.code(slot) else { return None };
+            let map = maps.iter().find(|map| map.handle() == handle)?;
+            Some((u32::try_from(number).ok()?, map))
+        });
+        loaded.collect()
+    }
+
+    /// The map of a number.
+    pub(super) fn map(&self, number: u32) -> Option<&'a Arc<Map>> {
+        self.maps.get(&number).copied()
+    }
+
+    /// What a helper is called with, as far as it is proved.
+    pub(super) fn arguments(&self, slot: usize) -> Option<[Argument; 5]> {
+        self.facts.arguments(slot)
+    }
+
+    /// May memory of known size be the kernel's?
+    pub(super) fn has_kernel_memory(&self) -> bool {
+        self.kernel_memory
     }
 
     /// Instructions that some run may come to, with their slots.
@@ -163,6 +198,7 @@ impl<'a> Source<'a> {
         match op {
             Op::Call(CallTarget::Local(_)) => self.callee(slot).is_some_and(callee_does),
             Op::Call(_) if matches!(self.code(slot), Code::CallHost { .. }) => false,
+            Op::Call(_) if self.map_call(slot).is_some() => false,
             Op::Call(_) | Op::LoadAbs { .. } | Op::LoadInd { .. } => true,
             Op::Load { .. }
             | Op::Store { .. }

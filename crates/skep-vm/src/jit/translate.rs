@@ -6,8 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use cranelift_codegen::Context;
-use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
@@ -15,10 +14,12 @@ use cranelift_codegen::ir::{
     self, AbiParam, BlockArg, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind,
     UserFuncName, Value,
 };
-use cranelift_codegen::isa::{CallConv, TargetIsa};
+use cranelift_codegen::isa::CallConv;
 use skep_isa::{JmpOp, Op, Operand, Reg};
 
 use super::Declined;
+use super::compiler::Compiler;
+use super::native::{FUNCTIONS, Referent};
 use super::shape::{self, Block, Function, LOOPS, REGS, Set};
 use super::source::Source;
 
@@ -29,8 +30,8 @@ const MAX_LOOPS: i64 = 8 << 20;
 pub(super) struct Body {
     pub(super) code: Vec<u8>,
     pub(super) align: u32,
-    /// Calls of other functions: where the operand is, and the number of the function.
-    pub(super) calls: Vec<(u32, cranelift_codegen::binemit::Reloc, i64, usize)>,
+    /// Where the code refers to something: the place, how, what is added, and to what.
+    pub(super) references: Vec<(u32, Reloc, i64, Referent)>,
 }
 
 /// A register: its value, in one or both widths.
@@ -65,6 +66,10 @@ pub(super) struct Translator<'a> {
     pub(super) imported: BTreeMap<usize, ir::FuncRef>,
     pub(super) thunks: BTreeMap<usize, ir::SigRef>,
     pub(super) host: Option<ir::SigRef>,
+    /// Addresses that are loaded before loops.
+    pub(super) addresses: BTreeMap<u64, ir::GlobalValue>,
+    /// Is the block one of a loop?
+    pub(super) in_loop: bool,
 }
 
 /// Accesses that the verifier has proved.
@@ -75,27 +80,17 @@ pub(super) fn function(
     source: &Source<'_>,
     functions: &[Function],
     number: usize,
-    isa: &dyn TargetIsa,
+    compiler: &mut Compiler<'_>,
     blind: bool,
 ) -> Result<Body, Declined> {
     let function = &functions[number];
-    let convention = isa.default_call_conv();
-    let mut context = Context::new();
-    context.func.signature = signature(function, convention);
-    context.func.name = UserFuncName::user(0, number as u32);
-    Translator::new(source, functions, number, &mut context.func, convention, blind).translate()?;
-    let names = context.func.params.user_named_funcs().clone();
-    let compiled = context
-        .compile(isa, &mut ControlPlane::default())
-        .map_err(|e| Declined::at(function.start, format!("Cranelift: {:?}", e.inner)))?;
-    let calls = compiled.buffer.relocs().iter().map(|reloc| {
-        let callee = super::native::callee(&reloc.target, &names).ok_or_else(|| {
-            Declined::at(function.start, "compiled code refers to something that is no function")
-        })?;
-        Ok((reloc.offset, reloc.kind, reloc.addend, callee))
-    });
-    let calls = calls.collect::<Result<_, Declined>>()?;
-    Ok(Body { code: compiled.code_buffer().to_vec(), align: compiled.buffer.alignment, calls })
+    let convention = compiler.convention();
+    let func = compiler.begin(UserFuncName::user(FUNCTIONS, number as u32));
+    func.signature = signature(function, convention);
+    Translator::new(source, functions, number, func, convention, blind).translate()?;
+    let stands_for_calls = !function.is_entry && !function.needs_run;
+    let body = compiler.finish(number, stands_for_calls);
+    body.map_err(|reason| Declined::at(function.start, reason))
 }
 
 /// How a function is called: the run if it needs that, its arguments; it answers `r0`, and a status where it may be left
@@ -152,6 +147,8 @@ impl<'a> Translator<'a> {
             imported: BTreeMap::new(),
             thunks: BTreeMap::new(),
             host: None,
+            addresses: BTreeMap::new(),
+            in_loop: false,
         }
     }
 
@@ -235,6 +232,7 @@ impl<'a> Translator<'a> {
         self.registers =
             self.starts[number].expect("invariant: an order in which a block's way in comes first");
         self.at.insert_block(self.blocks[number]);
+        self.in_loop = block.in_loop;
         let ops: Vec<(usize, Op)> = shape::each_op(self.source, block).collect();
         for (slot, op) in &ops {
             self.op(*slot, op)?;
@@ -375,12 +373,22 @@ impl Translator<'_> {
         let held = self.registers[n];
         let value = match (held.wide, held.narrow) {
             (Some(wide), _) => return wide,
-            (None, Some(narrow)) => self.at.ins().uextend(I64, narrow),
+            (None, Some(narrow)) => return self.extend(narrow),
             // No path that a run takes reads it before it is written.
             (None, None) => self.at.ins().iconst(I64, 0),
         };
         self.registers[n].wide = Some(value);
         value
+    }
+
+    /// Widens a number, for all registers that hold it.
+    fn extend(&mut self, narrow: Value) -> Value {
+        let wide = self.at.ins().uextend(I64, narrow);
+        for held in self.registers.iter_mut().filter(|held| held.narrow == Some(narrow) && held.zero_extended)
+        {
+            held.wide = Some(wide);
+        }
+        wide
     }
 
     pub(super) fn narrow(&mut self, n: usize) -> Value {

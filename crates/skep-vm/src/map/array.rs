@@ -20,6 +20,14 @@ pub(super) struct Array {
     copier: Copier,
 }
 
+/// Where the elements of an array lie: one behind the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    pub(crate) base: u64,
+    pub(crate) stride: usize,
+    pub(crate) entries: u32,
+}
+
 impl Array {
     pub(super) fn new(spec: &MapSpec) -> Result<Self, Errno> {
         let percpu = spec.is_percpu();
@@ -41,6 +49,12 @@ impl Array {
         }
         let cpu = if self.percpu { cpu as usize } else { 0 };
         (cpu < self.cpus).then(|| (index as usize * self.cpus + cpu) * self.stride)
+    }
+
+    /// Where elements lie, if there is one value for all processors.
+    pub(super) fn layout(&self) -> Option<Layout> {
+        let (base, stride, entries) = (self.values.base(), self.stride, self.max_entries);
+        (!self.percpu).then_some(Layout { base, stride, entries })
     }
 
     pub(super) fn memory(&self) -> &Arc<Arena> {

@@ -156,7 +156,7 @@ word!(u64, i64, AtomicU64);
 ///
 /// # Safety
 /// `out.len()` bytes from `addr` on are mapped, readable, initialised, and only accessed atomically by other threads.
-pub(super) unsafe fn copy_out(addr: u64, out: &mut [u8]) {
+pub(crate) unsafe fn copy_out(addr: u64, out: &mut [u8]) {
     let mut at = addr;
     let mut rest = out;
     while !at.is_multiple_of(8) && !rest.is_empty() {

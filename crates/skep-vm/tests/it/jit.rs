@@ -310,3 +310,96 @@ fn code_is_made_in_the_background() {
     assert!(program.compiled().is_some_and(|compiled| compiled.is_ok()));
     assert_eq!(program.run(&mut [], &mut NoEnv), Ok(7));
 }
+
+/// The compiler compares loop counters after they are counted, which must not matter where they wrap.
+#[test]
+fn loops_that_compare_what_was_counted() {
+    let cases = [
+        (0i64, 2, "<", 20),
+        (0, 2, "<=", 20),
+        (0, 1, "!=", 9),
+        (30, -3, ">", 4),
+        (30, -3, ">=", 5),
+        (-6, 2, ">", 5),
+        (-6, 2, ">=", 5),
+        (-8, 3, "s<", 7),
+        (9, -2, "s>", -7),
+        (4, -1, "<=", 4),
+        (0x7fff_fff8, 3, "s>", 5),
+        (5, 1, "==", 5),
+    ];
+    for (start, step, condition, limit) in cases {
+        for register in ["r", "w"] {
+            // What is compared with the limit: the number before it was counted.
+            let text = format!(
+                "r0 = 0; {register}2 = {start}; r4 = 0; \
+                 loop: {register}3 = {register}2; r0 += r3; {register}2 += {step}; r4 += 1; if r4 > 40 goto out; \
+                 if {register}3 {condition} {limit} goto loop; out: r0 *= 100; r0 += r4; r0 += r2; exit"
+            );
+            check(&text);
+        }
+    }
+}
+
+#[test]
+fn loops_that_are_left_in_the_middle() {
+    let copy: String = (0..64)
+        .step_by(8)
+        .map(|at| format!("r2 = *(u64 *)(r1 + {at}); *(u64 *)(r10 - {}) = r2; ", 64 - at))
+        .collect();
+    check(&format!(
+        "{copy}r6 = r10; r6 += -64; r0 = 0; r2 = 0; \
+         loop: r3 = r6; r3 += r2; r4 = *(u8 *)(r3 + 0); if r4 == 0x5b goto found; r0 += r4; r2 += 1; \
+         if r2 != 64 goto loop; r0 = 0xff; goto out; found: r0 <<= 8; r0 |= r2; out: exit"
+    ));
+    // Both counters are the same all the time.
+    check(&format!(
+        "{copy}r6 = r10; r6 += -64; r0 = 0; w2 = 3; r3 = r2; \
+         loop: r4 = r6; r4 += r2; *(u8 *)(r4 + 0) = 9; r3 += 5; r2 = r3; w5 = w3; w5 += 1; r0 += r5; \
+         if r3 < 60 goto loop; r0 += r2; exit"
+    ));
+}
+
+/// These need no run, because it is proved which map they are on.
+#[test]
+fn operations_on_known_maps() {
+    let kinds = [
+        (MapType::ARRAY, 4, 8),
+        (MapType::ARRAY, 4, 72),
+        (MapType::HASH, 4, 8),
+        (MapType::HASH, 12, 24),
+        (MapType::LRU_HASH, 8, 8),
+        (MapType::PERCPU_ARRAY, 4, 8),
+        (MapType::PERCPU_HASH, 8, 16),
+    ];
+    for (map_type, key, value) in kinds {
+        let spec = MapSpec::new(map_type, "m", key, value, 5);
+        let maps = || vec![Map::create(spec.clone()).expect("the map is valid")];
+        let mut text = "r6 = r1; r7 = 0".to_owned();
+        for off in (8..=96).step_by(8) {
+            text += &format!("; r1 = {off}; *(u64 *)(r10 - {off}) = r1");
+        }
+        for (call, first, flags) in [
+            (2, 1, 0),
+            (1, 1, 0),
+            (1, 9, 0),
+            (2, 3, 1),
+            (2, 1, 1),
+            (2, 9, 2),
+            (3, 1, 0),
+            (1, 1, 0),
+            (2, 2, 4),
+        ] {
+            text += &format!(
+                "; *(u32 *)(r10 - 96) = {first}; r1 = map[idx:0]; r2 = r10; r2 += -96; r3 = r10; r3 += -80; \
+                 r4 = {flags}; call {call}"
+            );
+            text += &match call {
+                1 => format!("; if r0 == 0 goto +1; r0 = *(u{} *)(r0 + 0)", 8 * value.min(8)),
+                _ => String::new(),
+            };
+            text += "; r7 *= 31; r7 += r0";
+        }
+        check_with(&(text + "; r0 = r7; exit"), &maps);
+    }
+}

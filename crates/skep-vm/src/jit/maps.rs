@@ -1,0 +1,110 @@
+//! Operations on maps, where it is proved which map is meant and that key and value lie in this process's memory: these need
+//! no run. The element of an array is computed by the program itself; other maps are called.
+
+use std::sync::Arc;
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{AbiParam, InstBuilder, Signature, Value};
+use skep_isa::helper::id;
+use skep_isa::uapi::MapType;
+use skep_isa::{CallTarget, Op};
+use skep_verifier::facts::{Argument, Region};
+
+use super::native::Operation;
+use super::source::Source;
+use super::translate::{PROVED, Translator};
+use crate::map::{Layout, Map, flags};
+
+/// How a helper on a map is compiled.
+pub(super) enum MapCall {
+    /// The address of an array's element.
+    Element(Layout),
+    /// A call with the address of the map.
+    Call(Operation, i64),
+}
+
+impl Source<'_> {
+    /// How the helper of an instruction is compiled, if it is one on a known map.
+    pub(super) fn map_call(&self, slot: usize) -> Option<MapCall> {
+        let operation = match self.op(slot)? {
+            Op::Call(CallTarget::Helper(id::bpf_map_lookup_elem)) => Operation::Find,
+            Op::Call(CallTarget::Helper(id::bpf_map_update_elem)) => Operation::Update,
+            Op::Call(CallTarget::Helper(id::bpf_map_delete_elem)) => Operation::Delete,
+            _ => return None,
+        };
+        let arguments = self.arguments(slot)?;
+        let Argument::Map(number) = arguments[0] else { return None };
+        let map = self.map(number)?;
+        let own_memory = |argument| self.is_own_memory(argument);
+        let known = own_memory(arguments[1]) && (operation != Operation::Update || own_memory(arguments[2]));
+        if !known || !serves(map, operation) {
+            return None;
+        }
+        match map.layout() {
+            Some(layout) if operation == Operation::Find => Some(MapCall::Element(layout)),
+            _ => Some(MapCall::Call(operation, Arc::as_ptr(map).expose_provenance() as i64)),
+        }
+    }
+
+    /// Does an argument point to memory that stays this process's, whatever the program does?
+    fn is_own_memory(&self, argument: Argument) -> bool {
+        let Argument::Memory(access) = argument else { return false };
+        match access.region {
+            Region::Frame | Region::CallerFrame | Region::MapValue(_) | Region::MapKey(_) => true,
+            Region::Memory => !self.has_kernel_memory(),
+            _ => false,
+        }
+    }
+}
+
+/// Kinds whose operations ask nothing of a run, with keys and values of a size that is copied on the stack.
+fn serves(map: &Map, operation: Operation) -> bool {
+    let spec = map.spec();
+    let kind =
+        matches!(spec.map_type, MapType::ARRAY | MapType::HASH | MapType::LRU_HASH | MapType::LPM_TRIE);
+    let fits = spec.key_size.max(spec.value_size) as usize <= Operation::MAX_BYTES;
+    match operation {
+        Operation::Find => kind && spec.key_size as usize <= Operation::MAX_BYTES,
+        Operation::Update | Operation::Delete => kind && fits && spec.map_flags & flags::RDONLY_PROG == 0,
+    }
+}
+
+impl Translator<'_> {
+    /// Compiles a helper on a map; the result is that for `r0`.
+    pub(super) fn call_map(&mut self, call: &MapCall) -> Value {
+        match call {
+            MapCall::Element(layout) => self.element(layout),
+            MapCall::Call(operation, map) => self.operate(*operation, *map),
+        }
+    }
+
+    /// The address of the element whose index `r2` points to, or null.
+    fn element(&mut self, layout: &Layout) -> Value {
+        let key = self.wide(2);
+        let index = self.at.ins().load(I32, PROVED, key, 0);
+        let entries = self.at.ins().iconst(I32, i64::from(layout.entries));
+        let exists = self.at.ins().icmp(IntCC::UnsignedLessThan, index, entries);
+        let base = self.address_of(layout.base);
+        let index = self.at.ins().uextend(I64, index);
+        let stride = self.at.ins().iconst(I64, layout.stride as i64);
+        let offset = self.at.ins().imul(index, stride);
+        let address = self.at.ins().iadd(base, offset);
+        let null = self.at.ins().iconst(I64, 0);
+        self.at.ins().select(exists, address, null)
+    }
+
+    fn operate(&mut self, operation: Operation, map: i64) -> Value {
+        let map = self.at.ins().iconst(I64, map);
+        let arguments = operation.arguments();
+        let mut values = vec![map];
+        values.extend((2..2 + arguments).map(|n| self.wide(n)));
+        let mut signature = Signature::new(self.convention);
+        signature.params = vec![AbiParam::new(I64); values.len()];
+        signature.returns = vec![AbiParam::new(I64)];
+        let signature = self.at.func.import_signature(signature);
+        let address = self.at.ins().iconst(I64, operation.address());
+        let call = self.at.ins().call_indirect(signature, address, &values);
+        self.at.func.dfg.first_result(call)
+    }
+}

@@ -1,0 +1,110 @@
+//! Operations on maps as compiled code calls them: by the map's address, with addresses of key and value.
+
+use std::ptr;
+
+use crate::Errno;
+use crate::map::{Map, update};
+use crate::memory::{Word, copy_out};
+
+/// What is done with a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::jit) enum Operation {
+    /// `bpf_map_lookup_elem`.
+    Find,
+    /// `bpf_map_update_elem`.
+    Update,
+    /// `bpf_map_delete_elem`.
+    Delete,
+}
+
+impl Operation {
+    /// Longest key and value.
+    pub(in crate::jit) const MAX_BYTES: usize = 64;
+
+    /// Arguments behind the map.
+    pub(in crate::jit) fn arguments(self) -> usize {
+        match self {
+            Self::Find | Self::Delete => 1,
+            Self::Update => 3,
+        }
+    }
+
+    /// The address of its function, as a constant of the code.
+    pub(in crate::jit) fn address(self) -> i64 {
+        let at = match self {
+            Self::Find => find as *const (),
+            Self::Update => put as *const (),
+            Self::Delete => delete as *const (),
+        };
+        at.expose_provenance() as i64
+    }
+}
+
+/// The map that compiled code names.
+///
+/// # Safety
+/// `map` is a constant of compiled code, whose program holds the map.
+unsafe fn named<'m>(map: u64) -> &'m Map {
+    // SAFETY: the program that runs holds the map, and outlives the call.
+    unsafe { &*ptr::with_exposed_provenance(map as usize) }
+}
+
+/// Copies a key or a value, and hands it on.
+///
+/// # Safety
+/// The verifier has proved that there are so many readable bytes; other threads access them atomically.
+#[inline(always)]
+unsafe fn with_copy<T>(addr: u64, len: usize, f: impl FnOnce(&[u8]) -> T) -> T {
+    match len {
+        4 => {
+            // SAFETY: as the caller says.
+            let word = unsafe { u32::load(addr) };
+            f(&word.to_ne_bytes())
+        }
+        8 => {
+            // SAFETY: as the caller says.
+            let word = unsafe { u64::load(addr) };
+            f(&word.to_ne_bytes())
+        }
+        _ => {
+            let mut bytes = [0; Operation::MAX_BYTES];
+            // SAFETY: as the caller says.
+            unsafe { copy_out(addr, &mut bytes[..len]) };
+            f(&bytes[..len])
+        }
+    }
+}
+
+fn status(result: Result<(), Errno>) -> u64 {
+    result.map_or_else(Errno::to_reg, |()| 0)
+}
+
+unsafe extern "C" fn find(map: u64, key: u64) -> u64 {
+    // SAFETY: compiled code names a map of its program.
+    let map = unsafe { named(map) };
+    // SAFETY: the verifier has proved the key.
+    unsafe { with_copy(key, map.spec().key_size as usize, |key| map.value_addr(key, 0)) }.unwrap_or(0)
+}
+
+unsafe extern "C" fn put(map: u64, key: u64, value: u64, flags: u64) -> u64 {
+    // SAFETY: compiled code names a map of its program.
+    let map = unsafe { named(map) };
+    let spec = map.spec();
+    if flags & update::LOCK != 0 && spec.spin_lock_off.is_none() {
+        return Errno::EINVAL.to_reg();
+    }
+    let (key_size, value_size) = (spec.key_size as usize, spec.value_size as usize);
+    let with_key = |key: &[u8]| {
+        // SAFETY: the verifier has proved the value.
+        unsafe { with_copy(value, value_size, |value| map.put(key, value, flags, 0)) }
+    };
+    // SAFETY: the verifier has proved the key.
+    status(unsafe { with_copy(key, key_size, with_key) })
+}
+
+unsafe extern "C" fn delete(map: u64, key: u64) -> u64 {
+    // SAFETY: compiled code names a map of its program.
+    let map = unsafe { named(map) };
+    // SAFETY: the verifier has proved the key.
+    status(unsafe { with_copy(key, map.spec().key_size as usize, |key| map.elements().delete(key)) })
+}
