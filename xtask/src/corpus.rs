@@ -4,13 +4,15 @@
 //! Programs are attached through a runtime that is kept to a process tree, and there is none: so they are attached, and
 //! see nothing. libbpf attaches only with `--libbpf-attach`, because its programs see the machine while they are.
 
+mod patience;
 mod setup;
 
-use std::collections::HashMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use skep::object::AttachPoint;
 use skep::runtime::{AttachOptions, Link, SharedRuntime};
@@ -18,6 +20,14 @@ use skep_kernel::KernelRuntime;
 
 /// Loads every object of the directories (or files) that the arguments name, and prints a table.
 pub(crate) fn corpus(args: &[String]) -> Result<(), String> {
+    if let [one, object] = args
+        && one == ONE
+    {
+        let runtime: SharedRuntime = Arc::new(KernelRuntime::scoped());
+        let Outcome { stage, reason } = try_object(&runtime, Path::new(object));
+        println!("{stage} {reason}");
+        return Ok(());
+    }
     let libbpf_attaches = args.iter().any(|arg| arg == "--libbpf-attach");
     let (places, kernels) = match args.iter().position(|arg| arg == "--on") {
         Some(at) => (&args[..at], &args[at + 1..]),
@@ -30,16 +40,21 @@ pub(crate) fn corpus(args: &[String]) -> Result<(), String> {
     if !kernels.is_empty() {
         return in_guests(kernels, &objects);
     }
-    let peer = libbpf(&objects, libbpf_attaches);
-    let runtime: SharedRuntime = Arc::new(KernelRuntime::scoped());
+    let libbpf = libbpf_program();
+    if libbpf.is_none() {
+        eprintln!("libbpf cannot be asked: it takes `cc` and libbpf's headers to build what asks it");
+    }
     let mut tally = Tally::default();
     println!("{:<28} {:<10} {:<10} reason", "object", "skep", "libbpf");
     for object in &objects {
-        let outcome = try_object(&runtime, object);
-        let peer = peer.get(object).map_or("-", String::as_str);
-        tally.count(&outcome, peer);
         let name = object.file_name().unwrap_or_default().to_string_lossy();
-        println!("{name:<28} {:<10} {peer:<10} {}", outcome.stage, outcome.reason);
+        print!("{name:<28} ");
+        // Whoever waits sees which object it is; a terminal that is gone is told by the next line.
+        let _ = std::io::stdout().flush();
+        let outcome = ours(object);
+        let peer = libbpf.as_ref().map_or("-".to_owned(), |libbpf| theirs(libbpf, object, libbpf_attaches));
+        tally.count(&outcome, &peer);
+        println!("{:<10} {peer:<10} {}", outcome.stage, outcome.reason);
     }
     println!("{tally}");
     Ok(())
@@ -57,21 +72,55 @@ fn in_guests(kernels: &[String], objects: &[PathBuf]) -> Result<(), String> {
     Ok(())
 }
 
+/// The argument of a process that tries one object.
+const ONE: &str = "--one";
+/// How long an object may take: a program that the verifier takes long for needs seconds on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// How far an object came, and why no farther.
 struct Outcome {
-    stage: &'static str,
+    stage: String,
     reason: String,
 }
 
+/// Tries an object in a process of its own, so that one that hangs or is killed keeps nobody else.
+fn ours(object: &Path) -> Outcome {
+    let own = std::env::current_exe().map(Command::new);
+    let said = own
+        .map_err(|e| e.to_string())
+        .and_then(|mut own| patience::output(own.args(["corpus", ONE]).arg(object), PATIENCE));
+    match said.as_deref().map(|said| said.trim_end().split_once(' ')) {
+        Ok(Some((stage, reason))) => Outcome { stage: stage.to_owned(), reason: reason.to_owned() },
+        Ok(None) => Outcome { stage: "died".to_owned(), reason: "it said nothing".to_owned() },
+        Err(reason) => Outcome { stage: "died".to_owned(), reason: reason.clone() },
+    }
+}
+
+/// What libbpf says of an object.
+fn theirs(libbpf: &Path, object: &Path, attach: bool) -> String {
+    let mut command = Command::new(libbpf);
+    command.args(attach.then_some("-a")).arg(object);
+    let Ok(said) = patience::output(&mut command, PATIENCE) else { return "died".to_owned() };
+    let mut words = said.trim_end().rsplitn(3, ' ');
+    match (words.next(), words.next()) {
+        (Some(_), Some("ok")) => "ok".to_owned(),
+        (Some(errno), Some(stage)) => format!("{stage} {errno}"),
+        _ => "died".to_owned(),
+    }
+}
+
 fn try_object(runtime: &SharedRuntime, path: &Path) -> Outcome {
-    let fail = |stage, e: skep::Error| Outcome { stage, reason: first_and_last_line(&e.to_string()) };
+    let fail = |stage: &str, e: skep::Error| Outcome {
+        stage: stage.to_owned(),
+        reason: first_and_last_line(&e.to_string()),
+    };
     let mut object = match skep::open(path) {
         Ok(opened) => opened.object,
         Err(e) => return fail("open", e),
     };
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     if let Err(reason) = setup::set_up(&mut object, file.split('.').next().unwrap_or_default()) {
-        return Outcome { stage: "set-up", reason };
+        return Outcome { stage: "set-up".to_owned(), reason };
     }
     skep::defaults::fill_in(&mut object);
     let linked = match skep::host::link(&object) {
@@ -84,12 +133,12 @@ fn try_object(runtime: &SharedRuntime, path: &Path) -> Outcome {
     };
     match attach(&loaded) {
         Ok(links) if loaded.left_out.is_empty() => {
-            Outcome { stage: "ok", reason: format!("{} attached", links.len()) }
+            Outcome { stage: "ok".to_owned(), reason: format!("{} attached", links.len()) }
         }
         Ok(links) => {
             let left: Vec<&str> = loaded.left_out.iter().map(|left| left.program.as_str()).collect();
             Outcome {
-                stage: "ok",
+                stage: "ok".to_owned(),
                 reason: format!("{} attached; left out: {}", links.len(), left.join(", ")),
             }
         }
@@ -166,23 +215,6 @@ fn objects<'a>(places: impl Iterator<Item = &'a Path>) -> Result<Vec<PathBuf>, S
     }
     objects.sort();
     Ok(objects)
-}
-
-/// What libbpf says, by object; nothing where there is no libbpf to ask.
-fn libbpf(objects: &[PathBuf], attach: bool) -> HashMap<PathBuf, String> {
-    let Some(program) = libbpf_program() else {
-        eprintln!("libbpf cannot be asked: it takes `cc` and libbpf's headers to build what asks it");
-        return HashMap::new();
-    };
-    let output = Command::new(program).args(attach.then_some("-a")).args(objects).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let line = |line: &str| {
-        let mut words = line.rsplitn(3, ' ');
-        let (errno, stage, path) = (words.next()?, words.next()?, words.next()?);
-        let said = if stage == "ok" { "ok".to_owned() } else { format!("{stage} {errno}") };
-        Some((PathBuf::from(path), said))
-    };
-    text.lines().filter_map(line).collect()
 }
 
 /// The program that asks libbpf: one built before, as in a guest, or built now.

@@ -223,3 +223,47 @@ fn the_whole_machine_is_the_kernels_to_show() {
     assert_eq!(said.status, 0, "{}", said.stderr);
     assert!(said.stdout.contains("opened-by-another-process"), "{}", said.stdout);
 }
+
+#[test]
+fn what_a_full_ring_buffer_lost_is_told() {
+    if !installed("clang") && !installed("clang-19") && !installed("clang-14") {
+        return skip("clang is not installed");
+    }
+    let scratch = Scratch::new("lost");
+    let source = scratch.write(
+        "lost.bpf.c",
+        r#"
+        #include "vmlinux.h"
+        #include <bpf/bpf_helpers.h>
+        struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } narrow SEC(".maps");
+        struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 65536); } roomy SEC(".maps");
+        SEC("tp/sched/sched_process_exec") int executed(void *ctx) {
+            for (__u64 i = 0; i < 1000; i++) {
+                __u64 *record = bpf_ringbuf_reserve(&narrow, sizeof(i), 0);
+                if (record) {
+                    *record = i;
+                    bpf_ringbuf_submit(record, 0);
+                }
+                bpf_ringbuf_output(&roomy, &i, sizeof(i), 0);
+            }
+            return 0;
+        }
+        char LICENSE[] SEC("license") = "GPL";
+        "#,
+    );
+    // Records of 16 bytes; the last one is never filled.
+    let lost = "745 records of `narrow` were lost because the buffer was full";
+    for runtime in ["user", "kernel"] {
+        let mut command = skep();
+        command.args(["--runtime", runtime, "run", "-o", "raw"]).arg(&source).args(["--", "true"]);
+        let run = said(command.output().expect("skep starts"));
+        if run.status != 0 && runtime == "kernel" {
+            skip(&run.stderr);
+            continue;
+        }
+        assert_eq!(run.status, 0, "{}", run.stderr);
+        assert!(run.stderr.contains(lost) && !run.stderr.contains("`roomy`"), "{runtime}: {}", run.stderr);
+        assert_eq!(run.stdout.lines().filter(|line| line.starts_with("narrow ")).count(), 255, "{runtime}");
+        assert_eq!(run.stdout.lines().filter(|line| line.starts_with("roomy ")).count(), 1000, "{runtime}");
+    }
+}
