@@ -25,21 +25,21 @@ const ENTRIES: &str = "100000";
 const COMPARED: &[Compared] = &[
     Compared {
         name: "load",
-        example: &["load", "plain"],
+        program: &["load", "plain"],
         source: "libbpf-load.c",
         object: "load.bpf.o",
         measures: &[("cpu_us", 1.0), ("peak_kib", 1.2)],
     },
     Compared {
         name: "load, CO-RE",
-        example: &["load", "core"],
+        program: &["load", "core"],
         source: "libbpf-load.c",
         object: "load-core.bpf.o",
         measures: &[("cpu_us", 1.0), ("peak_kib", 1.2)],
     },
     Compared {
         name: "read",
-        example: &["read", RECORDS, ENTRIES],
+        program: &["read", RECORDS, ENTRIES],
         source: "libbpf-read.c",
         object: "produce.bpf.o",
         measures: &[("record_ns", 1.0), ("entry_ns", 1.05)],
@@ -48,7 +48,7 @@ const COMPARED: &[Compared] = &[
 
 struct Compared {
     name: &'static str,
-    example: &'static [&'static str],
+    program: &'static [&'static str],
     source: &'static str,
     object: &'static str,
     measures: &'static [(&'static str, f64)],
@@ -56,7 +56,7 @@ struct Compared {
 
 /// Builds both sides, and measures them in turns.
 pub(super) fn run(options: &Options) -> Result<Box<dyn Shown>, String> {
-    build_examples()?;
+    build_ours()?;
     let mut rows = Vec::new();
     for compared in COMPARED {
         let theirs = compared.build_c()?;
@@ -65,27 +65,21 @@ pub(super) fn run(options: &Options) -> Result<Box<dyn Shown>, String> {
     Ok(Box::new(Comparison { rounds: options.rounds.max(1), rows }))
 }
 
-fn build_examples() -> Result<(), String> {
-    let args = [
-        "build",
-        "--quiet",
-        "--profile",
-        "dist",
-        "--package",
-        "xtask",
-        "--example",
-        "load",
-        "--example",
-        "read",
-    ];
-    output(Command::new(env!("CARGO")).args(args).current_dir(root())).map(drop)
+/// Builds our side as what is taken to other machines is built: one file, with its C library.
+fn build_ours() -> Result<(), String> {
+    for program in ["load", "read"] {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["rustc", "--quiet", "--profile", "dist", "--package", "bench-load", "--bin", program]);
+        output(cargo.args(["--", "-C", "target-feature=+crt-static"]).current_dir(root()))?;
+    }
+    Ok(())
 }
 
 impl Compared {
     /// The command of our side.
     fn ours(&self) -> Command {
-        let mut command = Command::new(root().join("target/dist/examples").join(self.example[0]));
-        command.args(&self.example[1..]);
+        let mut command = Command::new(root().join("target/dist").join(self.program[0]));
+        command.args(&self.program[1..]);
         command
     }
 
@@ -116,7 +110,7 @@ impl Compared {
             self.measures.iter().map(|&(what, limit)| Row::new(self.name, what, limit)).collect();
         for _ in 0..rounds.max(1) {
             let ours = whole_process(&mut self.ours())?;
-            let theirs = whole_process(Command::new(theirs).args(&self.example[1..]))?;
+            let theirs = whole_process(Command::new(theirs).args(&self.program[1..]))?;
             for row in &mut rows {
                 row.ours.push(ours.number(row.what)?);
                 row.theirs.push(theirs.number(row.what)?);

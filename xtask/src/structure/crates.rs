@@ -82,6 +82,7 @@ const CRATES: &[Rules] = &[
         external: &["rustix"],
         may: May::Act(&[]),
     },
+    Rules { name: "bench-load", crates: &["skep", "skep-kernel"], external: &["rustix"], may: May::Act(&[]) },
     Rules { name: "execmon", crates: &["skep", "skep-skel"], external: &[], may: May::Act(&[]) },
     Rules {
         name: "xtask",

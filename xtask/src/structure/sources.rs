@@ -10,7 +10,7 @@ const LONG: &[(&str, &str)] = &[];
 
 /// What talks to people; build scripts talk to cargo.
 const PRINTING: &[&str] =
-    &["crates/skep-cli/", "crates/skep-skel/src/build.rs", "examples/", "fuzz/", "xtask/"];
+    &["bench/", "crates/skep-cli/", "crates/skep-skel/src/build.rs", "examples/", "fuzz/", "xtask/"];
 
 /// What ends up on a terminal, or ends the process.
 const TALK: &[&str] = &["println!(", "eprintln!(", "print!(", "eprint!(", "process::exit(", "dbg!("];

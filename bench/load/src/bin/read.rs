@@ -14,7 +14,7 @@ use skep_kernel::KernelRuntime;
 /// Times that the ring buffer is filled and drained; the median counts.
 const ROUNDS: usize = 15;
 
-const OBJECT: &[u8] = include_bytes!("../../bench/produce.bpf.o");
+const OBJECT: &[u8] = include_bytes!("../../../produce.bpf.o");
 
 fn main() -> Result<()> {
     let number = |n| std::env::args().nth(n).and_then(|text| text.parse().ok());

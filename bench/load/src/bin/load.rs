@@ -8,8 +8,8 @@ use skep::object::Object;
 use skep::runtime::SharedRuntime;
 use skep_kernel::KernelRuntime;
 
-const PLAIN: &[u8] = include_bytes!("../../bench/load.bpf.o");
-const CORE: &[u8] = include_bytes!("../../bench/load-core.bpf.o");
+const PLAIN: &[u8] = include_bytes!("../../../load.bpf.o");
+const CORE: &[u8] = include_bytes!("../../../load-core.bpf.o");
 
 fn main() -> skep::Result<()> {
     let bytes = if std::env::args().nth(1).is_some_and(|which| which == "core") { CORE } else { PLAIN };
