@@ -196,8 +196,13 @@ pub(crate) fn sock_common(off: i32, size: i32) -> bool {
 
 /// Fields of `struct bpf_tcp_sock`.
 pub(crate) fn tcp_sock(off: i32, size: i32) -> bool {
-    let wide = off == 80 || off == 88;
-    within(CtxAccess { off, size, write: false, signed: false }, 112) && size == if wide { 8 } else { 4 }
+    // The upper half of a wide field passes Linux's first check, but not the conversion of accesses after it.
+    let size_of_field = match off {
+        80 | 88 => 8,
+        84 | 92 => return false,
+        _ => 4,
+    };
+    within(CtxAccess { off, size, write: false, signed: false }, 112) && size == size_of_field
 }
 
 /// Fields of `struct bpf_xdp_sock`.

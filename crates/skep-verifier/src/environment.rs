@@ -15,6 +15,9 @@ use crate::record::Record;
 use crate::reg::BtfRef;
 use crate::types::Types;
 
+/// Flag of a map that programs only read (`BPF_F_RDONLY_PROG`).
+pub(crate) const RDONLY_PROG: u32 = 1 << 7;
+
 /// A map with what its value's type says.
 pub(crate) struct MapData {
     pub(crate) info: MapInfo,
@@ -29,7 +32,12 @@ impl MapData {
         let ty = BtfRef { obj: BtfRef::PROGRAM, id: info.value_type };
         let has_btf = info.value_type != 0;
         let record = if has_btf { Record::of(types, ty) } else { Record::default() };
-        Self { info: info.clone(), record: Arc::new(record), has_btf, inner: None }
+        let mut info = info.clone();
+        // Linux sets the flag itself: only user space says where packets may go.
+        if matches!(info.ty, MapType::DEVMAP | MapType::DEVMAP_HASH) {
+            info.flags |= RDONLY_PROG;
+        }
+        Self { info, record: Arc::new(record), has_btf, inner: None }
     }
 
     /// The value at an offset of a map that never changes.

@@ -4,6 +4,7 @@ use super::Verifier;
 use super::helpers::Meta;
 use crate::context::{self, CtxAccess};
 use crate::environment::MapData;
+use crate::environment::RDONLY_PROG;
 use crate::reg::{Base, Detail, Flags, MAX_VAR_OFF, Reg, RegType};
 use crate::scalar::Scalar;
 use crate::stop::{Res, Stop, reject, unsupported};
@@ -252,7 +253,6 @@ impl<'a> Verifier<'a> {
     }
 
     pub(crate) fn check_map_access_type(&self, reg: &Reg, off: i32, size: u32, how: Use) -> Res {
-        const RDONLY_PROG: u32 = 1 << 7;
         const WRONLY_PROG: u32 = 1 << 8;
         let info = &self.map_of(reg)?.info;
         if how.is_store() && info.flags & RDONLY_PROG != 0 {

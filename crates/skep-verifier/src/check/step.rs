@@ -7,7 +7,7 @@ use super::memory::{Stored, Use};
 use super::{MAX_INSNS, Verifier};
 use crate::program::TAIL_CALL;
 use crate::reg::{Base, Reg};
-use crate::stop::{Res, reject, unsupported};
+use crate::stop::{Res, reject};
 
 /// Where a path goes after an instruction.
 enum Next {
@@ -276,7 +276,7 @@ impl Verifier<'_> {
                     return Ok(Next::End);
                 }
             }
-            CallTarget::Indirect(_) => unsupported!("indirect call"),
+            CallTarget::Indirect(_) => reject!("unknown opcode 8d"),
         }
         Ok(Next::At(self.pc + 1))
     }

@@ -4,6 +4,7 @@ use skep_isa::uapi::{AttachType, MapType, ProgType};
 
 use super::super::Verifier;
 use super::{Meta, id};
+use crate::environment::RDONLY_PROG;
 use crate::helper::proto::{Arg, ArgFlags, ArgKind};
 use crate::helper::short_name;
 use crate::stop::{Res, reject};
@@ -26,7 +27,6 @@ impl Verifier<'_> {
 
     /// Maps that programs may only read.
     pub(super) fn check_map_writable(&self, meta: &Meta) -> Res {
-        const RDONLY_PROG: u32 = 1 << 7;
         let writes = matches!(meta.helper, id::MAP_UPDATE | id::MAP_DELETE | id::MAP_PUSH | id::MAP_POP);
         if writes && meta.map.is_some_and(|m| self.maps[m as usize].info.flags & RDONLY_PROG != 0) {
             reject!("write into map forbidden");
