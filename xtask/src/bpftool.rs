@@ -103,6 +103,7 @@ impl Ground {
     fn expand(&self, line: &str, side: &str) -> String {
         line.trim_start_matches('~')
             .replace("{d}", &self.bpffs.display().to_string())
+            .replace("{s}", side)
             .replace("{t}", &self.bpffs.join(side).display().to_string())
             .replace("{o}", &self.path("objects.o"))
             .replace("{w}", &self.directory.display().to_string())

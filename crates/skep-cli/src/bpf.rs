@@ -8,7 +8,9 @@ mod batch;
 mod btf;
 mod btf_value;
 mod cgroup;
+mod doctor;
 mod failure;
+mod feature;
 mod generate;
 mod holders;
 mod iter;
@@ -16,6 +18,7 @@ mod json;
 mod link;
 mod map;
 mod net;
+mod obj;
 mod options;
 mod perf;
 mod pins;
@@ -29,6 +32,7 @@ mod words;
 
 use std::process::ExitCode;
 
+pub(crate) use options::OPTIONS;
 pub(crate) use table::{FAMILIES, Family};
 
 use crate::term;
@@ -95,19 +99,23 @@ fn dispatch(shell: &mut Shell, words: &[String]) -> Outcome {
         return Err(Failure::usage(format!("there is no object `{first}`"))
             .hint(format!("there are {}", FAMILIES.iter().map(|f| f.name).collect::<Vec<_>>().join(", "))));
     };
+    let mut from_word = words.clone();
     let Some(word) = words.next() else {
         return (family.commands[0].run)(shell, &mut words);
     };
     if abbreviates(word, "help") || shell.options.help {
         return help(shell, family);
     }
-    match family.find(word) {
-        Some(command) => (command.run)(shell, &mut words),
-        None => Err(Failure::usage(format!("`{}` has no command `{word}`", family.name)).hint(format!(
-            "it has {}; `skep {} help` says more",
-            family.commands.iter().map(|c| c.name).collect::<Vec<_>>().join(", "),
-            family.name
-        ))),
+    match (family.find(word), family.commands.iter().find(|command| command.implied)) {
+        (Some(command), _) => (command.run)(shell, &mut words),
+        (None, Some(command)) => (command.run)(shell, &mut from_word),
+        (None, None) => {
+            Err(Failure::usage(format!("`{}` has no command `{word}`", family.name)).hint(format!(
+                "it has {}; `skep {} help` says more",
+                family.commands.iter().map(|c| c.name).collect::<Vec<_>>().join(", "),
+                family.name
+            )))
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod args;
 mod bpf;
+mod manual;
 mod new;
 mod run;
 mod runtime;
@@ -14,7 +15,7 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use args::{Cli, Command};
 
@@ -25,15 +26,17 @@ fn main() -> ExitCode {
     if let Some(status) = bpf::serve(&line, is_reserved) {
         return status;
     }
-    let cli = Cli::parse();
+    let matches = manual::whole().get_matches_from(manual::with_help(std::env::args_os().collect()));
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match cli.command {
         Command::Run(args) => run::run(cli.runtime, &args),
         Command::Verify(args) => verify::verify(&args),
         Command::New(args) => new::new(&args),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "skep", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut manual::whole(), "skep", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Man { directory } => manual::write(directory.as_deref()),
     };
     result.unwrap_or_else(|error| {
         term::error(&error);

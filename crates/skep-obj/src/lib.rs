@@ -23,10 +23,12 @@
 #![forbid(unsafe_code)]
 
 pub mod attach;
+pub mod diff;
 mod elf;
 pub mod error;
 pub mod externs;
 mod function;
+pub mod inspect;
 pub mod link;
 pub mod linker;
 pub mod map;

@@ -257,6 +257,7 @@ impl<'a> Attr<'a> {
         }
         self.u32(24, spec.numa_node);
         self.name(28, spec.name);
+        self.u32(44, spec.ifindex);
         if let Some((btf, key_type, value_type)) = spec.btf {
             self.fd(48, btf);
             self.u32(52, key_type);
@@ -288,6 +289,7 @@ impl<'a> Attr<'a> {
         self.u32(40, spec.kern_version);
         self.u32(44, spec.prog_flags);
         self.name(48, spec.name);
+        self.u32(64, spec.ifindex);
         self.u32(68, spec.expected_attach_type.map_or(0, |attach| attach.0));
         if let Some(btf) = spec.btf {
             self.fd(72, btf);

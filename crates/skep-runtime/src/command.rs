@@ -36,6 +36,8 @@ pub struct MapCreate<'a> {
     pub btf_vmlinux_value_type_id: u32,
     /// BTF of the module that has that type; `None` for the kernel's own.
     pub value_type_module: Option<Fd>,
+    /// Network device that the map is to be on; 0 for none.
+    pub ifindex: u32,
     /// Token that allows it.
     pub token: Option<Fd>,
 }
@@ -56,6 +58,7 @@ impl<'a> MapCreate<'a> {
             btf: None,
             btf_vmlinux_value_type_id: 0,
             value_type_module: None,
+            ifindex: 0,
             token: None,
         }
     }
@@ -94,6 +97,8 @@ pub struct ProgLoad<'a> {
     pub fd_array: &'a [Fd],
     /// Verifier log: 0 none, 1 and 2 more and more, 4 statistics.
     pub log_level: u32,
+    /// Network device that the program is to run on, or for; 0 for none.
+    pub ifindex: u32,
     /// Token that allows it.
     pub token: Option<Fd>,
 }
@@ -117,6 +122,7 @@ impl<'a> ProgLoad<'a> {
             attach_prog: None,
             fd_array: &[],
             log_level: 0,
+            ifindex: 0,
             token: None,
         }
     }

@@ -6,6 +6,7 @@ mod mapping;
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -75,7 +76,7 @@ fn read_shared(path: &Path) -> std::io::Result<Bytes> {
 }
 
 /// `LINUX_VERSION_CODE` of the running kernel: major, minor and patch level (at most 255) in three bytes.
-fn kernel_version() -> u32 {
+pub fn kernel_version() -> u32 {
     let uname = rustix::system::uname();
     version_code(&uname.release().to_string_lossy())
 }
@@ -89,19 +90,20 @@ fn version_code(release: &str) -> u32 {
     (next() << 16) + (next() << 8) + next().min(255)
 }
 
-/// The running kernel's configuration, `CONFIG_X` → value as written; `None` where it is not to be had.
-fn kconfig() -> Option<HashMap<String, String>> {
+/// The running kernel's configuration, `CONFIG_X` → value as written; `None` where it is not to be had: neither where
+/// distributions put it, nor in the kernel itself.
+pub fn kconfig() -> Option<HashMap<String, String>> {
     let uname = rustix::system::uname();
     let path = format!("/boot/config-{}", uname.release().to_string_lossy());
-    fs::read_to_string(path).map(|text| parse_kconfig(&text)).ok()
+    let text = fs::read_to_string(path).or_else(|_| packed_kconfig()).ok()?;
+    Some(Target::parse_kconfig(&text))
 }
 
-fn parse_kconfig(text: &str) -> HashMap<String, String> {
-    text.lines()
-        .filter(|line| line.starts_with("CONFIG_"))
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+/// What the kernel says of itself, if it was built to (`CONFIG_IKCONFIG_PROC`).
+fn packed_kconfig() -> std::io::Result<String> {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(fs::File::open("/proc/config.gz")?).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Addresses of these kernel symbols, as far as there are such; 0 for callers who may not see addresses.
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn kconfig_lines() {
-        let config = parse_kconfig(
+        let config = Target::parse_kconfig(
             "# comment\nCONFIG_BPF=y\nCONFIG_HZ=250\n# CONFIG_X is not set\nCONFIG_S=\"a=b\"\n",
         );
         assert_eq!(config.get("CONFIG_HZ").map(String::as_str), Some("250"));

@@ -13,7 +13,10 @@
 
 pub mod choose;
 pub mod defaults;
+#[cfg(feature = "user")]
+pub mod doctor;
 pub mod error;
+pub mod features;
 pub mod host;
 pub mod load;
 pub mod packets;

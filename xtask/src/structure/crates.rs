@@ -64,7 +64,7 @@ const CRATES: &[Rules] = &[
             "skep-isa", "skep-btf", "skep-obj", "skep-cc", "skep-runtime", "skep-verifier", "skep-vm", "skep-user",
             "skep-kernel",
         ],
-        external: &["memmap2", "rustix", "serde_json"],
+        external: &["flate2", "memmap2", "rustix", "serde_json"],
         may: May::Act(&["host/mapping"]),
     },
     Rules {
@@ -73,7 +73,7 @@ const CRATES: &[Rules] = &[
             "skep-isa", "skep-btf", "skep-obj", "skep-cc", "skep-runtime", "skep-binary", "skep-verifier", "skep-vm", "skep-user",
             "skep-kernel", "skep", "skep-skel",
         ],
-        external: &["clap", "clap_complete", "iced-x86", "rustix", "serde_json"],
+        external: &["clap", "clap_complete", "clap_mangen", "iced-x86", "rustix", "serde_json"],
         may: May::Act(&[]),
     },
     Rules {

@@ -45,6 +45,11 @@ impl Failure {
         Self { absent: true, ..Self::new(message) }
     }
 
+    /// Nothing went wrong, but the answer is a status.
+    pub(crate) fn answer(status: u8) -> Self {
+        Self::new("").with_status(status).told()
+    }
+
     /// With a status that no errno stands for.
     pub(crate) fn with_status(mut self, status: u8) -> Self {
         self.status = status;

@@ -62,6 +62,7 @@ impl Shell {
             Ok(()) if self.is_json() && self.json.values() == 0 => self.json.null(),
             Err(failure) if self.is_json() && failure.is_told() => {}
             Err(failure) if self.is_json() => self.tell_json(failure),
+            Err(failure) if failure.message().is_empty() => {}
             Err(failure) => {
                 self.json.flush();
                 super::report(failure);

@@ -6,7 +6,9 @@ use super::failure::Outcome;
 use super::options::OPTIONS;
 use super::shell::Shell;
 use super::words::{Words, abbreviates};
-use super::{btf, cgroup, generate, iter, link, map, net, perf, prog, struct_ops, token};
+use super::{
+    btf, cgroup, doctor, feature, generate, iter, link, map, net, obj, perf, prog, struct_ops, token,
+};
 
 /// Commands on one kind of object.
 pub(crate) struct Family {
@@ -25,6 +27,14 @@ pub(crate) struct Command {
     pub(crate) usage: &'static str,
     pub(crate) about: &'static str,
     pub(crate) run: fn(&mut Shell, &mut Words<'_>) -> Outcome,
+    /// Is it meant where a word names no command? Then the word is its own.
+    pub(crate) implied: bool,
+}
+
+impl Command {
+    const fn implied(self) -> Self {
+        Self { implied: true, ..self }
+    }
 }
 
 impl Family {
@@ -58,7 +68,7 @@ const fn command(
     about: &'static str,
     run: fn(&mut Shell, &mut Words<'_>) -> Outcome,
 ) -> Command {
-    Command { name, usage, about, run }
+    Command { name, usage, about, run, implied: false }
 }
 
 const MAP: &str = "MAP := { id ID | name NAME | pinned FILE }";
@@ -278,6 +288,57 @@ pub(crate) const FAMILIES: &[Family] = &[
             ),
         ],
         terms: &[MAP, PROG],
+    },
+    Family {
+        name: "feature",
+        about: "What the runtime supports: program, map and attach types, helpers, limits.",
+        commands: &[
+            command(
+                "probe",
+                "[kernel|dev NAME] [full] [unprivileged] [macros [prefix PREFIX]]",
+                "Find out by trying; `macros` writes a C header",
+                feature::probe,
+            ),
+            command(
+                "list_builtins",
+                "{ prog_types|map_types|attach_types|link_types|helpers }",
+                "List what this version knows by name",
+                feature::list_builtins,
+            ),
+        ],
+        terms: &[],
+    },
+    Family {
+        name: "obj",
+        about: "Object files: what is in them, and in what they differ.",
+        commands: &[
+            command(
+                "show",
+                "FILE",
+                "Sections, programs, maps, variables, externs, relocations and types; `skep obj FILE` is enough",
+                obj::show,
+            )
+            .implied(),
+            command(
+                "code",
+                "FILE [FUNCTION] [visual]",
+                "Instructions with what they refer to, or their control flow as a graph for dot",
+                obj::code,
+            ),
+            command("diff", "FILE FILE", "In what two objects differ; exit status 1 if they do", obj::diff),
+        ],
+        terms: &[],
+    },
+    Family {
+        name: "doctor",
+        about: "What this machine can run, and why not, for both runtimes.",
+        commands: &[command(
+            "check",
+            "",
+            "Kernel options, privileges, mounts, types, hooks; exit status 1 where neither runtime runs",
+            doctor::examine,
+        )],
+        terms: &[],
     },
     Family {
         name: "gen",

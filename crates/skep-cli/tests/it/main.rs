@@ -4,6 +4,7 @@ mod alike;
 mod bad_input;
 mod both;
 mod endings;
+mod files;
 mod getting_started;
 mod harness;
 mod helpers;

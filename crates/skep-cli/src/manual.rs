@@ -1,0 +1,122 @@
+//! The whole command line as one table: what is parsed by words and options here, and the commands on objects, which take
+//! bpftool's grammar. Help, completion scripts and manual pages are made of it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, Command, CommandFactory as _, ValueHint};
+use skep::{Error, Result};
+
+use crate::args::Cli;
+use crate::bpf::{FAMILIES, Family, OPTIONS};
+
+/// Words in usages that stand for files.
+const FILES: [&str; 8] = ["FILE", "OBJ", "PATH", "DIR", "INPUT", "OUTPUT", "OBJECT", "CGROUP"];
+
+/// All commands.
+pub(crate) fn whole() -> Command {
+    let batch = Command::new("batch")
+        .about("Run command lines from a file, one a line; `-` reads standard input")
+        .override_usage("skep batch file FILE")
+        .arg(words("file FILE"));
+    let all = Cli::command().subcommands(FAMILIES.iter().map(family)).subcommand(batch);
+    all.subcommand_help_heading("Commands")
+}
+
+/// A kind of object with its commands, and the options that they share.
+fn family(family: &Family) -> Command {
+    let commands = family.commands.iter().map(|command| {
+        let usage = format!("skep {} {} {}", family.name, command.name, command.usage);
+        let plain =
+            Command::new(command.name).about(command.about).override_usage(usage.trim_end().to_owned());
+        if command.usage.is_empty() { plain } else { plain.arg(words(command.usage)) }
+    });
+    let help = family.terms.iter().map(|term| format!("{term}\n")).collect::<String>();
+    Command::new(family.name)
+        .about(family.about)
+        .after_help(help)
+        .disable_help_flag(true)
+        .subcommands(commands)
+        .args(OPTIONS.iter().filter(|row| !["version", "runtime"].contains(&row.name)).map(|row| {
+            let arg = Arg::new(row.name).long(row.name).help(row.about).global(true);
+            let arg = row.letter.map_or(arg.clone(), |letter| arg.short(letter));
+            match row.value() {
+                Some(value) => arg.value_name(value).value_hint(ValueHint::AnyPath),
+                None => arg.action(ArgAction::SetTrue),
+            }
+        }))
+}
+
+/// What may follow a command: the keywords of its usage, or else files.
+fn words(usage: &'static str) -> Arg {
+    let is_keyword = |word: &&str| word.len() > 1 && word.starts_with(|c: char| c.is_ascii_lowercase());
+    let split = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    let keywords: Vec<&str> = usage.split(split).filter(is_keyword).collect();
+    let words = Arg::new("words").num_args(0..).value_name("WORDS").help(usage);
+    if !keywords.is_empty() {
+        return words.value_parser(PossibleValuesParser::new(keywords));
+    }
+    let names_file = usage.split(split).any(|word| FILES.contains(&word));
+    words.value_hint(if names_file { ValueHint::AnyPath } else { ValueHint::Other })
+}
+
+/// The command line with `skep COMMAND help` as `skep COMMAND --help`, unless a file of that name is meant.
+pub(crate) fn with_help(mut line: Vec<OsString>) -> Vec<OsString> {
+    let asks = line.len() == 3 && line[2] == "help" && line[1] != "help";
+    if asks && !Path::new("help").exists() {
+        line[2] = "--help".into();
+    }
+    line
+}
+
+/// `skep man [DIR]`: the page of `skep` itself on stdout, or a page for every command as a file.
+pub(crate) fn write(directory: Option<&Path>) -> Result<ExitCode> {
+    let Some(directory) = directory else {
+        let page = clap_mangen::Man::new(whole());
+        page.render(&mut std::io::stdout().lock()).map_err(|e| Error::file(Path::new("stdout"), e))?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let failed = |e| Error::file(directory, e);
+    fs::create_dir_all(directory).map_err(failed)?;
+    clap_mangen::generate_to(whole(), directory).map_err(failed)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_consistent() {
+        whole().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_in_every_script() {
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut whole(), "skep", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for family in FAMILIES {
+                assert!(script.contains(family.name), "{shell}: {}", family.name);
+                for command in family.commands {
+                    assert!(script.contains(command.name), "{shell}: {} {}", family.name, command.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn keywords_are_completed_and_files_too() {
+        let possible = |usage| {
+            let values = words(usage).get_possible_values();
+            values.iter().map(|value| value.get_name().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(possible("{ xlated|jited } PROG [file FILE]"), ["xlated", "jited", "file"]);
+        assert!(possible("FILE FILE").is_empty());
+        assert_eq!(words("FILE FILE").get_value_hint(), ValueHint::AnyPath);
+    }
+}
