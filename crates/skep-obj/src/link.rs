@@ -203,7 +203,8 @@ fn link(object: &Object, target: &Target) -> Result<Linked> {
     let mut maps = maps::finish(object, target)?;
     let externs = externs::resolve(object, target, &mut maps);
     let functions = core::relocate(object, target);
-    let mut linker = code::Linker { object, functions, externs, maps };
+    let callbacks = object.btf.as_deref().map(btf::exception_callbacks).unwrap_or_default();
+    let mut linker = code::Linker { object, functions, externs, maps, callbacks };
     let mut programs: Vec<_> = (0..object.programs.len()).map(|index| linker.program(index)).collect();
     for program in &mut programs {
         hooks::resolve(program, target, &object.file);

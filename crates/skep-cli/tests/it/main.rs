@@ -18,5 +18,6 @@ mod programs;
 mod rejections;
 mod run;
 mod sampling;
+mod sweeps;
 mod tools;
 mod verify;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skep_btf::{Btf, Builder, Def, Kind, Linkage, Param, SecVar, Shape, TypeId};
+use skep_btf::{Btf, Builder, Def, Kind, Linkage, Param, SecVar, Shape, Type, TypeId};
 
 use crate::error::{Error, Result};
 use crate::externs::ExternKind;
@@ -134,24 +134,14 @@ fn four_byte_int(btf: &Btf) -> Option<TypeId> {
     btf.types().flatten().find(|ty| is_int(ty.shape)).map(|ty| ty.id)
 }
 
-/// The function that a program wants to run when it throws, by the declaration tag that `__exception_cb`
-/// leaves.
-pub(super) fn exception_callback(btf: &Btf, program: &str) -> Result<Option<String>> {
-    let mut found = None;
-    for ty in btf.types() {
-        let ty = ty?;
-        let (Shape::DeclTag { ty: tagged, component: None, .. }, Some(name)) =
-            (ty.shape, ty.name.strip_prefix("exception_callback:"))
-        else {
-            continue;
-        };
-        if btf.name(tagged)? == program {
-            // More than one is the verifier's to refuse.
-            if found.is_some() {
-                return Ok(None);
-            }
-            found = Some(name.to_owned());
+/// The functions that programs want to run when they throw, by the declaration tags that `__exception_cb` leaves: each
+/// program with its function.
+pub(super) fn exception_callbacks(btf: &Btf) -> Vec<(String, String)> {
+    let tag = |ty: Type<'_>| match (ty.shape, ty.name.strip_prefix("exception_callback:")) {
+        (Shape::DeclTag { ty, component: None, .. }, Some(callback)) => {
+            Some((btf.name(ty).ok()?.to_owned(), callback.to_owned()))
         }
-    }
-    Ok(found)
+        _ => None,
+    };
+    btf.types().flatten().filter_map(tag).collect()
 }

@@ -30,6 +30,8 @@ pub(super) struct Linker<'a> {
     pub(super) functions: Vec<super::core::Relocated>,
     pub(super) externs: Externs,
     pub(super) maps: Vec<MapDef>,
+    /// Programs with the function that each runs when it throws.
+    pub(super) callbacks: Vec<(String, String)>,
 }
 
 /// Where functions were put.
@@ -150,14 +152,13 @@ impl Linker<'_> {
     /// The function that the program runs when it throws (`__exception_cb`); nothing calls it.
     fn exception_callback(&self, main: usize) -> Result<Option<usize>> {
         let functions = &self.object.functions;
-        let Some(btf) = self.object.btf.as_deref() else {
-            return Ok(None);
-        };
-        let Some(name) = super::btf::exception_callback(btf, &functions[main].name)? else {
+        let mut wanted = self.callbacks.iter().filter(|(program, _)| *program == functions[main].name);
+        // More than one is the verifier's to refuse.
+        let (Some((_, name)), None) = (wanted.next(), wanted.next()) else {
             return Ok(None);
         };
         let callback =
-            functions.iter().position(|f| f.name == name && !f.is_entry() && f.global && !f.hidden);
+            functions.iter().position(|f| f.name == *name && !f.is_entry() && f.global && !f.hidden);
         callback.map(Some).ok_or_else(|| {
             Error::invalid(format!("the exception callback `{name}` is no global function of the object"))
         })
