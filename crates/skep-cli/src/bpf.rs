@@ -8,6 +8,7 @@ mod batch;
 mod btf;
 mod btf_value;
 mod cgroup;
+mod daemon;
 mod doctor;
 mod failure;
 mod feature;
@@ -28,6 +29,7 @@ mod shell;
 mod struct_ops;
 mod table;
 mod token;
+mod top;
 mod words;
 
 use std::process::ExitCode;

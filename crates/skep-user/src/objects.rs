@@ -72,7 +72,6 @@ pub(crate) struct Link {
     pub(crate) places: Vec<Place>,
     /// What `struct bpf_link_info` says beside the program.
     pub(crate) about: About,
-    detached: AtomicBool,
 }
 
 /// What a link is, in the kernel's terms.
@@ -100,7 +99,7 @@ impl Link {
         (cookie, places): (u64, Vec<Place>),
         about: About,
     ) -> Self {
-        Self { id, prog: RwLock::new(prog), hook, cookie, places, about, detached: AtomicBool::new(false) }
+        Self { id, prog: RwLock::new(prog), hook, cookie, places, about }
     }
 
     /// The program that runs now.
@@ -111,14 +110,6 @@ impl Link {
     /// Puts another program in its place.
     pub(crate) fn replace(&self, prog: Arc<Prog>) {
         *self.prog.write().unwrap_or_else(PoisonError::into_inner) = prog;
-    }
-
-    pub(crate) fn detach(&self) {
-        self.detached.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_attached(&self) -> bool {
-        !self.detached.load(Ordering::Relaxed)
     }
 }
 
@@ -341,7 +332,7 @@ impl Objects {
         let links = ids[ObjectKind::Link as usize].values().filter_map(Known::object);
         links
             .filter_map(|object| match object {
-                Object::Link(link) if link.is_attached() => Some(link),
+                Object::Link(link) => Some(link),
                 _ => None,
             })
             .collect()

@@ -186,8 +186,12 @@ impl Runtime for UserRuntime {
             }
             Command::LinkUpdate { link, new_prog, old_prog } => self.link_update(link, new_prog, old_prog),
             Command::LinkDetach { link } => {
-                self.objects.link(link)?.detach();
-                Ok(Reply::Done)
+                self.objects.link(link)?;
+                Err(Error::os(
+                    libc::EOPNOTSUPP,
+                    "links of this kind are not detached while somebody holds them, as in Linux",
+                )
+                .hint("they end when their pins are removed and their holders are gone"))
             }
             Command::ObjPin { fd, path } => {
                 self.objects.pins().pin(self.objects.any(fd)?, path)?;

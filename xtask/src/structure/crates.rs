@@ -59,6 +59,12 @@ const CRATES: &[Rules] = &[
         may: May::Act(&["sys"]),
     },
     Rules {
+        name: "skep-remote",
+        crates: &["skep-isa", "skep-obj", "skep-runtime"],
+        external: &["postcard", "rustix", "serde"],
+        may: May::Act(&[]),
+    },
+    Rules {
         name: "skep",
         crates: &[
             "skep-isa", "skep-btf", "skep-obj", "skep-cc", "skep-runtime", "skep-verifier", "skep-vm", "skep-user",
@@ -71,7 +77,7 @@ const CRATES: &[Rules] = &[
         name: "skep-cli",
         crates: &[
             "skep-isa", "skep-btf", "skep-obj", "skep-cc", "skep-runtime", "skep-binary", "skep-verifier", "skep-vm", "skep-user",
-            "skep-kernel", "skep", "skep-skel",
+            "skep-kernel", "skep-remote", "skep", "skep-skel",
         ],
         external: &["clap", "clap_complete", "clap_mangen", "iced-x86", "rustix", "serde_json"],
         may: May::Act(&[]),

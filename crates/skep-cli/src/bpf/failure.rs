@@ -15,12 +15,30 @@ pub(crate) struct Failure {
     absent: bool,
     /// JSON has it already.
     told: bool,
+    /// There is nothing to say: the status alone is passed on.
+    silent: bool,
 }
 
 impl Failure {
     /// Bad use, or a failure without an errno of its own: status 255.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, status: u8::MAX, absent: false, told: false }
+        Self {
+            message: message.into(),
+            hint: None,
+            status: u8::MAX,
+            absent: false,
+            told: false,
+            silent: false,
+        }
+    }
+
+    /// The status of a command that was run for somebody.
+    pub(crate) fn silent(status: u8) -> Self {
+        Self { silent: true, status, ..Self::new("") }
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent
     }
 
     /// A failure whose status is the errno's negative, as a byte.

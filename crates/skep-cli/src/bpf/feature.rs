@@ -12,6 +12,7 @@ use skep_isa::uapi::{AttachType, LinkType, MapType, ProgType};
 use super::failure::{Failure, Outcome};
 use super::shell::Shell;
 use super::words::Words;
+use crate::args::RuntimeChoice;
 use print::Printer;
 
 /// What is asked about.
@@ -41,7 +42,11 @@ pub(crate) fn probe(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     if wishes.unprivileged {
         drop_privileges()?;
     }
-    let runtime = shell.runtime()?;
+    // What the user runtime supports does not depend on a daemon's objects.
+    let runtime = match shell.choice() {
+        Some(RuntimeChoice::User) => shell.passing_runtime()?,
+        _ => shell.runtime()?,
+    };
     let mut prober = Prober::new(&runtime);
     if wishes.unprivileged {
         prober = prober.as_anybody();

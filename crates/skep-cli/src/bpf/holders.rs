@@ -4,11 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::mem::MaybeUninit;
 
+use rustix::fs::{Dir, Mode, OFlags, readlinkat_raw};
+use rustix::io::Errno;
 use skep::runtime::command::ObjectKind;
-use skep::runtime::{RuntimeKind, SharedRuntime};
+use skep::runtime::{Command, RuntimeKind, SharedRuntime};
 
 use super::json::Json;
+
+/// Room for where a descriptor leads; what is longer leads to a file.
+const LINK_BYTES: usize = 64;
 
 /// A process with a descriptor of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +35,9 @@ impl Holders {
     /// Looks at every process but this one; only the kernel's objects are held by processes.
     pub(crate) fn find(runtime: &SharedRuntime, kind: ObjectKind) -> Self {
         let mut holders = Self::default();
-        if runtime.kind() != RuntimeKind::Kernel {
+        // Where there are no objects, nobody holds one.
+        let has_objects = || runtime.bpf(Command::GetNextId { kind, id: 0 }).is_ok();
+        if runtime.kind() != RuntimeKind::Kernel || !has_objects() {
             return holders;
         }
         let own = std::process::id();
@@ -44,23 +52,29 @@ impl Holders {
     }
 
     fn look_at(&mut self, pid: u32, kind: ObjectKind) {
-        let descriptors = match fs::read_dir(format!("/proc/{pid}/fd")) {
-            Ok(descriptors) => descriptors,
-            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
-                self.hidden += 1;
-                return;
-            }
-            Err(_) => return,
-        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(format!("/proc/{pid}/fd"), flags, Mode::empty());
         let (target, field) = marks(kind);
-        for descriptor in descriptors.flatten() {
-            if fs::read_link(descriptor.path()).is_ok_and(|link| link.as_os_str() == target)
-                && let Some(number) = descriptor.file_name().to_str()
-                && let Some(id) = fdinfo(&format!("{pid}/fdinfo/{number}"), field)
-            {
-                self.add(id, pid);
+        let mut room = [MaybeUninit::uninit(); LINK_BYTES];
+        let looked = directory.and_then(|directory| {
+            for entry in Dir::read_from(&directory)?.flatten() {
+                // Names relative to the directory spare the kernel the way there, for every descriptor.
+                match readlinkat_raw(&directory, entry.file_name(), &mut room) {
+                    Ok((link, _)) if link == target.as_bytes() => {
+                        let number = entry.file_name().to_string_lossy();
+                        if let Some(id) = fdinfo(&format!("{pid}/fdinfo/{number}"), field) {
+                            self.add(id, pid);
+                        }
+                    }
+                    // A process that lets its descriptors be counted may still not let us see where they lead.
+                    Err(Errno::ACCESS) => return Err(Errno::ACCESS),
+                    // No link, or closed by now.
+                    _ => {}
+                }
             }
-        }
+            Ok(())
+        });
+        self.hidden += usize::from(matches!(looked, Err(Errno::ACCESS | Errno::PERM)));
     }
 
     fn add(&mut self, id: u32, pid: u32) {

@@ -220,6 +220,11 @@ impl Json {
         self.buffer.clear();
     }
 
+    /// Does stdout take no more?
+    pub(crate) fn is_closed(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// Why stdout took no more, if it did not. A reader that has gone away is no failure.
     pub(crate) fn failure(&self) -> Option<&io::Error> {
         self.failed.as_ref().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)

@@ -5,7 +5,7 @@ use std::path::Path;
 use skep::host;
 use skep::runtime::command::ObjectKind;
 use skep::runtime::info::{self, BtfInfo, MapInfo, ProgArray, ProgInfo};
-use skep::runtime::{Command, Handle, Map, SharedRuntime};
+use skep::runtime::{Command, Handle, Map, RuntimeKind, SharedRuntime};
 
 use super::failure::{Failure, Outcome};
 use super::shell::Shell;
@@ -175,8 +175,19 @@ pub(crate) fn btf(runtime: &SharedRuntime, id: u32) -> Outcome<skep::btf::Btf> {
     Ok(skep::btf::Btf::parse(data)?)
 }
 
-/// What kind of object a descriptor leads to is in the name of its file; only the kernel has one.
+/// What kind of object a descriptor leads to is in the name of its file; other runtimes than the kernel's say what they
+/// have pinned.
 fn is_a(handle: &Handle, kind: &str, path: &str) -> Outcome {
+    if handle.runtime().kind() != RuntimeKind::Kernel {
+        let absolute = std::path::absolute(path).map_err(|e| Failure::file(path, &e))?;
+        let pin = handle.runtime().pins()?.into_iter().find(|pin| pin.path == absolute);
+        return match pin.map(|pin| kind_name(pin.kind)) {
+            Some(found) if found != kind => {
+                Err(Failure::new(format!("`{path}` is no {kind}, but a {found}")))
+            }
+            _ => Ok(()),
+        };
+    }
     match std::fs::read_link(format!("/proc/self/fd/{}", handle.fd().0)) {
         Ok(target) if target.to_string_lossy().starts_with("anon_inode:bpf") => {
             let is_it = target.to_string_lossy().contains(kind);
@@ -187,6 +198,16 @@ fn is_a(handle: &Handle, kind: &str, path: &str) -> Outcome {
             }
         }
         _ => Ok(()),
+    }
+}
+
+/// The kernel's word for a kind of object.
+fn kind_name(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Prog => "bpf-prog",
+        ObjectKind::Map => "bpf-map",
+        ObjectKind::Link => "bpf-link",
+        ObjectKind::Btf => "btf",
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use skep::runtime::SharedRuntime;
 use skep_kernel::KernelRuntime;
+use skep_remote::{client, default_path};
 
 use super::failure::{Failure, Outcome};
 use super::json::Json;
@@ -30,20 +31,29 @@ impl Shell {
 
     /// The runtime whose objects are meant, opened when it is first wanted.
     pub(crate) fn runtime(&mut self) -> Outcome<SharedRuntime> {
-        self.runtime_or(RuntimeChoice::Kernel)
-    }
-
-    /// The same for what another runtime than the kernel may be the natural choice for.
-    pub(crate) fn runtime_or(&mut self, natural: RuntimeChoice) -> Outcome<SharedRuntime> {
         if let Some(runtime) = &self.runtime {
             return Ok(Arc::clone(runtime));
         }
-        let runtime: SharedRuntime = match self.options.runtime.or_else(from_environment).unwrap_or(natural) {
-            RuntimeChoice::User => crate::runtime::open_user(skep_user::Config::default())?,
-            RuntimeChoice::Kernel => Arc::new(KernelRuntime::new()),
+        let runtime: SharedRuntime = match self.choice() {
+            // Objects of a runtime in this process would be gone with it: those of the daemon are meant.
+            Some(RuntimeChoice::User) => Arc::new(client::connect(&default_path())?),
+            Some(RuntimeChoice::Kernel) | None => Arc::new(KernelRuntime::new()),
         };
         self.runtime = Some(Arc::clone(&runtime));
         Ok(runtime)
+    }
+
+    /// A runtime for objects that end with this command: unless the kernel is asked for, one in this process.
+    pub(crate) fn passing_runtime(&mut self) -> Outcome<SharedRuntime> {
+        match self.choice() {
+            Some(RuntimeChoice::Kernel) => self.runtime(),
+            _ => Ok(crate::runtime::open_user(skep_user::Config::default())?),
+        }
+    }
+
+    /// The runtime that was asked for, by an option or the environment.
+    pub(crate) fn choice(&self) -> Option<RuntimeChoice> {
+        self.options.runtime.or_else(from_environment)
     }
 
     /// Ends a command: tells its failure, closes its document, and answers the exit status.
@@ -60,6 +70,11 @@ impl Shell {
     pub(crate) fn tell(&mut self, result: &Outcome) {
         match result {
             Ok(()) if self.is_json() && self.json.values() == 0 => self.json.null(),
+            Err(failure) if failure.is_silent() => {
+                if self.is_json() && self.json.values() == 0 {
+                    self.json.null();
+                }
+            }
             Err(failure) if self.is_json() && failure.is_told() => {}
             Err(failure) if self.is_json() => self.tell_json(failure),
             Err(failure) if failure.message().is_empty() => {}

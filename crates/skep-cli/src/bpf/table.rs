@@ -7,7 +7,8 @@ use super::options::OPTIONS;
 use super::shell::Shell;
 use super::words::{Words, abbreviates};
 use super::{
-    btf, cgroup, doctor, feature, generate, iter, link, map, net, obj, perf, prog, struct_ops, token,
+    btf, cgroup, daemon, doctor, feature, generate, iter, link, map, net, obj, perf, prog, struct_ops, token,
+    top,
 };
 
 /// Commands on one kind of object.
@@ -47,8 +48,9 @@ impl Family {
     pub(crate) fn help(&self) -> String {
         let mut text = format!("{}\n\n", self.about);
         for command in self.commands {
-            let usage = format!("skep {} {} {}", self.name, command.name, command.usage);
-            let _ = writeln!(text, "  {}\n        {}", usage.trim_end(), command.about);
+            let words = ["skep", self.name, command.name, command.usage];
+            let usage: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+            let _ = writeln!(text, "  {}\n        {}", usage.join(" "), command.about);
         }
         let terms = self.terms.iter().map(|term| format!("  {term}\n")).collect::<String>();
         let _ = write!(text, "\n{terms}{}", if terms.is_empty() { "" } else { "\n" });
@@ -338,6 +340,34 @@ pub(crate) const FAMILIES: &[Family] = &[
             "Kernel options, privileges, mounts, types, hooks; exit status 1 where neither runtime runs",
             doctor::examine,
         )],
+        terms: &[],
+    },
+    Family {
+        name: "top",
+        about: "What programs cost, second by second: a screen on a terminal, tables or JSON documents elsewhere.",
+        commands: &[command(
+            "show",
+            "[interval MS] [count N] [sort { cpu|events|ns|runs|time|id|name }]",
+            "Show runs a second, nanoseconds a run and shares of a processor, until interrupted",
+            top::top,
+        )
+        .implied()],
+        terms: &[],
+    },
+    Family {
+        name: "daemon",
+        about: "The user runtime's objects, kept between commands (with --runtime user).",
+        commands: &[
+            command("start", "", "Serve other commands, until stopped", daemon::start),
+            command("status", "", "Say who serves", daemon::status),
+            command("stop", "", "End it, with all its objects", daemon::stop),
+            command(
+                "observe",
+                "{ pid PID | -- CMD … }",
+                "Have attached programs run on what a process or command does, until it ends",
+                daemon::observe,
+            ),
+        ],
         terms: &[],
     },
     Family {

@@ -189,9 +189,6 @@ impl Runner {
     /// Runs a link's program on the context; answers what it answers. A fault ends the run, not the traced command, and is
     /// told once.
     fn run(&mut self, link: &Link, task: &mut Task, cookie: u64, probe: Option<&mut Probe>) -> Option<u64> {
-        if !link.is_attached() {
-            return None;
-        }
         let prog = link.prog();
         let mut world = World {
             task,

@@ -15,7 +15,6 @@ use super::super::failure::{Failure, Outcome};
 use super::super::select;
 use super::super::shell::Shell;
 use super::super::words::{Words, abbreviates};
-use crate::args::RuntimeChoice;
 
 /// Room for results, where the caller does not say how much.
 const OUT_BYTES: u32 = 64 << 10;
@@ -66,7 +65,7 @@ fn run_object(shell: &mut Shell, file: &str, words: &mut Words<'_>) -> Outcome {
             return Err(Failure::new(format!("`{file}` has {what}")).hint(hint));
         }
     };
-    let runtime = shell.runtime_or(RuntimeChoice::User)?;
+    let runtime = shell.passing_runtime()?;
     let loaded = skep::load(&runtime, &object, object.link(&host::target(&object))?)?;
     let program = loaded.programs.iter().flatten().find(|program| program.linked.name == name);
     let program = program.ok_or_else(|| {
