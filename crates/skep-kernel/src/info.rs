@@ -1,5 +1,7 @@
 //! What the kernel says of its objects (`struct bpf_map_info`, `struct bpf_prog_info`).
 
+pub(crate) mod arrays;
+
 use skep_isa::uapi::{MapType, ProgType};
 use skep_runtime::command::InfoArray;
 use skep_runtime::{Command, Fd, Result};

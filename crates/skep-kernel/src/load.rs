@@ -6,6 +6,7 @@ use skep_runtime::command::ProgLoad;
 use skep_runtime::{Command, Error, ErrorKind, Reply, Result};
 
 use crate::explain;
+use crate::info::arrays;
 use crate::losses::Counted;
 use crate::scope::Filter;
 use crate::sys::{bpf, errno};
@@ -20,6 +21,9 @@ pub(crate) fn command(mut command: Command<'_>) -> Result<Reply> {
         Command::ObjPin { path, .. } | Command::ObjGet { path } => Some(path.to_path_buf()),
         _ => None,
     };
+    if let Command::ObjGetInfo { fd, info, arrays } = &command {
+        arrays::check(*fd, info, arrays)?;
+    }
     let mut attr = Attr::encode(&mut command, None)?;
     let returned = bpf::bpf(&mut attr);
     match (returned, attr.cmd()) {

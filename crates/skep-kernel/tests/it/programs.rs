@@ -2,7 +2,7 @@
 
 use skep_isa::uapi::ProgType;
 use skep_isa::{AluOp, Op, Reg, Size};
-use skep_runtime::command::{Command, ProgLoad, Reply, TestRun};
+use skep_runtime::command::{Command, InfoArray, ProgLoad, Reply, TestRun};
 use skep_runtime::{ErrorKind, Program};
 
 use crate::asm::{alu, load, mov, mov_reg, slots};
@@ -46,4 +46,27 @@ fn a_long_log_is_read_in_full() {
     let refusal = Program::load(&kernel, &spec).expect_err("r3 holds nothing").to_string();
     assert!(refusal.len() > 100_000, "{} bytes", refusal.len());
     assert!(refusal.contains("3999: (b7)") && refusal.contains("R3 !read_ok"));
+}
+
+#[test]
+fn information_is_written_only_where_something_is_lent() {
+    const XLATED: usize = 32;
+    let Some(kernel) = kernel() else { return };
+    let code = slots(&[mov(Reg::R0, 7), Op::Exit]);
+    let spec = ProgLoad::new(ProgType::SOCKET_FILTER, "seven", &code, "GPL");
+    let program = Program::load(&kernel, &spec).expect("the verifier accepts it");
+    let mut info = [0; 232];
+    info[20..24].copy_from_slice(&16_u32.to_ne_bytes()); // xlated_prog_len
+    let mut ask = |room: &mut [u8], address: u64| {
+        info[XLATED..XLATED + 8].copy_from_slice(&address.to_ne_bytes());
+        let arrays = &mut [InfoArray { address_at: XLATED, bytes: room }];
+        kernel.bpf(Command::ObjGetInfo { fd: program.fd(), info: &mut info, arrays })
+    };
+    let mut room = [0; 16];
+    ask(&mut room, 0).expect("there is room for two instructions");
+    assert_eq!(room[..8], [0xb7, 0, 0, 0, 7, 0, 0, 0]);
+    let refusal = ask(&mut room[..8], 0).expect_err("there is no room for two").to_string();
+    assert!(refusal.contains("8 bytes where 16"), "{refusal}");
+    let refusal = ask(&mut [], 0x1000).expect_err("nothing is there").to_string();
+    assert!(refusal.contains("nothing that was lent"), "{refusal}");
 }

@@ -1,0 +1,3 @@
+//! What is documented of the waist.
+
+mod command_table;
