@@ -3,6 +3,7 @@
 mod alike;
 mod bad_input;
 mod both;
+mod daemon;
 mod endings;
 mod files;
 mod getting_started;

@@ -1,0 +1,274 @@
+//! The user runtime's daemon: the same session on it and on the kernel, clients that die, and what goes wrong.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{Said, Scratch, said, skep, skip, tool};
+use crate::objects::{BpfFs, kernel};
+
+/// A daemon of a test's own.
+struct Daemon {
+    child: Child,
+    socket: PathBuf,
+    scratch: Scratch,
+}
+
+impl Daemon {
+    fn start(name: &str) -> Self {
+        let scratch = Scratch::new(&format!("daemon-{name}"));
+        let socket = scratch.path("run").join("skep.sock");
+        let child = skep().env("SKEP_SOCKET", &socket).arg("daemon").stderr(Stdio::null()).spawn();
+        let daemon = Self { child: child.expect("skep starts"), socket, scratch };
+        let begun = Instant::now();
+        while !daemon.socket.exists() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the daemon does not serve");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        daemon
+    }
+
+    fn command(&self) -> Command {
+        let mut command = skep();
+        command.env("SKEP_SOCKET", &self.socket);
+        command
+    }
+
+    /// Runs `skep LINE` on the daemon's objects.
+    fn run(&self, line: &str) -> Said {
+        said(self.command().args(line.split_whitespace()).output().expect("skep starts"))
+    }
+
+    fn ok(&self, line: &str) -> String {
+        let said = self.run(line);
+        assert_eq!(said.status, 0, "skep {line}: {}{}", said.stdout, said.stderr);
+        said.stdout
+    }
+
+    fn json(&self, line: &str) -> Value {
+        let text = self.ok(&format!("-j {line}"));
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("skep -j {line}: {e}: {text}"))
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.scratch.path(name).to_str().expect("a path").to_owned()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.command().args(["daemon", "stop"]).output();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a person types, with `DIR` for where objects are pinned and `OBJ` for an object.
+const SESSION: &[&str] = &[
+    "prog loadall OBJ DIR/progs pinmaps DIR/maps",
+    "map create DIR/h type hash key 4 value 8 entries 2 name h",
+    "map update pinned DIR/h key 1 0 0 0 value 1 2 3 4 5 6 7 8",
+    "map update pinned DIR/h key 1 0 0 0 value 1 2 3 4 5 6 7 9 noexist",
+    "map lookup pinned DIR/h key 1 0 0 0",
+    "map lookup pinned DIR/h key 9 0 0 0",
+    "map dump pinned DIR/h",
+    "map getnext pinned DIR/h",
+    "map update pinned DIR/h key 1 0 value 1",
+    "map show pinned DIR/h",
+    "map create DIR/h type hash key 4 value 8 entries 2 name h",
+    "map create DIR/none type nonsense key 4 value 8 entries 2 name h",
+    "map dump pinned DIR/maps/calls",
+    "map show pinned DIR/maps/calls",
+    "prog show pinned DIR/progs/enter_execve",
+    "prog show pinned DIR/h",
+    "prog attach pinned DIR/progs/enter_execve tracepoint/syscalls/sys_enter_execve pin DIR/link",
+    "prog attach pinned DIR/progs/enter_execve nowhere pin DIR/other",
+    "prog attach pinned DIR/progs/enter_execve tracepoint/syscalls/sys_enter_execve",
+    "link show pinned DIR/link",
+    "link detach pinned DIR/link",
+    "map create DIR/q type queue value 2 entries 2 name q",
+    "map push pinned DIR/q value 1 2",
+    "map pop pinned DIR/q",
+    "map pop pinned DIR/q",
+    "map delete pinned DIR/h key 1 0 0 0",
+    "map delete pinned DIR/h key 1 0 0 0",
+    "map freeze pinned DIR/q",
+    "map push pinned DIR/q value 1 2",
+    "map show id 4294967295",
+    "prog show pinned DIR/nothing",
+];
+
+/// What may differ: ids and times, and sizes of what the kernel makes of a program or map in its own memory.
+const OWN: [&str; 12] = [
+    "id",
+    "prog_id",
+    "map_ids",
+    "btf_id",
+    "loaded_at",
+    "uid",
+    "tag",
+    "bytes_xlated",
+    "bytes_jited",
+    "jited",
+    "bytes_memlock",
+    "pids",
+];
+
+#[test]
+fn a_session_says_the_same_as_on_the_kernel() {
+    let Some(fs) = BpfFs::new("session") else { return };
+    if kernel("prog list").status != 0 {
+        return skip("bpf(2) is not allowed");
+    }
+    let daemon = Daemon::start("session");
+    let object = tool("execsnoop.bpf.o");
+    for line in SESSION {
+        let line = line.replace("OBJ", object.to_str().expect("a path"));
+        let there = kernel(&format!("-j {}", line.replace("DIR", fs.path("").trim_end_matches('/'))));
+        let here = daemon.run(&format!("-j {}", line.replace("DIR", daemon.path("").trim_end_matches('/'))));
+        assert_eq!(here.status, there.status, "{line}: {}{}\n{}", here.stdout, here.stderr, there.stdout);
+        assert_eq!(comparable(&here), comparable(&there), "{line}");
+    }
+}
+
+/// A document without what may differ. Messages of errors are the runtimes' own.
+fn comparable(said: &Said) -> Value {
+    let mut value: Value =
+        serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{e}: {}", said.stdout));
+    strip(&mut value);
+    value
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|name, _| !OWN.contains(&name.as_str()) && name != "hint");
+            if let Some(error) = members.get_mut("error") {
+                *error = Value::Bool(true);
+            }
+            members.values_mut().for_each(strip);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+#[test]
+fn objects_live_as_long_as_their_names() {
+    let daemon = Daemon::start("names");
+    let (map, other) = (daemon.path("h"), daemon.path("other"));
+    daemon.ok(&format!("map create {map} type hash key 4 value 4 entries 10 name h"));
+    let id = daemon.json(&format!("map show pinned {map}"))["id"].as_u64().expect("an id");
+    daemon.ok(&format!("map update id {id} key 1 0 0 0 value 1 0 0 0"));
+    daemon.ok(&format!("map pin id {id} {other}"));
+    assert_eq!(daemon.json("-f map list")[0]["pinned"], serde_json::json!([map, other]));
+    fs::remove_file(&map).expect("a pin is a file");
+    assert_eq!(daemon.json("map list").as_array().map(Vec::len), Some(1));
+    fs::remove_file(&other).expect("a pin is a file");
+    assert_eq!(daemon.json("map list"), serde_json::json!([]));
+    assert_eq!(daemon.run(&format!("map show id {id}")).status, 255);
+}
+
+#[test]
+fn a_client_that_dies_leaves_nothing() {
+    let daemon = Daemon::start("dies");
+    let map = daemon.path("r");
+    daemon.ok(&format!("map create {map} type ringbuf entries 4096 name r"));
+    // It holds the map, and a source of its records, for as long as it lives.
+    let mut client = daemon
+        .command()
+        .args(["map", "events", "pinned", &map])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("skep starts");
+    let connected = |count: u64| {
+        let begun = Instant::now();
+        while daemon.json("daemon status")["clients"] != count {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{count} clients are expected");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    connected(2);
+    fs::remove_file(&map).expect("a pin is a file");
+    assert_eq!(daemon.json("map list").as_array().map(Vec::len), Some(1));
+    client.kill().expect("it is ours");
+    client.wait().expect("it ends");
+    connected(1);
+    assert_eq!(daemon.json("map list"), serde_json::json!([]));
+}
+
+#[test]
+fn attached_programs_run_on_what_is_observed() {
+    let daemon = Daemon::start("observe");
+    let object = tool("execsnoop.bpf.o");
+    let progs = daemon.path("progs");
+    daemon.ok(&format!("prog loadall {} {progs} autoattach", object.display()));
+    let links = daemon.json("link list");
+    assert!(links.as_array().is_some_and(|links| !links.is_empty()), "{links}");
+    let observed = daemon.run("daemon observe -- /bin/sh -c /bin/true;exit");
+    assert_eq!((observed.status, observed.stdout.as_str()), (0, ""), "{}", observed.stderr);
+    assert_eq!(daemon.run("daemon observe -- /bin/false").status, 1);
+    assert_eq!(daemon.run("daemon observe pid 4194999").status, 253);
+    let maps = daemon.json("map list");
+    let id = maps.as_array().into_iter().flatten().find(|map| map["type"] == "ringbuf").map(|map| &map["id"]);
+    let id = id.and_then(Value::as_u64).expect("execsnoop has a ring buffer");
+    let records = daemon.ok(&format!("map events id {id} count 2"));
+    // The records are cut off behind their arguments, so they are shown as bytes: `/bin/tru`.
+    assert!(records.contains("2f 62 69 6e 2f 74 72 75"), "{records}");
+}
+
+#[test]
+fn there_is_one_daemon_or_a_clear_message() {
+    let nobody = Scratch::new("no-daemon");
+    let socket = nobody.path("run").join("skep.sock");
+    let alone = |line: &str| {
+        said(skep().env("SKEP_SOCKET", &socket).args(line.split_whitespace()).output().expect("skep starts"))
+    };
+    for line in ["map list", "prog show id 1", "daemon status", "daemon stop"] {
+        let said = alone(line);
+        assert_eq!((said.status, said.stdout.as_str()), (255, ""), "{line}: {}", said.stderr);
+        assert!(said.stderr.contains("no daemon") && said.stderr.contains("skep.sock"), "{}", said.stderr);
+        assert!(said.stderr.contains("hint: "), "{}", said.stderr);
+    }
+    assert!(!socket.exists());
+
+    let daemon = Daemon::start("second");
+    let second = daemon.run("daemon");
+    assert_eq!(second.status, 255, "{}", second.stderr);
+    assert!(second.stderr.contains("already"), "{}", second.stderr);
+    assert_eq!(daemon.json("map list"), serde_json::json!([]), "the first one goes on");
+    assert_eq!(fs::metadata(&daemon.socket).expect("a socket").permissions().mode() & 0o777, 0o600);
+
+    let said = kernel("daemon");
+    assert_eq!(said.status, 255);
+    assert!(said.stderr.contains("--runtime user"), "{}", said.stderr);
+    daemon.ok("daemon stop");
+    let begun = Instant::now();
+    while daemon.socket.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "a daemon that stops takes its socket along");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn pins_go_with_the_daemon() {
+    let daemon = Daemon::start("ends");
+    let map = daemon.path("h");
+    daemon.ok(&format!("map create {map} type array key 4 value 4 entries 1 name h"));
+    assert!(Path::new(&map).exists());
+    assert_eq!(
+        daemon.run(&format!("map create {map} type array key 4 value 4 entries 1 name h")).status,
+        239
+    );
+    daemon.ok("daemon stop");
+    let begun = Instant::now();
+    while Path::new(&map).exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "a pin without its daemon stays behind");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(daemon.run("map list").stderr.contains("no daemon"));
+}
