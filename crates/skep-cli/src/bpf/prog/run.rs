@@ -9,7 +9,7 @@ use std::path::Path;
 
 use skep::host;
 use skep::runtime::command::TestRun;
-use skep::runtime::{Command, Fd, Reply};
+use skep::runtime::{Command, Fd, Reply, SharedRuntime};
 
 use super::super::failure::{Failure, Outcome};
 use super::super::select;
@@ -37,7 +37,8 @@ pub(crate) fn run(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
         Some(file) => run_object(shell, file, words),
         None => {
             let selected = select::prog(shell, words)?;
-            run_program(shell, selected.handle.fd(), &wanted(words)?)
+            let runtime = shell.runtime()?;
+            run_program(shell, &runtime, selected.handle.fd(), &wanted(words)?)
         }
     }
 }
@@ -71,10 +72,10 @@ fn run_object(shell: &mut Shell, file: &str, words: &mut Words<'_>) -> Outcome {
     let program = program.ok_or_else(|| {
         Failure::new(format!("program `{name}` of `{file}` is not loaded")).hint("`prog load` says why")
     })?;
-    run_program(shell, program.program.fd(), &wanted)
+    run_program(shell, &runtime, program.program.fd(), &wanted)
 }
 
-fn run_program(shell: &mut Shell, prog: Fd, wanted: &Wanted<'_>) -> Outcome {
+fn run_program(shell: &mut Shell, runtime: &SharedRuntime, prog: Fd, wanted: &Wanted<'_>) -> Outcome {
     if wanted.data_in.is_none() && wanted.ctx_in.is_none() {
         return Err(Failure::new("there is nothing to run on").hint("`data_in FILE`, `ctx_in FILE`, or both"));
     }
@@ -90,7 +91,7 @@ fn run_program(shell: &mut Shell, prog: Fd, wanted: &Wanted<'_>) -> Outcome {
         repeat: wanted.repeat.unwrap_or(1),
         ..TestRun::default()
     };
-    let reply = shell.runtime()?.bpf(Command::ProgTestRun { prog, run });
+    let reply = runtime.bpf(Command::ProgTestRun { prog, run });
     let Reply::TestRun { retval, duration_ns, data_size_out, ctx_size_out } =
         reply.map_err(|e| Failure::refused(&e))?
     else {
