@@ -137,7 +137,7 @@ impl<'a> Printer<'a> {
                 self.json.begin_array();
             }
             Form::Text => {
-                self.json.text(format_args!("eBPF helpers supported for program type {prog_type}:"))
+                self.json.text(format_args!("eBPF helpers supported for program type {prog_type}:"));
             }
             Form::Macros(_) => {}
         }

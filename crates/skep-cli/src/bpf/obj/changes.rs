@@ -14,8 +14,10 @@ pub(super) fn text(json: &mut Json, found: &[Difference]) {
     for difference in found {
         let name = format!("{} {}", difference.kind, difference.name);
         match &difference.change {
-            Change::Added(what) => json.text(format_args!("{}\n", paint.new(&format!("+ {name}: {what}")))),
-            Change::Removed(what) => json.text(format_args!("{}\n", paint.old(&format!("- {name}: {what}")))),
+            Change::Added(what) => json.text(format_args!("{}\n", paint.added(&format!("+ {name}: {what}")))),
+            Change::Removed(what) => {
+                json.text(format_args!("{}\n", paint.removed(&format!("- {name}: {what}"))));
+            }
             Change::Changed { properties, lines } => {
                 json.text(format_args!("  {name}:\n"));
                 for (what, a, b) in properties {
@@ -45,8 +47,8 @@ fn code(json: &mut Json, lines: &[Line], paint: &Paint) {
         was_shown = true;
         match line {
             Line::Same(text) => json.text(format_args!("        {text}\n")),
-            Line::Old(text) => json.text(format_args!("{}\n", paint.old(&format!("      - {text}")))),
-            Line::New(text) => json.text(format_args!("{}\n", paint.new(&format!("      + {text}")))),
+            Line::Old(text) => json.text(format_args!("{}\n", paint.removed(&format!("      - {text}")))),
+            Line::New(text) => json.text(format_args!("{}\n", paint.added(&format!("      + {text}")))),
         }
     }
 }
@@ -56,11 +58,11 @@ struct Paint {
 }
 
 impl Paint {
-    fn old(&self, text: &str) -> String {
+    fn removed(&self, text: &str) -> String {
         self.paint("31", text)
     }
 
-    fn new(&self, text: &str) -> String {
+    fn added(&self, text: &str) -> String {
         self.paint("32", text)
     }
 
