@@ -20,7 +20,7 @@ type Bench = (&'static str, &'static str, fn(&Options) -> Result<Box<dyn Shown>,
 
 const BENCHES: &[Bench] = &[
     ("load", "to open, load and attach an object and to read what it gives: skep, libbpf in C", load::run),
-    ("maps", "operations on maps: Linux's under its JIT, ours by calls and by the interpreter", maps::run),
+    ("maps", "operations on maps: Linux's and ours, under the JITs and by the interpreter", maps::run),
     ("packets", "a capture through an XDP filter: copied, by skep run, by tcpdump", packets::run),
     (
         "trace",

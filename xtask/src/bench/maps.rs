@@ -17,9 +17,9 @@ pub(super) fn run(options: &Options) -> Result<Box<dyn Shown>, String> {
 }
 
 /// The benchmark's columns, as it calls them.
-const CANDIDATES: [&str; 3] = ["kernel", "call", "interpreter"];
+const CANDIDATES: [&str; 3] = ["kernel", "jit", "interpreter"];
 /// The same with two threads: how many times the operations of one.
-const SCALES: [&str; 2] = ["two threads, kernel", "two threads, call"];
+const SCALES: [&str; 2] = ["two threads, kernel", "two threads, jit"];
 
 /// Rounds of every candidate of every case.
 #[derive(Default)]
@@ -65,23 +65,23 @@ impl Table {
 impl Shown for Table {
     fn to_text(&self) -> String {
         let mut text = "nanoseconds of processor time for one operation, medians of rounds in turns: Linux's map under its \
-                        JIT, ours called as compiled programs do, ours by the interpreter\n\n"
+                        JIT, ours under our JIT, ours by the \
+                        interpreter\n\n"
             .to_owned();
-        text +=
-            &format!("{:<30}{:>10}{:>10}{:>12}{:>14}\n", "", "KERNEL", "CALL", "OF KERNEL", "INTERPRETER");
+        text += &format!("{:<30}{:>10}{:>10}{:>12}{:>14}\n", "", "KERNEL", "JIT", "OF KERNEL", "INTERPRETER");
         let cell = |number: Option<f64>| number.map_or_else(|| "-".into(), |number| format!("{number:.1}"));
         for row in &self.0 {
-            let [kernel, call, interpreter] = CANDIDATES.map(|candidate| row.median(candidate));
+            let [kernel, jit, interpreter] = CANDIDATES.map(|candidate| row.median(candidate));
             let part =
-                kernel.zip(call).map_or_else(|| "-".into(), |(kernel, call)| format!("{:.2}", call / kernel));
-            let (kernel, call, interpreter) = (cell(kernel), cell(call), cell(interpreter));
-            text += &format!("{:<30}{kernel:>10}{call:>10}{part:>12}{interpreter:>14}\n", row.case);
+                kernel.zip(jit).map_or_else(|| "-".into(), |(kernel, jit)| format!("{:.2}", jit / kernel));
+            let (kernel, jit, interpreter) = (cell(kernel), cell(jit), cell(interpreter));
+            text += &format!("{:<30}{kernel:>10}{jit:>10}{part:>12}{interpreter:>14}\n", row.case);
         }
-        text += &format!("\n{:<30}{:>10}{:>10}\n", "operations of two threads", "KERNEL", "CALL");
+        text += &format!("\n{:<30}{:>10}{:>10}\n", "operations of two threads", "KERNEL", "JIT");
         for row in self.0.iter().filter(|row| row.median(SCALES[1]).is_some()) {
-            let [kernel, call] = SCALES
+            let [kernel, jit] = SCALES
                 .map(|name| row.median(name).map_or_else(|| "-".into(), |scale| format!("{scale:.2} ×")));
-            text += &format!("{:<30}{kernel:>10}{call:>10}\n", row.case);
+            text += &format!("{:<30}{kernel:>10}{jit:>10}\n", row.case);
         }
         text
     }
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn lines_become_a_table() {
-        let lines = "hash\tkernel\t40\nhash\tcall\t20\nhash\tkernel\t60\nhash\ttwo threads, call\t1.9\n";
+        let lines = "hash\tkernel\t40\nhash\tjit\t20\nhash\tkernel\t60\nhash\ttwo threads, jit\t1.9\n";
         let table = Table::read(lines).expect("the lines are results");
         let text = table.to_text();
         assert!(text.contains("50.0      20.0        0.40             -"), "{text}");
