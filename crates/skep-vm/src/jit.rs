@@ -100,7 +100,7 @@ pub(crate) fn compile(
     let source = Source::new(verified, code, maps)?;
     let isa = target(blind)?;
     let functions = shape::functions(&source)?;
-    let mut compiler = Compiler::new(&*isa);
+    let mut compiler = Compiler::new(&**isa);
     let mut bodies = Vec::with_capacity(functions.len());
     for number in 0..functions.len() {
         bodies.push(translate::function(&source, &functions, number, &mut compiler, blind)?);
@@ -124,8 +124,14 @@ pub(crate) fn in_background(job: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Cranelift for this processor.
-fn target(blind: bool) -> Result<OwnedTargetIsa, Declined> {
+/// Cranelift for this processor; made once.
+fn target(blind: bool) -> Result<&'static OwnedTargetIsa, Declined> {
+    static TARGETS: [OnceLock<Result<OwnedTargetIsa, Declined>>; 2] = [const { OnceLock::new() }; 2];
+    let target = TARGETS[usize::from(blind)].get_or_init(|| make_target(blind));
+    target.as_ref().map_err(Clone::clone)
+}
+
+fn make_target(blind: bool) -> Result<OwnedTargetIsa, Declined> {
     let builder = cranelift_native::builder().map_err(|e| Declined::at(0, e))?;
     let mut flags = settings::builder();
     // Constants would be put together again by the optimiser.
