@@ -4,11 +4,13 @@
 //! `__open_and_load`, `__attach`, `__detach` and `__destroy` take it through its life. libbpf does the work, by way of
 //! `struct bpf_object_skeleton` (`libbpf.h`, since 0.2).
 
+pub mod sub;
+
 use std::fmt::Write as _;
 
 use skep_btf::{Btf, Shape, TypeId, cdump};
 use skep_obj::map::MapKind;
-use skep_obj::{MapDef, Object, Variable};
+use skep_obj::{ExternKind, MapDef, Object, Variable};
 
 /// Bytes of the object on a line of the header.
 const BYTES_A_LINE: usize = 24;
@@ -42,7 +44,7 @@ struct MapMember<'a> {
     /// The member of `maps`.
     member: String,
     /// Its variables, for a section of them.
-    variables: Vec<&'a Variable>,
+    variables: Vec<Variable>,
 }
 
 impl<'a> MapMember<'a> {
@@ -53,14 +55,41 @@ impl<'a> MapMember<'a> {
             MapKind::User | MapKind::StructOps | MapKind::Arena => super::identifier(&def.name),
             _ => super::identifier(section(def)?.trim_start_matches('.')),
         };
-        let mut variables: Vec<&Variable> = object.variables.iter().filter(|v| v.map == number).collect();
+        let mut variables: Vec<Variable> = match def.kind {
+            MapKind::Kconfig => kconfig(object, number),
+            _ => object.variables.iter().filter(|v| v.map == number).cloned().collect(),
+        };
         variables.sort_by_key(|variable| variable.offset);
         Some(Self { def, member, variables })
     }
 
-    fn has_struct(&self) -> bool {
-        self.def.is_data() && self.variables.iter().any(|variable| variable.type_id.is_some())
+    /// What libbpf calls it.
+    fn known(&self) -> &str {
+        let is_section = self.def.is_data() || self.def.kind == MapKind::Kconfig;
+        if is_section { section(self.def).unwrap_or(&self.def.name) } else { &self.def.name }
     }
+
+    fn has_struct(&self) -> bool {
+        (self.def.is_data() || self.def.kind == MapKind::Kconfig)
+            && self.variables.iter().any(|variable| variable.type_id.is_some())
+    }
+}
+
+/// Values of the kernel's configuration as variables of the map that holds them.
+fn kconfig(object: &Object, map: usize) -> Vec<Variable> {
+    let values = object.externs.iter().filter_map(|wanted| match wanted.kind {
+        ExternKind::Kconfig { size, offset, .. } => Some(Variable {
+            name: wanted.name.clone(),
+            section: ".kconfig".to_owned(),
+            map,
+            offset,
+            size,
+            type_id: Some(wanted.type_id),
+            global: true,
+        }),
+        _ => None,
+    });
+    values.collect()
 }
 
 /// The section that a map of variables stands for. The object's name is in front of the first dot.
@@ -256,8 +285,7 @@ fn create(out: &mut String, object: &Object, maps: &[MapMember<'_>], name: &str)
     if !maps.is_empty() {
         table(out, "map", maps.len());
         for (number, map) in maps.iter().enumerate() {
-            let known =
-                if map.def.is_data() { section(map.def).unwrap_or(&map.def.name) } else { &map.def.name };
+            let known = map.known();
             let member = &map.member;
             let _ = writeln!(out, "\ts->maps[{number}].name = \"{known}\";");
             let _ = writeln!(out, "\ts->maps[{number}].map = &obj->maps.{member};");

@@ -60,30 +60,51 @@ fn write(file: &str, bytes: &[u8]) -> Outcome {
 
 /// `gen skeleton FILE [name NAME] [--lang rust|c]`
 pub(crate) fn skeleton(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
-    let file = words.need("the object")?;
-    let given = if words.keyword("name") { Some(words.need("the name")?.to_owned()) } else { None };
-    words.end()?;
-    let language = shell.options.language;
     if shell.options.light {
         return Err(Failure::new("light skeletons are not supported").hint("leave `-L` out"));
     }
-    let name = given.unwrap_or_else(|| match language {
-        Language::Rust => skep_skel::rust::name_of_file(file),
-        Language::C => skep_skel::name_of_file(file),
-    });
-    if skep_skel::identifier(&name) != name.trim_start_matches("r#") {
-        return Err(
-            Failure::new(format!("`{name}` is no name in a source")).hint("`name NAME` gives another")
-        );
-    }
-    let bytes = fs::read(file).map_err(|e| Failure::file(file, &e))?;
-    let object = Object::read(&bytes, file)?;
+    let language = shell.options.language;
+    let source = Source::read(words, language)?;
+    let Source { object, bytes, name } = &source;
     let text = match language {
-        Language::Rust => skep_skel::rust::skeleton(&object, &bytes, &name)?,
-        Language::C => skep_skel::c::skeleton(&object, &bytes, &name)?,
+        Language::Rust => skep_skel::rust::skeleton(object, bytes, name)?,
+        Language::C => skep_skel::c::skeleton(object, bytes, name)?,
     };
     shell.json.bytes(text.as_bytes());
     Ok(())
+}
+
+/// `gen subskeleton FILE [name NAME]`: always C, for libbpf.
+pub(crate) fn subskeleton(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    let Source { object, name, .. } = Source::read(words, Language::C)?;
+    shell.json.bytes(skep_skel::c::sub::subskeleton(&object, &name)?.as_bytes());
+    Ok(())
+}
+
+/// What a skeleton is made of.
+struct Source {
+    object: Object,
+    bytes: Vec<u8>,
+    name: String,
+}
+
+impl Source {
+    fn read(words: &mut Words<'_>, language: Language) -> Outcome<Self> {
+        let file = words.need("the object")?;
+        let given = if words.keyword("name") { Some(words.need("the name")?.to_owned()) } else { None };
+        words.end()?;
+        let name = given.unwrap_or_else(|| match language {
+            Language::Rust => skep_skel::rust::name_of_file(file),
+            Language::C => skep_skel::name_of_file(file),
+        });
+        if skep_skel::identifier(&name) != name.trim_start_matches("r#") {
+            return Err(
+                Failure::new(format!("`{name}` is no name in a source")).hint("`name NAME` gives another")
+            );
+        }
+        let bytes = fs::read(file).map_err(|e| Failure::file(file, &e))?;
+        Ok(Self { object: Object::read(&bytes, file)?, bytes, name })
+    }
 }
 
 const EINVAL: i32 = 22;

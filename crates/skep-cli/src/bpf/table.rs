@@ -387,6 +387,12 @@ pub(crate) const FAMILIES: &[Family] = &[
                 generate::skeleton,
             ),
             command(
+                "subskeleton",
+                "FILE [name NAME]",
+                "Write a C header for a library that is linked into an object, to find its parts in it",
+                generate::subskeleton,
+            ),
+            command(
                 "min_core_btf",
                 "INPUT OUTPUT OBJECT…",
                 "Write the part of the types in INPUT that objects need for their relocations",
