@@ -4,6 +4,7 @@ mod bytes;
 mod packets;
 mod print;
 mod results;
+mod unattached;
 mod watch;
 
 use std::process::ExitCode;
@@ -38,15 +39,12 @@ pub(crate) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitC
     let runtime = crate::runtime::open(choice, sight(args), user_config(args))?;
     let loaded = skep::load(&runtime, &object, host::link(&object)?)?;
     let links = loaded.attach()?;
-    tell_unattached(&loaded);
+    unattached::tell(&loaded);
     for left in &loaded.left_out {
         term::warning(format_args!("left out, because this machine cannot run it: {}", left.reason));
     }
     if links.is_empty() {
-        return Err(Error::usage(
-            "no program of the object names a hook to attach to",
-            "sections such as `tracepoint/syscalls/sys_enter_openat` do",
-        ));
+        return Err(unattached::nothing(&loaded));
     }
     // From here on two processes: everything that could go wrong before has gone right. Buffers are mapped after that,
     // because the kernel's do not come along.
@@ -113,19 +111,6 @@ fn leave_out(object: &mut Object, pattern: &str) -> Result<()> {
     let is_meant = |program: &&mut Program| skep_binary::glob(pattern.as_bytes(), program.name.as_bytes());
     object.programs.iter_mut().filter(is_meant).for_each(|program| program.autoload = false);
     Ok(())
-}
-
-/// Says which programs run nowhere, because nobody says where.
-fn tell_unattached(loaded: &Loaded) {
-    let open: Vec<_> = loaded.programs.iter().flatten().filter(|program| program.lacks_target()).collect();
-    if let Some(first) = open.first() {
-        let names: Vec<&str> = open.iter().map(|program| program.linked.name.as_str()).collect();
-        let (name, section) = (&first.linked.name, &first.linked.section);
-        term::note(format_args!(
-            "not attached, because their sections name no target: {} (`--attach {name}={section}:PATH:FUNCTION`)",
-            names.join(", ")
-        ));
-    }
 }
 
 /// Puts programs where the command line wants them.

@@ -6,6 +6,7 @@ pub(crate) mod layout;
 pub(crate) mod probe;
 mod world;
 
+use skep_isa::uapi::AttachType;
 use skep_obj::{AttachPoint, Sampling, SamplingRate};
 use skep_runtime::{Error, Result};
 
@@ -77,6 +78,9 @@ impl Hook {
             AttachPoint::PerfEvent { sampling } => {
                 let event = of_sampling(sampling.unwrap_or(Sampling::PROFILE))?;
                 Ok(Self { event, form: Form::Sample })
+            }
+            AttachPoint::Target { attach_type } if takes_packets(*attach_type) => {
+                Err(on_packets(*attach_type))
             }
             other => Err(not_served(&describe(other))),
         }
@@ -171,6 +175,28 @@ fn not_served(what: &str) -> Error {
          tracepoints sched_process_fork, sched_process_exec, sched_process_exit, task_newtask, signal_generate and \
          signal_deliver; \
          anything else needs the kernel runtime, or leave the program out with `--without PROGRAM`",
+    )
+}
+
+/// Are programs of this hook run on packets here, without being attached?
+fn takes_packets(attach_type: AttachType) -> bool {
+    matches!(
+        attach_type,
+        AttachType::XDP
+            | AttachType::TCX_INGRESS
+            | AttachType::TCX_EGRESS
+            | AttachType::NETKIT_PRIMARY
+            | AttachType::NETKIT_PEER
+            | AttachType::CGROUP_INET_INGRESS
+            | AttachType::CGROUP_INET_EGRESS
+            | AttachType::FLOW_DISSECTOR
+    )
+}
+
+fn on_packets(attach_type: AttachType) -> Error {
+    Error::unsupported(format!("the user runtime has no devices to attach `{attach_type}` programs to")).hint(
+        "it runs them on packets of a capture or of a device: `skep run FILE --in CAPTURE`, `--device NAME`; attaching \
+         needs the kernel runtime",
     )
 }
 

@@ -90,7 +90,8 @@ fn choose(object: &mut Object, wanted: Option<&str>) -> Result<String> {
     }
 }
 
-fn runs_on_packets(prog_type: ProgType) -> bool {
+/// Programs that `--in` and `--device` can run.
+pub(super) fn runs_on_packets(prog_type: ProgType) -> bool {
     matches!(
         prog_type,
         ProgType::XDP
