@@ -1,4 +1,5 @@
-//! What programs hand to user space: records of ring buffers and perf event arrays, and printed lines.
+//! What programs hand to user space: records of ring buffers and perf event arrays, and printed lines; and what they are
+//! handed, records of user ring buffers.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -6,9 +7,9 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
-use skep_runtime::{Error, Event, EventSource, Result};
-use skep_vm::Map;
-use skep_vm::map::PerfEvent;
+use skep_runtime::{Error, Event, EventSource, Producer, Result};
+use skep_vm::map::{PerfEvent, UserRingBuf};
+use skep_vm::{Errno, Map};
 
 use crate::sys::Tid;
 
@@ -32,6 +33,45 @@ impl EventSource for RingSource {
             let _ = sink(Event::Lost { cpu: 0, count: lost });
         }
         Ok(records)
+    }
+}
+
+/// Writes into a user ring buffer.
+pub(crate) struct UserRing(Arc<Map>);
+
+impl UserRing {
+    /// The producer's side of a buffer whose holder says how many bytes it has.
+    pub(crate) fn open(map: Arc<Map>, bytes: usize) -> Result<Self> {
+        if map.user_ring().is_none() {
+            return Err(Error::os(libc::EINVAL, "programs take records of user ring buffers only"));
+        }
+        if bytes != map.spec().max_entries as usize {
+            let message = format!("the user ring buffer has {} bytes, not {bytes}", map.spec().max_entries);
+            return Err(Error::os(libc::EINVAL, message));
+        }
+        Ok(Self(map))
+    }
+
+    fn ring(&self) -> &UserRingBuf {
+        self.0.user_ring().expect("invariant: made for user ring buffers")
+    }
+}
+
+impl Producer for UserRing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring().as_fd()
+    }
+
+    fn send(&mut self, record: &[u8]) -> Result<()> {
+        self.ring().write(record).map_err(|errno| {
+            let message = match errno {
+                Errno::E2BIG => {
+                    format!("a record of {} bytes never fits into the user ring buffer", record.len())
+                }
+                _ => "the user ring buffer is full".to_owned(),
+            };
+            Error::os(errno.0, message)
+        })
     }
 }
 

@@ -21,8 +21,8 @@ use skep_isa::{CallTarget, Insn, Op, Reg, decode, helper};
 use skep_obj::AttachPoint;
 use skep_runtime::command::{BatchOp, LinkData, MapCreate, ObjectKind, ProgLoad};
 use skep_runtime::{
-    AttachOptions, Command, Error, EventSource, Fd, Memory, PacketRunner, Pin, Reply, Result, Runtime,
-    RuntimeKind, Scope, Session, SharedRuntime,
+    AttachOptions, Command, Error, EventSource, Fd, Memory, PacketRunner, Pin, Producer, Reply, Result,
+    Runtime, RuntimeKind, Scope, Session, SharedRuntime,
 };
 use skep_verifier::special_fields;
 use skep_vm::map::MapTypes;
@@ -30,7 +30,7 @@ use skep_vm::{Errno, Map, MapRef, MapSpec, ProgramInfo};
 
 use crate::hook::dispatch::{self, Dispatcher};
 use crate::objects::{Object, Objects, Prog, ProgSpec, Registry, Types};
-use crate::output::{PerfSource, Printk, PrintkSource, RingSource};
+use crate::output::{PerfSource, Printk, PrintkSource, RingSource, UserRing};
 use crate::packets::{self, Runner, World};
 use crate::session::{Progress, UserSession, spawn_tracer};
 use crate::sys::time::clock_ns;
@@ -227,6 +227,10 @@ impl Runtime for UserRuntime {
     fn memory(&self, map: Fd, bytes: usize, _address: u64, writable: bool) -> Result<Box<dyn Memory>> {
         let memory = self.objects.map(map)?.memory(writable).map_err(of_errno)?;
         Ok(Box::new(memory::Shared::new(memory, bytes, writable)?))
+    }
+
+    fn producer(&self, map: Fd, bytes: usize) -> Result<Box<dyn Producer>> {
+        Ok(Box::new(UserRing::open(self.objects.map(map)?, bytes)?))
     }
 
     fn packets(&self, prog: Fd) -> Result<Option<Box<dyn PacketRunner>>> {

@@ -21,6 +21,7 @@ mod queue;
 mod redirect;
 pub(crate) mod ring;
 mod shared;
+mod sock_hash;
 mod spec;
 mod stack_trace;
 mod storage;
@@ -57,6 +58,7 @@ use nested::{ArrayOfMaps, HashOfMaps};
 use pages::Pages;
 use queue::Queue;
 use redirect::Targets;
+use sock_hash::SockHash;
 use storage::Storage;
 
 /// A map. Share it by `Arc`; programs that use it hold one.
@@ -85,6 +87,7 @@ enum Kind {
     GroupStorage(GroupStorage),
     Pages(Pages),
     Targets(Targets),
+    SockHash(SockHash),
 }
 
 impl Map {
@@ -264,6 +267,7 @@ impl Map {
             Kind::GroupStorage(it) => it,
             Kind::Pages(it) => it,
             Kind::Targets(it) => it,
+            Kind::SockHash(it) => it,
         }
     }
 
@@ -391,6 +395,7 @@ impl Kind {
             MapType::DEVMAP | MapType::DEVMAP_HASH | MapType::CPUMAP | MapType::XSKMAP | MapType::SOCKMAP => {
                 Self::Targets(Targets::new(spec)?)
             }
+            MapType::SOCKHASH => Self::SockHash(SockHash::new(spec)),
             _ => return Err(Errno::EOPNOTSUPP),
         })
     }

@@ -93,5 +93,6 @@ pub(super) fn user_ringbuf_drain(call: &mut Call<'_, '_>) -> HelperResult {
             break;
         }
     }
+    draining.end(records, flags);
     Ok(records)
 }

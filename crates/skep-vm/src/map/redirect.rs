@@ -160,7 +160,7 @@ impl Elements for Targets {
         match self.map_type {
             MapType::XSKMAP => return Err(Errno::EOPNOTSUPP),
             // Reading gives cookies, which need eight bytes.
-            MapType::SOCKMAP | MapType::SOCKHASH if value.len() != STRIDE => return Err(Errno::ENOSPC),
+            MapType::SOCKMAP if value.len() != STRIDE => return Err(Errno::ENOSPC),
             _ => {}
         }
         let slots = self.read_slots();

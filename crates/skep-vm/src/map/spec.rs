@@ -124,6 +124,12 @@ impl MapSpec {
         self
     }
 
+    /// The same with room for so many elements.
+    fn entries(mut self, max_entries: u32) -> Self {
+        self.max_entries = max_entries;
+        self
+    }
+
     /// The same with a template of inner maps.
     #[must_use]
     pub fn inner(mut self, template: Arc<Map>) -> Self {
@@ -175,6 +181,11 @@ impl MapSpec {
         let Self { map_type, name, key_size, value_size, max_entries, map_flags, .. } = self;
         if errno == Errno::EOPNOTSUPP {
             return format!("map `{name}`: user space does not serve maps of type `{map_type}`");
+        }
+        if *max_entries == 0 && self.clone().entries(1).check().is_ok() {
+            return format!(
+                "map `{name}`: {errno}: `max_entries` is 0, so a map of type `{map_type}` has no room"
+            );
         }
         format!(
             "map `{name}`: {errno}: type `{map_type}`, key {key_size}, value {value_size}, \
@@ -254,6 +265,7 @@ impl MapSpec {
             MapType::DEVMAP | MapType::DEVMAP_HASH | MapType::CPUMAP | MapType::XSKMAP | MapType::SOCKMAP => {
                 self.check_targets()
             }
+            MapType::SOCKHASH => self.check_sock_hash(),
             _ => Err(Errno::EOPNOTSUPP),
         }
     }
@@ -366,6 +378,19 @@ impl MapSpec {
             MapType::DEVMAP_HASH => require(self.max_entries <= 1 << 31),
             _ => Ok(()),
         }
+    }
+
+    fn check_sock_hash(&self) -> Result<(), Errno> {
+        /// Bytes of a program's stack (`MAX_BPF_STACK`), where keys lie.
+        const MAX_KEY: u32 = 512;
+        self.only_flags(flags::NUMA_NODE | flags::RDONLY | flags::WRONLY)?;
+        require(
+            self.max_entries != 0 && self.key_size != 0 && (self.value_size == 4 || self.value_size == 8),
+        )?;
+        if self.key_size > MAX_KEY {
+            return Err(Errno::E2BIG);
+        }
+        require(self.max_entries <= 1 << 28)
     }
 
     fn check_storage(&self) -> Result<(), Errno> {
