@@ -196,9 +196,6 @@ fn decode_all(insns: &[Insn]) -> Res<Vec<Option<Op>>> {
                 other => reject!("{other}"),
             },
         };
-        if let Op::Call(CallTarget::Indirect(_)) = op {
-            reject!("unknown opcode {:02x}", insns[pc].code);
-        }
         ops[pc] = Some(op);
         pc += op.slots();
     }

@@ -43,6 +43,8 @@ impl<'a> Compiler<'a> {
     pub(super) fn begin(&mut self, name: UserFuncName) -> &mut ir::Function {
         self.context.clear();
         self.context.func.name = name;
+        // First in every function: where a call is replaced by a function, Cranelift keeps the number of the name of an address.
+        self.context.func.declare_imported_user_function(native::ADDRESS);
         &mut self.context.func
     }
 
