@@ -131,9 +131,12 @@ impl Types {
 
     /// Signature of a function.
     pub(crate) fn proto(&self, r: BtfRef) -> Option<(BtfRef, Proto<'_>)> {
-        let t = self.get(r)?;
-        match t.shape {
-            Shape::Func { proto, .. } => self.proto(self.at(r, proto)),
+        // One step: the signature of a function is none, where damaged types say that it is a function again.
+        let r = match self.get(r)?.shape {
+            Shape::Func { proto, .. } => self.at(r, proto),
+            _ => r,
+        };
+        match self.get(r)?.shape {
             Shape::FuncProto(proto) => Some((r, proto)),
             _ => None,
         }
@@ -409,4 +412,21 @@ struct Span {
     start: i64,
     elem_size: i64,
     end: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use skep_btf::{Builder, Def, Linkage};
+
+    use super::*;
+
+    #[test]
+    fn a_function_whose_signature_is_a_function_has_none() {
+        let mut builder = Builder::new();
+        let id = builder.next_id();
+        builder.add(Def::Func { name: "round", proto: id, linkage: Linkage::Global });
+        let btf = builder.finish_btf(None).expect("the bytes are well formed");
+        let types = Types::new(&Target::default(), Some(Arc::new(btf)));
+        assert!(types.proto(BtfRef { obj: BtfRef::PROGRAM, id: id.0 }).is_none());
+    }
 }
