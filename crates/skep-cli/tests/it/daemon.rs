@@ -193,6 +193,17 @@ fn a_client_that_dies_leaves_nothing() {
         }
     };
     connected(2);
+    // What wakes it comes from the daemon, once it has the source.
+    let has_source = || {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", client.id())).expect("it is ours");
+        let mut targets = descriptors.flatten().filter_map(|file| fs::read_link(file.path()).ok());
+        targets.any(|target| target.as_os_str() == "anon_inode:[eventfd]")
+    };
+    let begun = Instant::now();
+    while !has_source() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not wait for records");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     fs::remove_file(&map).expect("a pin is a file");
     assert_eq!(daemon.json("map list").as_array().map(Vec::len), Some(1));
     client.kill().expect("it is ours");

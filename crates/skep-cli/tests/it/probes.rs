@@ -189,7 +189,7 @@ fn a_buffer_that_nobody_reads_fills_up_and_drops() {
     let _links = loaded.attach().expect("it attaches");
     let argv = vec![built.traced.clone().into(), "loop".into(), "100".into()];
     let mut session = runtime.start(skep::runtime::Scope::Command(argv)).expect("it starts");
-    let ended = session.wait(Some(Duration::from_secs(20))).expect("a state");
+    let ended = session.wait(Some(Duration::from_secs(60))).expect("a state");
     assert_eq!(ended, skep::runtime::SessionState::Ended { code: Some(0), signal: None });
     let bss = loaded.maps().find(|map| map.def.name.ends_with(".bss")).expect("variables");
     let values = bss.map.lookup(&[0; 4]).expect("a map").expect("their values");
@@ -226,9 +226,9 @@ fn tracer_of(pid: u32) -> Option<u32> {
     line.trim().parse().ok().filter(|tracer| *tracer != 0)
 }
 
-/// Waits until something is so.
+/// Waits until something is so, on a machine with much else to do as well: `skep` first compiles what it attaches.
 fn until_it_is(what: &str, mut is_so: impl FnMut() -> bool) {
-    let came = (0..200).any(|_| {
+    let came = (0..1200).any(|_| {
         std::thread::sleep(Duration::from_millis(50));
         is_so()
     });
@@ -244,16 +244,12 @@ fn an_attached_process_goes_on_unharmed() {
     command.args(arguments(&BOTH, &built.traced, "probed")).args(["-p", &child.id().to_string()]);
     let skep = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("skep starts");
     // Until it is attached the front may be told to end before it has begun.
-    let tracer = || fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-    let attached = (0..200).any(|_| {
-        std::thread::sleep(Duration::from_millis(50));
-        !tracer().contains("TracerPid:\t0\n")
-    });
-    assert!(attached, "it is not attached");
-    std::thread::sleep(Duration::from_millis(300));
+    until_it_is("attached", || tracer_of(child.id()).is_some());
+    std::thread::sleep(Duration::from_secs(1));
     terminate(skep.id());
     let said = said(skep.wait_with_output().expect("skep ends"));
-    assert!(tracer().contains("TracerPid:\t0\n"), "it is still traced");
+    // The tracer outlives the front for as long as it takes to let go.
+    until_it_is("let go", || tracer_of(child.id()).is_none());
     assert_eq!(said.status, 128 + SIGTERM, "{}", said.stderr);
     let (entries, exits) = (number(&said, "entries"), number(&said, "exits"));
     assert!(entries > 0 && entries.abs_diff(exits) <= 1, "{entries} entries, {exits} exits");

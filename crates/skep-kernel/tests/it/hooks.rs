@@ -43,9 +43,9 @@ pub(crate) fn counted(map: &Map) -> u64 {
     u64::from_ne_bytes(value.try_into().expect("eight bytes"))
 }
 
-/// The count once it is `expected`, or after two seconds: what a function writes arrives before it returns.
+/// The count once it is `expected`, or after ten seconds: what a function writes arrives before it returns.
 pub(crate) fn counted_at_last(map: &Map, expected: u64) -> u64 {
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(2);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while counted(map) < expected && std::time::Instant::now() < until {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }

@@ -153,7 +153,7 @@ fn kill_after(steps: usize, delay: Duration, directory: &Path) {
 
 /// Programs go a moment after the last that holds them.
 fn settles_at(kernel: &SharedRuntime, expected: usize) -> bool {
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + Duration::from_secs(60);
     while programs(kernel) != expected {
         if Instant::now() > until {
             return false;

@@ -102,7 +102,7 @@ impl Peer {
 
     fn wait_for_namespace(&self) -> Result<(), String> {
         let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
-        let until = Instant::now() + Duration::from_secs(5);
+        let until = Instant::now() + Duration::from_secs(30);
         while Instant::now() < until {
             let there = namespace(&self.holder.id().to_string());
             if there.is_some() && there != namespace("self") {

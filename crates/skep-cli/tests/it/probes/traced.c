@@ -195,10 +195,10 @@ static int killed(void)
 	return status_of(child) != SIGKILL;
 }
 
-// Goes on until a file is there.
+// Goes on until a file is there, or for some two minutes.
 static int until(const char *path)
 {
-	for (int i = 0; i < 20000; i++) {
+	for (int i = 0; i < 100000; i++) {
 		if (probed(i) != i + 1)
 			return 1;
 		if (access(path, F_OK) == 0)
