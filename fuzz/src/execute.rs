@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use skep_isa::assemble;
 use skep_isa::uapi::ProgType;
-use skep_verifier::{Attach, Input, MapInfo, Target, Verified};
+use skep_verifier::{Input, MapInfo, Target, Verified};
 use skep_vm::packet::Packet;
 use skep_vm::{Engine, Env, Fault, Map, MapRef, MapSpec, NoEnv, PrepareError, Program, ProgramInfo, Reason};
 
@@ -60,22 +60,8 @@ impl Ground {
 
     /// A made program as the verifier takes it.
     pub fn input<'a>(&'a self, made: &'a Made) -> Input<'a> {
-        Input {
-            name: "made",
-            prog_type: made.prog_type,
-            attach_type: made.attach_type,
-            attach: Attach::None,
-            gpl: true,
-            sleepable: false,
-            flags: 0,
-            insns: &made.insns,
-            maps: &self.infos,
-            btf: None,
-            func_info: &[],
-            kfunc_modules: &[],
-            module_vars: &[],
-            target: &self.target,
-        }
+        let input = Input::new("made", made.prog_type, &made.insns, &self.infos, &self.target);
+        Input { attach_type: made.attach_type, ..input }
     }
 
     /// Makes a verified program ready to run.

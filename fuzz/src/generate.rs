@@ -49,24 +49,16 @@ pub const TYPES: &[(ProgType, AttachType)] = &[
 
 /// The maps that programs use, by number.
 pub fn maps() -> Vec<MapInfo> {
-    let map = |ty, key_size, value_size, max_entries| MapInfo {
-        name: format!("map_{}", MapType(ty).0),
-        ty: MapType(ty),
-        key_size,
-        value_size,
-        max_entries,
-        flags: 0,
-        value_type: 0,
-        frozen: None,
-        inner: None,
+    let map = |ty: MapType, key_size, value_size, max_entries| {
+        MapInfo::new(format!("map_{}", ty.0), ty, key_size, value_size, max_entries)
     };
     vec![
-        map(MapType::ARRAY.0, 4, 48, 1),
-        map(MapType::ARRAY.0, 4, 24, 4),
-        map(MapType::HASH.0, 8, 32, 8),
-        map(MapType::PERCPU_ARRAY.0, 4, 16, 2),
-        map(MapType::LRU_HASH.0, 4, 40, 8),
-        map(MapType::RINGBUF.0, 0, 0, 4096),
+        map(MapType::ARRAY, 4, 48, 1),
+        map(MapType::ARRAY, 4, 24, 4),
+        map(MapType::HASH, 8, 32, 8),
+        map(MapType::PERCPU_ARRAY, 4, 16, 2),
+        map(MapType::LRU_HASH, 4, 40, 8),
+        map(MapType::RINGBUF, 0, 0, 4096),
     ]
 }
 

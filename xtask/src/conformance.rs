@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use skep_isa::asm::assemble;
-use skep_isa::uapi::{AttachType, MapType, ProgType};
+use skep_isa::uapi::{MapType, ProgType};
 use skep_isa::{Insn, decode};
-use skep_verifier::{Attach, MapInfo, Outcome as Verdict, Target, Verified, prove};
+use skep_verifier::{MapInfo, Outcome as Verdict, Target, Verified, prove};
 use skep_vm::{Engine, Input, Map, MapRef, MapSpec, NoEnv, Program, ProgramInfo};
 
 /// Runs every file of a directory (or the files given) and prints what fails.
@@ -155,32 +155,10 @@ fn execute_compiled(insns: &[Insn], memory: &[u8]) -> Option<Result<u64, String>
 }
 
 fn verified(insns: &[Insn], value_size: u32) -> Option<Verified> {
-    let memory = MapInfo {
-        name: "memory".to_owned(),
-        ty: MapType::ARRAY,
-        key_size: 4,
-        value_size,
-        max_entries: 1,
-        flags: 0,
-        value_type: 0,
-        frozen: None,
-        inner: None,
-    };
+    let (maps, target) = ([MapInfo::new("memory", MapType::ARRAY, 4, value_size, 1)], Target::default());
     let input = skep_verifier::Input {
-        name: "conformance",
-        prog_type: ProgType::SYSCALL,
-        attach_type: AttachType(0),
-        attach: Attach::None,
-        gpl: true,
         sleepable: true,
-        flags: 0,
-        insns,
-        maps: &[memory],
-        btf: None,
-        func_info: &[],
-        kfunc_modules: &[],
-        module_vars: &[],
-        target: &Target::default(),
+        ..skep_verifier::Input::new("conformance", ProgType::SYSCALL, insns, &maps, &target)
     };
     match prove(&input).outcome {
         Verdict::Accept(verified) => Some(verified),

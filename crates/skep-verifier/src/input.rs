@@ -40,6 +40,21 @@ pub struct MapInfo {
     pub inner: Option<Box<MapInfo>>,
 }
 
+impl MapInfo {
+    /// A map with these sizes and no more: no flags, types, frozen contents or inner maps.
+    pub fn new(
+        name: impl Into<String>,
+        ty: MapType,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+    ) -> Self {
+        let name = name.into();
+        let (flags, value_type, frozen, inner) = (0, 0, None, None);
+        Self { name, ty, key_size, value_size, max_entries, flags, value_type, frozen, inner }
+    }
+}
+
 /// What a program attaches to, as far as verification depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Attach {
@@ -97,4 +112,32 @@ pub struct Input<'a> {
     pub module_vars: &'a [(u32, usize)],
     /// The kernel it is for.
     pub target: &'a Target,
+}
+
+impl<'a> Input<'a> {
+    /// A program under a compatible licence that attaches to nothing in particular, may not sleep and has no types.
+    pub fn new(
+        name: &'a str,
+        prog_type: ProgType,
+        insns: &'a [Insn],
+        maps: &'a [MapInfo],
+        target: &'a Target,
+    ) -> Self {
+        Self {
+            name,
+            prog_type,
+            attach_type: AttachType(0),
+            attach: Attach::None,
+            gpl: true,
+            sleepable: false,
+            flags: 0,
+            insns,
+            maps,
+            btf: None,
+            func_info: &[],
+            kfunc_modules: &[],
+            module_vars: &[],
+            target,
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! A first program, verified for the sake of the next one's time.
 
-use skep_isa::uapi::{AttachType, MapType, ProgType};
+use skep_isa::uapi::{MapType, ProgType};
 use skep_isa::{Insn, Reg};
 
-use crate::{Attach, Input, MapInfo, Report, Target};
+use crate::{Input, MapInfo, Report, Target};
 
 /// Verifies a small program as two types and forgets the verdicts, see [`Subject::warm_up`](crate::Subject::warm_up).
 pub(crate) fn warm_up(target: &Target) {
@@ -14,33 +14,8 @@ pub(crate) fn warm_up(target: &Target) {
 }
 
 fn verify_first(prog_type: ProgType, target: &Target) -> Report {
-    let map = MapInfo {
-        name: String::new(),
-        ty: MapType::ARRAY,
-        key_size: 4,
-        value_size: 64,
-        max_entries: 1,
-        flags: 0,
-        value_type: 0,
-        frozen: None,
-        inner: None,
-    };
-    crate::verify(&Input {
-        name: "warm_up",
-        prog_type,
-        attach_type: AttachType(0),
-        attach: Attach::None,
-        gpl: true,
-        sleepable: false,
-        flags: 0,
-        insns: &PROGRAM,
-        maps: &[map],
-        btf: None,
-        func_info: &[],
-        kfunc_modules: &[],
-        module_vars: &[],
-        target,
-    })
+    let maps = [MapInfo::new("", MapType::ARRAY, 4, 64, 1)];
+    crate::verify(&Input::new("warm_up", prog_type, &PROGRAM, &maps, target))
 }
 
 const R0: Reg = Reg(0);

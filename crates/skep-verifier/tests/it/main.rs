@@ -5,9 +5,9 @@ mod facts;
 mod log;
 mod rounds;
 
-use skep_isa::uapi::{AttachType, MapType, ProgType};
+use skep_isa::uapi::{MapType, ProgType};
 use skep_isa::{Insn, Reg};
-use skep_verifier::{Attach, Input, MapInfo, Outcome, Report, Target, verify};
+use skep_verifier::{Input, MapInfo, Outcome, Report, Target, verify};
 
 const R0: Reg = Reg::R0;
 const R1: Reg = Reg::R1;
@@ -42,17 +42,7 @@ fn load(dst: Reg, base: Reg, off: i16) -> Insn {
 
 /// An array of one eight-byte value, as map number 0.
 fn array() -> MapInfo {
-    MapInfo {
-        name: "values".into(),
-        ty: MapType::ARRAY,
-        key_size: 4,
-        value_size: 8,
-        max_entries: 1,
-        flags: 0,
-        value_type: 0,
-        frozen: None,
-        inner: None,
-    }
+    MapInfo::new("values", MapType::ARRAY, 4, 8, 1)
 }
 
 fn run(prog_type: ProgType, insns: &[Insn]) -> Report {
@@ -65,22 +55,7 @@ fn run_by(verify: fn(&Input<'_>) -> Report, prog_type: ProgType, insns: &[Insn])
 
 fn with_input<T>(prog_type: ProgType, insns: &[Insn], f: impl FnOnce(&Input<'_>) -> T) -> T {
     let (maps, target) = ([array()], Target::default());
-    f(&Input {
-        name: "test",
-        prog_type,
-        attach_type: AttachType(0),
-        attach: Attach::None,
-        gpl: true,
-        sleepable: false,
-        flags: 0,
-        insns,
-        maps: &maps,
-        btf: None,
-        func_info: &[],
-        kfunc_modules: &[],
-        module_vars: &[],
-        target: &target,
-    })
+    f(&Input::new("test", prog_type, insns, &maps, &target))
 }
 
 /// Empty for acceptance, else the kernel's message.

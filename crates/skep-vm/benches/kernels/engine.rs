@@ -10,9 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use skep_isa::Insn;
-use skep_isa::uapi::{AttachType, MapType, ProgType};
+use skep_isa::uapi::{MapType, ProgType};
 use skep_obj::Linked;
-use skep_verifier::{Attach, Input, MapInfo, Outcome, Target, Verified, prove};
+use skep_verifier::{Input, MapInfo, Outcome, Target, Verified, prove};
 use skep_vm::helper::HostFn;
 use skep_vm::packet::Packet;
 use skep_vm::{Compiled, Engine as Kind, Map, MapRef, MapSpec, NoEnv, Program, ProgramInfo, Resolve};
@@ -232,34 +232,11 @@ impl Engine for Ours {
 }
 
 fn verify(linked: &Linked, prog_type: ProgType) -> Result<Verified, String> {
-    let memory = MapInfo {
-        name: "memory".to_owned(),
-        ty: MapType::ARRAY,
-        key_size: 4,
-        value_size: MEMORY as u32,
-        max_entries: 1,
-        flags: 0,
-        value_type: 0,
-        frozen: None,
-        inner: None,
-    };
-    let maps = if linked.maps.is_empty() { Vec::new() } else { vec![memory] };
-    let input = Input {
-        name: "entry",
-        prog_type,
-        attach_type: AttachType(0),
-        attach: Attach::None,
-        gpl: true,
-        sleepable: prog_type == ProgType::SYSCALL,
-        flags: 0,
-        insns: &linked.programs[0].insns,
-        maps: &maps,
-        btf: None,
-        func_info: &[],
-        kfunc_modules: &[],
-        module_vars: &[],
-        target: &Target::default(),
-    };
+    let memory = || MapInfo::new("memory", MapType::ARRAY, 4, MEMORY as u32, 1);
+    let maps: Vec<MapInfo> = linked.maps.first().map(|_| memory()).into_iter().collect();
+    let (insns, target) = (&linked.programs[0].insns, Target::default());
+    let sleepable = prog_type == ProgType::SYSCALL;
+    let input = Input { sleepable, ..Input::new("entry", prog_type, insns, &maps, &target) };
     match prove(&input).outcome {
         Outcome::Accept(verified) => Ok(verified),
         Outcome::Reject(why) => Err(why.to_string()),

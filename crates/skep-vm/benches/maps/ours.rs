@@ -4,8 +4,8 @@ use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use skep_isa::uapi::{AttachType, ProgType};
-use skep_verifier::{Attach, Input, MapInfo, Outcome, Target, Verified, prove};
+use skep_isa::uapi::ProgType;
+use skep_verifier::{Input, MapInfo, Outcome, Target, Verified, prove};
 use skep_vm::{Engine, Map, MapRef, NoEnv, Program, ProgramInfo};
 
 use crate::cases::Case;
@@ -29,33 +29,13 @@ pub(crate) fn program(case: &Case, map: &Arc<Map>, iterations: u32, engine: Engi
 }
 
 fn verified(case: &Case, iterations: u32) -> Verified {
+    let spec = &case.spec;
     let map = MapInfo {
-        name: case.spec.name.clone(),
-        ty: case.spec.map_type,
-        key_size: case.spec.key_size,
-        value_size: case.spec.value_size,
-        max_entries: case.spec.max_entries,
-        flags: case.spec.map_flags,
-        value_type: 0,
-        frozen: None,
-        inner: None,
+        flags: spec.map_flags,
+        ..MapInfo::new(&spec.name, spec.map_type, spec.key_size, spec.value_size, spec.max_entries)
     };
-    let input = Input {
-        name: "bench",
-        prog_type: ProgType::SCHED_CLS,
-        attach_type: AttachType(0),
-        attach: Attach::None,
-        gpl: true,
-        sleepable: false,
-        flags: 0,
-        insns: &case.insns(iterations),
-        maps: &[map],
-        btf: None,
-        func_info: &[],
-        kfunc_modules: &[],
-        module_vars: &[],
-        target: &Target::default(),
-    };
+    let (insns, maps, target) = (case.insns(iterations), [map], Target::default());
+    let input = Input::new("bench", ProgType::SCHED_CLS, &insns, &maps, &target);
     match prove(&input).outcome {
         Outcome::Accept(verified) => verified,
         other => panic!("{}: {other:?}", case.name),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use skep_isa::asm::assemble;
-use skep_isa::uapi::{AttachType, MapType, ProgType};
-use skep_verifier::{Attach, Input as Verify, MapInfo, Outcome, Target, Verified, prove};
+use skep_isa::uapi::{MapType, ProgType};
+use skep_verifier::{Input as Verify, MapInfo, Outcome, Target, Verified, prove};
 use skep_vm::{Engine, Env, Map, MapRef, MapSpec, NoEnv, Program, ProgramInfo};
 
 /// Bytes of the context, which programs of this type may read and write as they like.
@@ -14,22 +14,8 @@ const CONTEXT: usize = 64;
 fn verified(text: &str, prog_type: ProgType, maps: &[Arc<Map>]) -> Verified {
     let insns = assemble(&text.replace("; ", "\n")).unwrap_or_else(|e| panic!("{e}: {text}")).insns;
     let infos: Vec<MapInfo> = maps.iter().map(|map| info_of(map)).collect();
-    let input = Verify {
-        name: "test",
-        prog_type,
-        attach_type: AttachType(0),
-        attach: Attach::None,
-        gpl: true,
-        sleepable: prog_type == ProgType::SYSCALL,
-        flags: 0,
-        insns: &insns,
-        maps: &infos,
-        btf: None,
-        func_info: &[],
-        kfunc_modules: &[],
-        module_vars: &[],
-        target: &Target::default(),
-    };
+    let (target, sleepable) = (Target::default(), prog_type == ProgType::SYSCALL);
+    let input = Verify { sleepable, ..Verify::new("test", prog_type, &insns, &infos, &target) };
     match prove(&input).outcome {
         Outcome::Accept(verified) => verified,
         other => panic!("{text}: {other:?}"),
@@ -39,15 +25,8 @@ fn verified(text: &str, prog_type: ProgType, maps: &[Arc<Map>]) -> Verified {
 fn info_of(map: &Map) -> MapInfo {
     let spec = map.spec();
     MapInfo {
-        name: spec.name.clone(),
-        ty: spec.map_type,
-        key_size: spec.key_size,
-        value_size: spec.value_size,
-        max_entries: spec.max_entries,
         flags: spec.map_flags,
-        value_type: 0,
-        frozen: None,
-        inner: None,
+        ..MapInfo::new(&spec.name, spec.map_type, spec.key_size, spec.value_size, spec.max_entries)
     }
 }
 
