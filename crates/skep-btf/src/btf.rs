@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::header::Header;
 use crate::index::Index;
+use crate::names::Names;
 use crate::record::{Record, Tails, TypeBytes};
 use crate::strings::NameOffsets;
 use crate::{ByteOrder, Bytes, Error, Kind, Result, Type, TypeId};
@@ -24,6 +25,7 @@ pub struct Btf {
     first_id: OnceLock<u32>,
     index: Index,
     tails: Tails,
+    pub(crate) names: Names,
     pub(crate) pointer_bytes: OnceLock<u32>,
 }
 
@@ -59,6 +61,7 @@ impl Btf {
         };
         Ok(Self {
             tails,
+            names: Names::default(),
             index: Index::new(header.types.len()),
             first_string: base.as_ref().map_or(0, |base| base.strings_end()),
             first_id: base.as_ref().map_or_else(|| OnceLock::from(1), |_| OnceLock::new()),
@@ -134,12 +137,12 @@ impl Btf {
 
     /// The first type with that name and kind, in the base or here.
     pub fn find(&self, name: &str, kind: Kind) -> Option<TypeId> {
-        self.scan(&NameOffsets::of(self, name), &mut first_of(kind))
+        self.base().and_then(|base| base.find(name, kind)).or_else(|| self.find_own(name, kind))
     }
 
     /// The first type with that name and kind that is not the base's.
     pub fn find_own(&self, name: &str, kind: Kind) -> Option<TypeId> {
-        self.scan_own(&NameOffsets::of(self, name), &mut first_of(kind))
+        self.named(name, kind == Kind::Func, &mut first_of(kind))
     }
 
     /// All types with that name, of any kind, in the order of their ids.
@@ -181,6 +184,11 @@ impl Btf {
     pub(crate) fn walk_own<B>(&self, visit: &mut impl FnMut(TypeId, Record) -> ControlFlow<B>) -> Option<B> {
         let first = self.first_id().0;
         self.index.walk(self.type_bytes(), |nth, record| visit(TypeId(first + nth as u32), record))
+    }
+
+    /// The `nth` of the own types, counted from 0.
+    pub(crate) fn own_record(&self, nth: usize) -> Option<Record> {
+        self.index.record(self.type_bytes(), nth).ok().flatten().map(|(record, _)| record)
     }
 
     pub(crate) fn first_string(&self) -> u32 {

@@ -15,7 +15,7 @@
 //!
 //! Changing the instruction is left to the linker.
 
-mod candidates;
+pub(crate) mod candidates;
 mod fields;
 mod minimal;
 mod spec;

@@ -39,6 +39,7 @@ pub mod ext;
 mod header;
 mod index;
 mod kind;
+mod names;
 mod order;
 mod record;
 mod resolve;

@@ -56,32 +56,30 @@ impl NameOffsets {
     pub(crate) fn of(btf: &Btf, name: &str) -> Self {
         let mut found = Self { sorted: Vec::new(), filter: [0; 64] };
         if !name.is_empty() && !name.contains('\0') {
-            found.search(btf, &[name.as_bytes(), b"\0"].concat(), |_| true);
+            found.search(btf, &[name.as_bytes(), b"\0"].concat());
         }
         found.sorted.sort_unstable();
         found
     }
 
-    /// Where `name` stands, and where flavours of it do: strings that begin with `name` and `___`, and of which `accept`
-    /// likes what follows these, up to their NUL.
-    pub(crate) fn with_flavours(btf: &Btf, name: &str, accept: impl Fn(&[u8]) -> bool) -> Self {
+    /// Where `name` stands, and where strings do that begin with it and `___`.
+    pub(crate) fn with_flavours(btf: &Btf, name: &str) -> Self {
         let mut found = Self::of(btf, name);
-        let prefix = [name.as_bytes(), b"___"].concat();
-        found.search(btf, &prefix, |rest| accept(&rest[..memchr(0, rest).unwrap_or(rest.len())]));
+        if !name.is_empty() {
+            found.search(btf, &[name.as_bytes(), b"___"].concat());
+        }
         found.sorted.sort_unstable();
         found
     }
 
-    /// Adds the offsets of `needle` where `accept` likes what follows it.
-    fn search(&mut self, btf: &Btf, needle: &[u8], accept: impl Fn(&[u8]) -> bool) {
+    /// Adds the offsets of `needle`.
+    fn search(&mut self, btf: &Btf, needle: &[u8]) {
         let finder = FinderBuilder::new().build_forward_with_ranker(NameBytes, needle);
         let mut next = Some(btf);
         while let Some(btf) = next {
             let strings = btf.string_section();
             for at in finder.find_iter(strings) {
-                if accept(&strings[at + needle.len()..]) {
-                    self.insert(btf.first_string().saturating_add(at as u32));
-                }
+                self.insert(btf.first_string().saturating_add(at as u32));
             }
             next = btf.base().map(AsRef::as_ref);
         }

@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::strings::NameOffsets;
 use crate::{Btf, Error, Kind, Result, TypeId};
 
 /// A type of a target that has the local type's name and kind.
@@ -22,7 +21,16 @@ pub fn essential_name(name: &str) -> &str {
     std::str::from_utf8(essential(name.as_bytes())).unwrap_or(name)
 }
 
-fn essential(name: &[u8]) -> &[u8] {
+/// The same of bytes. Nearly all names have no flavour, which one look at each byte tells.
+pub(crate) fn essential(name: &[u8]) -> &[u8] {
+    let mut run = 0;
+    let flavoured = name.iter().any(|&byte| {
+        run = if byte == b'_' { run + 1 } else { 0 };
+        run == 3
+    });
+    if !flavoured {
+        return name;
+    }
     let is_separator = |window: &[u8]| window[0] != b'_' && &window[1..4] == b"___" && window[4] != b'_';
     match name.windows(5).rposition(is_separator) {
         Some(last) => &name[..=last],
@@ -50,19 +58,12 @@ pub(crate) fn find<'a>(local: &Btf, id: TypeId, targets: &'a [Arc<Btf>]) -> Resu
 
 /// Adds the candidates among a BTF's own types.
 fn collect<'a>(btf: &'a Btf, target: usize, name: &str, kind: Kind, found: &mut Vec<Candidate<'a>>) {
-    let names = NameOffsets::with_flavours(btf, name, |flavour| is_flavour_of(name, flavour));
-    btf.scan_own::<()>(&names, &mut |id, record| {
+    btf.flavours::<()>(name, &mut |id, record| {
         if are_comparable(kind, Kind::from_code(record.kind_code())) {
             found.push(Candidate { btf, id, target });
         }
         ControlFlow::Continue(())
     });
-}
-
-/// Is `name` without flavour what is left of `name`, `___` and `flavour`?
-fn is_flavour_of(name: &str, flavour: &[u8]) -> bool {
-    let whole = [name.as_bytes(), b"___", flavour].concat();
-    essential(&whole).len() == name.len()
 }
 
 /// May types of these kinds stand for each other? Enumerations of either size may.

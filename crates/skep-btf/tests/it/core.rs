@@ -363,3 +363,20 @@ fn flavours_are_ignored() {
         assert_eq!(essential_name(name), essential, "{name}");
     }
 }
+
+#[test]
+fn flavours_of_the_target_are_candidates_however_often_they_are_asked_for() {
+    let local = build(|b| {
+        let int = b.add_int("int", 4, SIGNED);
+        b.add_struct("s___mine", 4, &[at("x", int, 0)])
+    });
+    let kernel = build(|b| {
+        let int = b.add_int("int", 4, SIGNED);
+        b.add_struct("s___theirs___too", 4, &[at("x", int, 0)]);
+        b.add_struct("as", 4, &[at("x", int, 0)]);
+        b.add_struct("s___theirs", 8, &[at("y", int, 0), at("x", int, 4)])
+    });
+    for _ in 0..10 {
+        assert_eq!(values(&local, &kernel, "0:0", ReloKind::FieldByteOffset), (0, Some(4)));
+    }
+}

@@ -51,6 +51,22 @@ fn a_missing_name_is_not_found() {
 }
 
 #[test]
+fn many_look_ups_find_what_one_finds() {
+    let Some(btf) = vmlinux() else { return };
+    let mut first = std::collections::HashMap::new();
+    for ty in btf.types().map(Result::unwrap).filter(|ty| !ty.name.is_empty()) {
+        first.entry((ty.name, ty.kind())).or_insert(ty.id);
+    }
+    let wrong = first.iter().find(|((name, kind), id)| btf.find(name, *kind) != Some(**id));
+    assert_eq!(wrong, None, "of {} names", first.len());
+    for _ in 0..20 {
+        assert_eq!(btf.find("no_such_struct_anywhere", Kind::Struct), None);
+        assert_eq!(btf.find("no_such_function_anywhere", Kind::Func), None);
+        assert_eq!(btf.find("", Kind::Struct), None);
+    }
+}
+
+#[test]
 fn threads_read_the_same_types_at_once() {
     let Some(btf) = vmlinux() else { return };
     let count = btf.types().count();
