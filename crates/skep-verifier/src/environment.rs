@@ -69,6 +69,10 @@ pub(crate) struct Environment {
 
 impl Environment {
     pub(crate) fn new(target: &Target, btf: Option<Arc<Btf>>, infos: &[MapInfo]) -> Self {
+        if let Some(btf) = &btf {
+            // Counting the types finds them all, so that no program's first look at one has to.
+            let _ = btf.len();
+        }
         let types = Types::new(target, btf);
         let mut maps: Vec<MapData> = infos.iter().map(|info| MapData::new(&types, info)).collect();
         for (i, info) in infos.iter().enumerate() {

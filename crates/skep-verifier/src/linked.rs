@@ -48,10 +48,11 @@ impl<'a> Subject<'a> {
         Self { linked, maps, target, environment, notes }
     }
 
-    /// Verifies a small program for the sake of the next one's time.
+    /// Makes the names of the kernel's types known and verifies a small program, for the sake of the next one's time.
     ///
     /// The first verification of a process waits for its code to be paged in and cached, several times as long as the verdict
-    /// on a small program takes. The kernel's verifier is always there; who compares times with its calls this before.
+    /// on a small program takes. The kernel's verifier is always there, and knows types by name from its build; who
+    /// compares times with its calls this before.
     pub fn warm_up(&self) {
         warm::warm_up(&self.target);
     }

@@ -5,8 +5,10 @@ use skep_isa::{Insn, Reg};
 
 use crate::{Input, MapInfo, Report, Target};
 
-/// Verifies a small program as two types and forgets the verdicts, see [`Subject::warm_up`](crate::Subject::warm_up).
+/// Makes the names of the target's types known, verifies a small program as two types and forgets the verdicts, see [`Subject::warm_up`](crate::Subject::warm_up).
 pub(crate) fn warm_up(target: &Target) {
+    let types = target.btf.iter().chain(target.modules.iter().map(|(_, btf)| btf));
+    types.for_each(|btf| btf.index_names());
     // A socket filter may not read packets directly: both verdicts.
     for prog_type in [ProgType::SCHED_CLS, ProgType::SOCKET_FILTER] {
         verify_first(prog_type, target);

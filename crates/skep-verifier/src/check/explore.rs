@@ -22,9 +22,15 @@ pub(crate) struct Explored {
     pub(crate) state: State,
     hits: u32,
     misses: u32,
-    cleaned: bool,
     /// The outermost loop it is in.
     in_loop: Option<u32>,
+}
+
+/// A remembered state in the list of its instruction, with what tells without a look at it that it is passed over.
+pub(crate) struct Head {
+    id: StateId,
+    callsite: u32,
+    cleaned: bool,
 }
 
 /// A path to walk later.
@@ -177,15 +183,16 @@ impl Verifier<'_> {
     /// many places would lose its states before the next call from the same place.
     fn search(
         &mut self,
-        list: &mut Vec<StateId>,
+        list: &mut Vec<Head>,
         force_new: bool,
         add_new: &mut bool,
     ) -> Res<Option<(StateId, bool)>> {
+        let callsite = self.cur.frame().callsite;
         let mut i = list.len();
         while i > 0 {
             i -= 1;
-            let id = list[i];
-            if self.states[id.0 as usize].state.frame().callsite != self.cur.frame().callsite {
+            let Head { id, callsite: from, .. } = list[i];
+            if from != callsite {
                 continue;
             }
             let active = self.states[id.0 as usize].state.branches > 0;
@@ -295,8 +302,9 @@ impl Verifier<'_> {
         if let Some(number) = in_loop {
             self.loops.visit(number).entry.get_or_insert(id);
         }
-        self.states.push(Explored { state, hits: 0, misses: 0, cleaned: false, in_loop });
-        self.heads[self.pc as usize].push(id);
+        let callsite = state.frame().callsite;
+        self.states.push(Explored { state, hits: 0, misses: 0, in_loop });
+        self.heads[self.pc as usize].push(Head { id, callsite, cleaned: false });
         self.cur.parent = Some(id);
         self.cur.first_insn = self.pc;
         self.cur.history.clear();
@@ -379,11 +387,11 @@ impl Verifier<'_> {
     /// Forgets dead registers and slots of finished states at `pc`.
     fn clean_states(&mut self, pc: u32) {
         for i in 0..self.heads[pc as usize].len() {
-            let id = self.heads[pc as usize][i];
-            let entry = &self.states[id.0 as usize];
-            if entry.cleaned || entry.state.branches > 0 || self.loop_unfinished(id) {
+            let Head { id, cleaned, .. } = self.heads[pc as usize][i];
+            if cleaned || self.states[id.0 as usize].state.branches > 0 || self.loop_unfinished(id) {
                 continue;
             }
+            self.heads[pc as usize][i].cleaned = true;
             self.clean(id);
         }
     }
@@ -391,7 +399,6 @@ impl Verifier<'_> {
     fn clean(&mut self, id: StateId) {
         let marks = &self.marks;
         let callback = |pc: u32| marks[pc as usize].calls_callback;
-        self.states[id.0 as usize].cleaned = true;
         for f in 0..self.states[id.0 as usize].state.frames.len() {
             let state = &self.states[id.0 as usize].state;
             let frame = &state.frames[f];
@@ -417,11 +424,10 @@ impl Verifier<'_> {
 
     /// The newest unfinished state at `pc` above `cur` with the same calls: where the last round of a loop began.
     pub(crate) fn previous_round(&self, from: &State, pc: u32) -> Option<StateId> {
-        let found = self.heads[pc as usize].iter().rev().find(|id| {
+        self.heads[pc as usize].iter().rev().map(|head| head.id).find(|id| {
             let st = &self.states[id.0 as usize].state;
             st.insn == pc && st.branches > 0 && st.same_callsites(from) && st.dfs_depth < from.dfs_depth
-        });
-        found.copied()
+        })
     }
 
     /// Scalars that changed since the last round of a loop and that nothing relies on yet may become anything.

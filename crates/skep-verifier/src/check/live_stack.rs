@@ -47,6 +47,8 @@ pub(crate) struct LiveStack {
     work: Vec<(u32, usize)>,
     /// Slots the running instruction has written, by frame.
     writes: [u64; 8],
+    /// Is any of them not empty?
+    wrote: bool,
 }
 
 /// Edges within functions, both ways.
@@ -142,12 +144,15 @@ impl LiveStack {
 
     /// A new instruction begins.
     pub(crate) fn begin(&mut self) {
-        self.writes = [0; 8];
+        if std::mem::take(&mut self.wrote) {
+            self.writes = [0; 8];
+        }
     }
 
     /// The instruction overwrites whole slots.
     pub(crate) fn write(&mut self, frame: usize, slots: u64) {
         self.writes[frame & 7] |= slots;
+        self.wrote = true;
     }
 
     /// The instruction may read slots of a frame.

@@ -15,6 +15,8 @@ use crate::state::{Linked, LinkedReg, MAX_FRAMES, NO_CALLSITE, State, StateId, S
 use crate::stop::{Res, Stop};
 
 const ARGUMENTS: u16 = 0x3e;
+/// In [`concerns`]: it matters whatever is looked for.
+const ALWAYS: u16 = 1 << 15;
 
 /// Registers and slots of each frame that are still looked for.
 #[derive(Default)]
@@ -160,6 +162,10 @@ impl Verifier<'_> {
         if trace.is_empty() {
             return Ok(false);
         }
+        if self.concerns.is_empty() {
+            self.concerns = (0..self.code.len()).map(|pc| self.concerns(pc)).collect();
+        }
+        let told = self.recorder.is_some();
         loop {
             self.log_walk_back(&trace, last, first, subsequent);
             let st = at.map_or_else(|| self.start_state(start), |id| &self.states[id.0 as usize].state);
@@ -171,19 +177,18 @@ impl Verifier<'_> {
             let mut pc = last;
             loop {
                 let note = left.checked_sub(1).map(|i| &st.history[i]).filter(|step| step.insn == pc);
-                let walked = if std::mem::take(&mut skip_first) {
-                    Ok(())
-                } else {
+                // Most instructions have nothing to do with what is looked for.
+                let passes = std::mem::take(&mut skip_first) || (!told && self.passes(pc, note, &trace));
+                if !passes {
                     self.log_step_back(pc, &trace);
-                    self.step_back(pc, subsequent, note, &mut trace)
-                };
-                match walked {
-                    Ok(()) => {}
-                    Err(Lost::Opaque) => return self.force_precise(start).map(|()| true),
-                    Err(Lost::Bug) => return Err(Stop::unsupported("precision: contradictory path")),
-                }
-                if trace.is_empty() {
-                    return Ok(changed);
+                    match self.step_back(pc, subsequent, note, &mut trace) {
+                        Ok(()) => {}
+                        Err(Lost::Opaque) => return self.force_precise(start).map(|()| true),
+                        Err(Lost::Bug) => return Err(Stop::unsupported("precision: contradictory path")),
+                    }
+                    if trace.is_empty() {
+                        return Ok(changed);
+                    }
                 }
                 subsequent = Some(pc);
                 match previous(st, pc, first, &mut left) {
@@ -234,7 +239,7 @@ impl Verifier<'_> {
                 return Err(Stop::unsupported("precision: frame gone"));
             };
             let (regs, slots) = (trace.regs[fr], trace.slots[fr]);
-            for i in (0..11usize).filter(|i| regs & (1 << i) != 0) {
+            for i in bits(u64::from(regs)) {
                 if frame.regs[i].is_scalar() && !frame.regs[i].precise {
                     Rc::make_mut(frame).regs[i].precise = true;
                     changed = true;
@@ -242,7 +247,7 @@ impl Verifier<'_> {
                     trace.regs[fr] &= !(1 << i);
                 }
             }
-            for i in (0..64usize).filter(|i| slots & (1 << i) != 0) {
+            for i in bits(slots) {
                 let fresh = frame.stack.get(i).is_some_and(|s| s.is_spilled_scalar() && !s.reg.precise);
                 if fresh {
                     Rc::make_mut(frame).stack[i].reg.precise = true;
@@ -271,6 +276,44 @@ impl Verifier<'_> {
     /// Everything that joined a loop becomes precise: the marks did not settle.
     pub(crate) fn force_precise_kept(&mut self, kept: usize) -> Res {
         self.force_precise(Start::Kept(kept))
+    }
+
+    /// Registers of which an instruction changes what is known about where they come from: it matters if one of them is
+    /// looked for. What it does to stack slots, a note tells.
+    fn concerns(&self, pc: u32) -> u16 {
+        let Some(op) = self.code.op(pc) else { return 0 };
+        match *op {
+            Op::Alu { op, dst, src, .. } => match src {
+                Operand::Imm(_) if op != AluOp::Mov => 0,
+                _ => 1 << dst.0,
+            },
+            Op::MovSx { dst, .. }
+            | Op::AddrSpaceCast { dst, .. }
+            | Op::Load { dst, .. }
+            | Op::LoadAcquire { dst, .. }
+            | Op::LoadImm64 { dst, .. } => 1 << dst.0,
+            Op::Atomic { op: AtomicOp::Cmpxchg, .. } => 1,
+            Op::Atomic { op, src, .. } if op.fetches() => 1 << src.0,
+            Op::Atomic { base, .. } | Op::Store { base, .. } | Op::StoreRelease { base, .. } => 1 << base.0,
+            Op::Jump { dst, src: Operand::Reg(src), .. } => 1 << dst.0 | 1 << src.0,
+            Op::Jump { .. } | Op::Neg { .. } | Op::Endian { .. } | Op::Ja { .. } | Op::MayGoto { .. } => 0,
+            Op::Call(CallTarget::Helper(id))
+                if id != TAIL_CALL && !self.marks[pc as usize].calls_callback =>
+            {
+                1 | ARGUMENTS
+            }
+            Op::Call(_) | Op::Exit | Op::LoadAbs { .. } | Op::LoadInd { .. } => ALWAYS,
+        }
+    }
+
+    /// Is what is looked for the same before an instruction as after it?
+    fn passes(&self, pc: u32, note: Option<&Step>, t: &Trace) -> bool {
+        let concerned = self.concerns[pc as usize] & (t.regs[t.frame] | ALWAYS) != 0;
+        !concerned
+            && note.is_none_or(|note| {
+                let wanted = |(frame, slot): (u8, u8)| t.slots[frame as usize] & (1 << slot) != 0;
+                note.linked.is_empty() && !note.stack.is_some_and(wanted)
+            })
     }
 
     /// Undoes one instruction: what was looked for after it, in terms of what was there before it.
@@ -423,6 +466,15 @@ impl Verifier<'_> {
         }
         Ok(())
     }
+}
+
+/// The numbers of the bits that are set.
+fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = (set != 0).then(|| set.trailing_zeros() as usize)?;
+        set &= set - 1;
+        Some(lowest)
+    })
 }
 
 fn set_operand(t: &mut Trace, src: Operand) {
