@@ -1,7 +1,8 @@
 //! The kinds of rejection that are told apart: the kernel's words, what they mean, and what to do. One table.
 //!
-//! In a pattern, `{name}` stands for any text; `{reg}` is the number of the register that is to blame. In meanings and
-//! remedies `{var}` is that register by its C name where that is known, and other names stand for what they matched.
+//! In a pattern, a word in braces stands for any text; `{reg}` is the number of the register that is to blame. In meanings
+//! and remedies `{var}` and `{name}` are that register by its C name where that is known, and other words stand for what
+//! they matched.
 //! The first pattern that fits is taken, so narrow ones stand before wide ones.
 
 /// How far back the reason lies.
@@ -297,7 +298,7 @@ pub(super) const KINDS: &[Kind] = &[
     kind("expected an initialized {iter} as arg #{arg}", Insn, "the iterator is not in use here",
          "call its `_new` function first, and `_destroy` last; `bpf_for_each()` does both"),
     kind("expected uninitialized {iter} as arg #{arg}", Insn, "the iterator is in use already", "destroy it first"),
-    kind("Caller passes invalid args into func#{func} ('{name}')", Insn, "the arguments do not fit `{name}`",
+    kind("Caller passes invalid args into func#{func} ('{callee}')", Insn, "the arguments do not fit `{callee}`",
          "pass what its BTF says: compare pointers with NULL, or tag arguments `__arg_nonnull`, `__arg_ctx`, `__arg_trusted`"),
     kind("same insn cannot be used with different pointers", Insn,
          "one instruction would access different kinds of memory, depending on the path",
@@ -325,7 +326,7 @@ pub(super) const KINDS: &[Kind] = &[
     kind("program of size 0", Insn, "the program has no instructions", "compile it again"),
     kind("Tracing programs must provide btf_id", Insn, "the function or hook to attach to is not known",
          "name it in the section, `SEC(\"fentry/do_unlinkat\")`, and check that this kernel has it"),
-    kind("ldimm64 failed to find the address for kernel symbol '{name}'.", Insn, "this kernel has no symbol `{name}`",
+    kind("ldimm64 failed to find the address for kernel symbol '{symbol}'.", Insn, "this kernel has no symbol `{symbol}`",
          "declare it `__ksym __weak` and compare its address with NULL"),
     kind("fd {fd} is not pointing to valid bpf_map", Insn, "the program refers to a map that is not there",
          "load it with a loader that creates its maps"),
@@ -334,6 +335,12 @@ pub(super) const KINDS: &[Kind] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_pattern_takes_the_name_of_the_value_to_blame() {
+        let taken = KINDS.iter().find(|kind| ["{name}", "{var}"].iter().any(|it| kind.pattern.contains(it)));
+        assert!(taken.is_none(), "{}", taken.map_or("", |kind| kind.pattern));
+    }
 
     #[test]
     fn lines_find_their_kind() {
