@@ -162,11 +162,12 @@ fn variables(out: &mut String, btf: &Btf, map: &MapMember<'_>, name: &str) -> sk
 
 /// Without what C would not let a program assign to: constants are written before they are loaded.
 fn unqualified(btf: &Btf, id: TypeId) -> skep_btf::Result<TypeId> {
-    let ty = btf.type_by_id(id)?;
-    match ty.shape {
-        Shape::Var { ty, .. } => unqualified(btf, ty),
-        _ => Ok(btf.strip_modifiers(id)?.id),
-    }
+    // A variable's type is no variable, except in damaged types, where it may even be itself.
+    let id = match btf.type_by_id(id)?.shape {
+        Shape::Var { ty, .. } => ty,
+        _ => id,
+    };
+    Ok(btf.strip_modifiers(id)?.id)
 }
 
 /// Would C place a variable of this type elsewhere, because its offset is not aligned?
@@ -374,4 +375,15 @@ fn asserts(out: &mut String, object: &Object, maps: &[MapMember<'_>], name: &str
         }
     }
     out.push_str("#ifdef __cplusplus\n#undef _Static_assert\n#endif\n}\n\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_of_its_own_type_ends() {
+        let btf = crate::tests::damaged(&[1, 14 << 24, 1, 0]);
+        assert_eq!(unqualified(&btf, TypeId(1)).unwrap(), TypeId(1));
+    }
 }

@@ -29,6 +29,16 @@ pub fn name_of_file(file: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Types of these words, which need make no sense.
+    pub(crate) fn damaged(words: &[u32]) -> skep_btf::Btf {
+        let bytes = words.len() as u32 * 4;
+        let strings = b"\0x\0\0";
+        let header = [0x0001_eb9f, 24, 0, bytes, bytes, strings.len() as u32];
+        let mut data: Vec<u8> = header.iter().chain(words).flat_map(|word| word.to_le_bytes()).collect();
+        data.extend_from_slice(strings);
+        skep_btf::Btf::parse(std::sync::Arc::new(data)).expect("a header that is right")
+    }
+
     #[test]
     fn files_give_names() {
         assert_eq!(name_of_file("/x/opensnoop.bpf.o"), "opensnoop_bpf");

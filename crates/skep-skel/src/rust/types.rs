@@ -97,6 +97,8 @@ impl<'a> Types<'a> {
     /// The Rust type of `id`; `hint` names it if nothing else does, `prefix` is the path to the module of types.
     fn rust_type(&mut self, id: TypeId, hint: &str, prefix: &str) -> Result<String> {
         let Some(btf) = self.btf else { return Ok("()".to_owned()) };
+        // What has a size is no array or name of itself, as damaged types may be.
+        btf.size_of(id)?;
         let (id, typedef) = named(btf, id)?;
         let ty = btf.type_by_id(id)?;
         Ok(match ty.shape {
@@ -374,7 +376,9 @@ fn derives(btf: &Btf, body: &Composite<'_>) -> Result<&'static str> {
 
 fn has_float(btf: &Btf, body: &Composite<'_>, depth: usize) -> Result<bool> {
     for member in body.members.iter() {
-        let mut ty = btf.resolve(member?.ty)?;
+        let member = member?;
+        btf.size_of(member.ty)?;
+        let mut ty = btf.resolve(member.ty)?;
         while let Shape::Array(array) = ty.shape {
             ty = btf.resolve(array.elem)?;
         }
@@ -427,4 +431,25 @@ fn enumeration(out: &mut String, name: &str, body: &Enum<'_>) -> Result<()> {
         body.bytes
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::damaged;
+
+    #[test]
+    fn types_of_themselves_are_refused() {
+        for words in [
+            // An array of itself, a name for itself, and a structure with the array in it.
+            vec![0, 3 << 24, 0, 1, 1, 2],
+            vec![1, 8 << 24, 1],
+            vec![1, 4 << 24 | 1, 8, 1, 2, 0, 0, 3 << 24, 0, 2, 2, 2],
+        ] {
+            let btf = damaged(&words);
+            let mut types = Types::new(Some(&btf));
+            let outside = types.outside(TypeId(1), 8, "");
+            assert!(outside.is_err() || types.finish().is_err(), "{words:?}");
+        }
+    }
 }
