@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::mem::MaybeUninit;
 
-use rustix::fs::{Dir, Mode, OFlags, readlinkat_raw};
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, readlinkat_raw};
 use rustix::io::Errno;
 use skep::runtime::command::ObjectKind;
 use skep::runtime::{Command, RuntimeKind, SharedRuntime};
@@ -15,6 +16,8 @@ use super::json::Json;
 
 /// Room for where a descriptor leads; what is longer leads to a file.
 const LINK_BYTES: usize = 64;
+/// Room for the names of processes that are read at a time.
+const ENTRIES_BYTES: usize = 32 << 10;
 
 /// A process with a descriptor of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,23 +44,30 @@ impl Holders {
             return holders;
         }
         let own = std::process::id();
-        let Ok(processes) = fs::read_dir("/proc") else { return holders };
-        for process in processes.flatten() {
-            let pid = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-            if let Some(pid) = pid.filter(|&pid| pid != own) {
-                holders.look_at(pid, kind);
+        let Ok(proc) = rustix::fs::open(c"/proc", DIRECTORY, Mode::empty()) else { return holders };
+        let counts = descriptors(&proc, own).is_some_and(|count| count > 0);
+        let mut room = Vec::with_capacity(ENTRIES_BYTES);
+        let mut processes = RawDir::new(&proc, room.spare_capacity_mut());
+        while let Some(Ok(process)) = processes.next() {
+            let pid = process.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok());
+            // Most processes are the kernel's own, and have no descriptors.
+            if let Some(pid) =
+                pid.filter(|&pid| pid != own && !(counts && descriptors(&proc, pid) == Some(0)))
+            {
+                holders.look_at(&proc, pid, kind);
             }
         }
         holders
     }
 
-    fn look_at(&mut self, pid: u32, kind: ObjectKind) {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(format!("/proc/{pid}/fd"), flags, Mode::empty());
+    fn look_at(&mut self, proc: &OwnedFd, pid: u32, kind: ObjectKind) {
+        let directory = rustix::fs::openat(proc, format!("{pid}/fd"), DIRECTORY, Mode::empty());
         let (target, field) = marks(kind);
         let mut room = [MaybeUninit::uninit(); LINK_BYTES];
+        let mut entries = [MaybeUninit::uninit(); 4096];
         let looked = directory.and_then(|directory| {
-            for entry in Dir::read_from(&directory)?.flatten() {
+            let mut descriptors = RawDir::new(&directory, &mut entries);
+            while let Some(Ok(entry)) = descriptors.next() {
                 // Names relative to the directory spare the kernel the way there, for every descriptor.
                 match readlinkat_raw(&directory, entry.file_name(), &mut room) {
                     Ok((link, _)) if link == target.as_bytes() => {
@@ -124,6 +134,14 @@ impl Holders {
             ));
         }
     }
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// How many descriptors a process has, as the size of its directory; since Linux 6.2, before that 0 for every process.
+fn descriptors(proc: &OwnedFd, pid: u32) -> Option<u64> {
+    let stat = rustix::fs::statat(proc, format!("{pid}/fd"), AtFlags::empty()).ok()?;
+    u64::try_from(stat.st_size).ok()
 }
 
 /// The file that descriptors of a kind lead to, and the line of fdinfo that has the id.
