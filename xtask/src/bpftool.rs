@@ -16,7 +16,10 @@ use crate::root;
 
 const LINES: &str = include_str!("bpftool/lines.txt");
 /// Members that skep adds to bpftool's JSON.
-const ADDITIONS: &[&str] = &["pids", "hint", "cookie", "tracepoint", "devname", "ifindex", "func", "addr"];
+const ADDITIONS: &[&str] =
+    &["pids", "hint", "cookie", "tracepoint", "devname", "ifindex", "func", "addr", "netfilter"];
+/// What bpftool says of maps that have none, too: that of the map before.
+const REPEATED: &str = "btf_id";
 /// Members whose values differ from run to run, or are a tool's own words.
 const OWN_VALUES: &[&str] = &["duration", "error"];
 
@@ -72,6 +75,10 @@ impl Ground {
         write("objects.o", &compiled.object)?;
         write("pkt", &[0; 64])?;
         write("batch", b"map help\n# nothing\nmap show id 1 extra\n")?;
+        let map = format!("map lookup pinned {}/m/counts key", self.bpffs.display());
+        write("lines", format!("# nothing\n\n{map} \\\n 0 0 0 0 # first\n{map} 1 0 0 0").as_bytes())?;
+        write("missing", format!("{map} 0 0 0 0\n{map} 9 0 0 0\n{map} 1 0 0 0\n").as_bytes())?;
+        write("strange", b"map show id 99999999\nnonsense\n")?;
         Object::read(&compiled.object, "objects.o").map_err(|e| e.to_string())?;
         for side in ["bpftool", "skep"] {
             fs::create_dir(self.bpffs.join(side)).map_err(|e| e.to_string())?;
@@ -144,8 +151,9 @@ fn differences(line: &str, theirs: &Output, ours: &Output) -> Vec<String> {
     }
     let (theirs_text, ours_text) =
         (String::from_utf8_lossy(&theirs.stdout), String::from_utf8_lossy(&ours.stdout));
-    let is_json =
-        line.split_whitespace().any(|word| matches!(word.trim_start_matches('~'), "-j" | "-p" | "-jf"));
+    let is_json = line
+        .split_whitespace()
+        .any(|word| matches!(word.trim_start_matches('~'), "-j" | "-p" | "-jf" | "--json"));
     match (is_json, theirs.status.success()) {
         (true, _) => json_differences(&theirs_text, &ours_text),
         (false, true) => text_differences(&theirs_text, &ours_text),
@@ -172,6 +180,7 @@ fn compare_values(path: &str, theirs: &Value, ours: &Value, found: &mut Vec<Stri
         (Value::Object(theirs), Value::Object(ours)) => {
             for (name, value) in theirs {
                 match ours.get(name) {
+                    None if name == REPEATED => {}
                     None => found.push(format!("{path}.{name} is missing")),
                     Some(_) if OWN_VALUES.contains(&name.as_str()) => {}
                     Some(our_value) => compare_values(&format!("{path}.{name}"), value, our_value, found),
@@ -214,7 +223,7 @@ fn lines(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
         let words: Vec<String> = line.split_whitespace().map(sorted_ids).collect();
-        if words.is_empty() || words[0] == "pids" {
+        if words.is_empty() || words[0] == "pids" || words[0] == REPEATED {
             continue;
         }
         let line = words.join(" ");

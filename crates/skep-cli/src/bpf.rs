@@ -35,6 +35,8 @@ mod words;
 use std::process::ExitCode;
 
 pub(crate) use options::OPTIONS;
+#[cfg(test)]
+pub(crate) use table::Command as ObjectCommand;
 pub(crate) use table::{FAMILIES, Family};
 
 use crate::term;
@@ -45,26 +47,20 @@ use words::{Words, abbreviates};
 
 /// Serves the command line if it is one of ours: the first word that is no option names a family, perhaps cut short.
 pub(crate) fn serve(line: &[String], is_reserved: impl Fn(&str) -> bool) -> Option<ExitCode> {
-    let parsed = options::parse(line);
-    let first = match &parsed {
-        Ok((_, words)) => words.first().map(String::as_str),
+    let (options, words) = options::parse(line);
+    let first = match &words {
+        Ok(words) => words.first().map(String::as_str),
         Err(_) => line.iter().map(String::as_str).find(|word| !word.starts_with('-')),
     };
-    match (&parsed, first) {
+    match (&words, first) {
         (_, Some(word)) if FAMILIES.iter().any(|family| family.name == word) => {}
-        (Ok((options, _)), Some(word)) if options.json && !is_reserved(word) => {}
+        (Ok(_), Some(word)) if options.json && (word == "help" || !is_reserved(word)) => {}
         (_, Some(word)) if is_reserved(word) || !is_ours(word) => return None,
-        (Ok((options, _)), None) if !options.version => return None,
+        (Ok(_), None) if !options.version => return None,
         (Err(_), None) => return None,
         _ => {}
     }
-    Some(match parsed {
-        Ok((options, words)) => run(options, &words),
-        Err(failure) => {
-            report(&failure);
-            ExitCode::from(failure.status())
-        }
-    })
+    Some(run(options, words))
 }
 
 fn is_ours(word: &str) -> bool {
@@ -75,9 +71,13 @@ fn is_ours(word: &str) -> bool {
 }
 
 /// One command line from its words to its exit status.
-fn run(options: Options, words: &[String]) -> ExitCode {
+fn run(options: Options, words: Outcome<Vec<String>>) -> ExitCode {
     let mut shell = Shell::new(options);
-    let result = if shell.options.version { version(&mut shell) } else { dispatch(&mut shell, words) };
+    let result = match words {
+        Ok(_) if shell.options.version => version(&mut shell),
+        Ok(words) => readable_base(&shell).and_then(|()| dispatch(&mut shell, &words)),
+        Err(failure) => Err(failure),
+    };
     let status = shell.conclude(result);
     shell.json.flush();
     if let Some(error) = shell.json.failure() {
@@ -85,6 +85,12 @@ fn run(options: Options, words: &[String]) -> ExitCode {
         return ExitCode::from(u8::MAX);
     }
     ExitCode::from(status)
+}
+
+/// Types that others continue have to be there, whether the command asks for them or not.
+fn readable_base(shell: &Shell) -> Outcome {
+    let Some(base) = &shell.options.base_btf else { return Ok(()) };
+    std::fs::metadata(base).map(drop).map_err(|e| Failure::file(base.display(), &e))
 }
 
 /// Finds family and command and calls the command.
@@ -97,15 +103,21 @@ fn dispatch(shell: &mut Shell, words: &[String]) -> Outcome {
     if abbreviates(first, "version") && !FAMILIES.iter().any(|family| abbreviates(first, family.name)) {
         return version(shell);
     }
+    if first == "help" && shell.is_json() {
+        return Ok(());
+    }
     let Some(family) = FAMILIES.iter().find(|family| abbreviates(first, family.name)) else {
         return Err(Failure::usage(format!("there is no object `{first}`"))
             .hint(format!("there are {}", FAMILIES.iter().map(|f| f.name).collect::<Vec<_>>().join(", "))));
     };
+    if shell.options.help {
+        return help(shell, family);
+    }
     let mut from_word = words.clone();
     let Some(word) = words.next() else {
         return (family.commands[0].run)(shell, &mut words);
     };
-    if abbreviates(word, "help") || shell.options.help {
+    if abbreviates(word, "help") {
         return help(shell, family);
     }
     match (family.find(word), family.commands.iter().find(|command| command.implied)) {
@@ -114,7 +126,7 @@ fn dispatch(shell: &mut Shell, words: &[String]) -> Outcome {
         (None, None) => {
             Err(Failure::usage(format!("`{}` has no command `{word}`", family.name)).hint(format!(
                 "it has {}; `skep {} help` says more",
-                family.commands.iter().map(|c| c.name).collect::<Vec<_>>().join(", "),
+                family.commands.iter().flat_map(table::Command::names).collect::<Vec<_>>().join(", "),
                 family.name
             )))
         }

@@ -28,10 +28,14 @@ pub(crate) fn whole() -> Command {
 
 /// A kind of object with its commands, and the options that they share.
 fn family(family: &Family) -> Command {
-    let commands = family.commands.iter().map(|command| {
-        let usage = format!("skep {} {} {}", family.name, command.name, command.usage);
-        let plain =
-            Command::new(command.name).about(command.about).override_usage(usage.trim_end().to_owned());
+    let named = family.commands.iter().flat_map(|command| command.names().map(move |name| (command, name)));
+    let commands = named.map(|(command, name)| {
+        let usage = format!("skep {} {name} {}", family.name, command.usage);
+        let about = match name == command.name {
+            true => command.about.to_owned(),
+            false => format!("The same as {}", command.name),
+        };
+        let plain = Command::new(name).about(about).override_usage(usage.trim_end().to_owned());
         if command.usage.is_empty() { plain } else { plain.arg(words(command.usage)) }
     });
     let help = family.terms.iter().map(|term| format!("{term}\n")).collect::<String>();
@@ -102,8 +106,8 @@ mod tests {
             let script = String::from_utf8(script).unwrap();
             for family in FAMILIES {
                 assert!(script.contains(family.name), "{shell}: {}", family.name);
-                for command in family.commands {
-                    assert!(script.contains(command.name), "{shell}: {} {}", family.name, command.name);
+                for name in family.commands.iter().flat_map(crate::bpf::ObjectCommand::names) {
+                    assert!(script.contains(name), "{shell}: {} {name}", family.name);
                 }
             }
         }

@@ -31,13 +31,15 @@ pub struct Options {
     pub pin_directory: PathBuf,
     /// For programs that extend or trace a function of another program: its name in the object, and the other program.
     pub extends: Vec<(String, Fd)>,
+    /// Maps that are there already, to be used in place of new ones: the name in the object, and the id.
+    pub maps: Vec<(String, u32)>,
     /// A token of [`TokenCreate`](skep_runtime::Command::TokenCreate), for callers who may use bpf(2) by delegation only.
     pub token: Option<Fd>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { pin_directory: "/sys/fs/bpf".into(), extends: Vec::new(), token: None }
+        Self { pin_directory: "/sys/fs/bpf".into(), extends: Vec::new(), maps: Vec::new(), token: None }
     }
 }
 

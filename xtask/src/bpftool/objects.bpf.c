@@ -5,6 +5,7 @@
 #include <bpf/bpf_helpers.h>
 
 enum color { RED, GREEN = 5 };
+enum sign { MINUS = -1, PLUS = 1 };
 
 struct inner {
 	short a;
@@ -48,6 +49,42 @@ struct {
 	__type(value, __u64);
 } percpu SEC(".maps");
 
+// Maps whose elements cannot be read, or not be counted.
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP);
+	__uint(max_entries, 2);
+	__uint(key_size, 4);
+	__uint(value_size, 4);
+} devices SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	__uint(max_entries, 2);
+	__uint(key_size, 4);
+	__uint(value_size, 4);
+} perfs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKMAP);
+	__uint(max_entries, 2);
+	__uint(key_size, 4);
+	__uint(value_size, 4);
+} socks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, long);
+} tasks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 3);
+	__type(key, __u32);
+	__type(value, enum sign);
+} signs SEC(".maps");
+
 int global = 7;
 const volatile int limit = 3;
 static volatile __u64 seen;
@@ -76,6 +113,37 @@ SEC("tc")
 int classify(struct __sk_buff *skb)
 {
 	return skb->len > 20 ? 0 : 2;
+}
+
+static long each(__u32 at, void *ctx)
+{
+	seen += at;
+	return 0;
+}
+
+SEC("xdp")
+int a_name_that_is_cut_off(struct xdp_md *ctx)
+{
+	bpf_loop(3, each, 0, 0);
+	return XDP_PASS;
+}
+
+SEC("sk_msg")
+int verdict(struct sk_msg_md *msg)
+{
+	return SK_PASS;
+}
+
+SEC("cgroup_skb/ingress")
+int ingress(struct __sk_buff *skb)
+{
+	return 1;
+}
+
+SEC("flow_dissector")
+int dissect(struct __sk_buff *skb)
+{
+	return BPF_OK;
 }
 
 SEC("tracepoint/syscalls/sys_enter_getpgid")

@@ -187,7 +187,8 @@ fn enumerator(json: &mut Json, values: Enum<'_>, bytes: &[u8]) -> Outcome {
     let bytes = take(bytes, values.bytes as usize)?;
     let raw = little(bytes);
     let bits = 8 * values.bytes.clamp(1, 16);
-    let value = if values.signed { (raw as i128) << (128 - bits) >> (128 - bits) } else { raw as i128 };
+    let signed = (raw as i128) << (128 - bits) >> (128 - bits);
+    let value = if values.signed { signed } else { raw as i128 };
     for known in values.values.iter() {
         let known = known?;
         if known.value == value {
@@ -195,7 +196,8 @@ fn enumerator(json: &mut Json, values: Enum<'_>, bytes: &[u8]) -> Outcome {
             return Ok(());
         }
     }
-    json.raw(&value.to_string());
+    // What has no name is a signed number, whatever the names are.
+    json.raw(&signed.to_string());
     Ok(())
 }
 

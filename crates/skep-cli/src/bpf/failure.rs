@@ -11,8 +11,10 @@ pub(crate) struct Failure {
     message: String,
     hint: Option<String>,
     status: u8,
-    /// JSON has `null` in place of an error: there is nothing wrong, only nothing there.
+    /// JSON has `null` in place of an error, or what was written so far.
     absent: bool,
+    /// And stderr has the error.
+    aside: bool,
     /// JSON has it already.
     told: bool,
     /// There is nothing to say: the status alone is passed on.
@@ -27,6 +29,7 @@ impl Failure {
             hint: None,
             status: u8::MAX,
             absent: false,
+            aside: false,
             told: false,
             silent: false,
         }
@@ -60,7 +63,12 @@ impl Failure {
 
     /// Words that mean nothing, which JSON says with `null` and stderr in words.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { absent: true, ..Self::new(message) }
+        Self::new(message).aside()
+    }
+
+    /// The same failure, told on stderr only: JSON has what was written so far.
+    pub(crate) fn aside(self) -> Self {
+        Self { absent: true, aside: true, ..self }
     }
 
     /// Nothing went wrong, but the answer is a status.
@@ -106,6 +114,10 @@ impl Failure {
         self.absent
     }
 
+    pub(crate) fn is_aside(&self) -> bool {
+        self.aside
+    }
+
     /// What a runtime refused, with its errno as status.
     pub(crate) fn refused(error: &skep::runtime::Error) -> Self {
         Self::from(error).with_errno(error.errno())
@@ -120,6 +132,8 @@ impl Failure {
 }
 
 const ENOENT: i32 = 2;
+/// What a command says that has too few words.
+pub(crate) const EINVAL: i32 = 22;
 
 impl From<&skep::runtime::Error> for Failure {
     fn from(error: &skep::runtime::Error) -> Self {

@@ -208,7 +208,7 @@ fn misc(printer: &mut Printer<'_>, prober: &Prober, on_device: bool) {
 
 /// `feature list_builtins GROUP`: what this version knows by name, whatever the runtime supports.
 pub(crate) fn list_builtins(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
-    let group = words.need("the group").map_err(|e| e.hint(GROUPS))?;
+    let group = words.need("the group").map_err(|e| e.hint(GROUPS).aside())?;
     words.end()?;
     let names: Vec<&str> = match group {
         _ if is_short_for(group, "prog_types") => ProgType::ALL.iter().filter_map(|t| t.name()).collect(),

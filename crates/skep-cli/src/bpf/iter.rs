@@ -27,6 +27,7 @@ pub(crate) fn pin(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
         options.process = Some(words.number("the process")?);
     }
     words.end()?;
+    std::fs::metadata(file).map_err(|e| Failure::file(file, &e).with_errno(e.raw_os_error().unwrap_or(1)))?;
     let object = skep::open(Path::new(file))?.object;
     object.require_programs()?;
     let linked = object.link(&host::target(&object))?;

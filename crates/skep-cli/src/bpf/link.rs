@@ -6,7 +6,7 @@ use skep::runtime::link_info::{LinkDetail, LinkInfo, PerfDetail};
 use skep::runtime::{Command, ErrorKind, Handle, SharedRuntime};
 use skep_isa::uapi::{AttachType, LinkType, ProgType};
 
-use super::failure::{Failure, Outcome};
+use super::failure::{EINVAL, Failure, Outcome};
 use super::holders::Holders;
 use super::pins::{self, Pins};
 use super::select;
@@ -47,6 +47,7 @@ pub(crate) fn show(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
 
 /// `link pin LINK FILE`
 pub(crate) fn pin(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    words.at_least(3, "it is `link pin LINK FILE`").map_err(|e| e.with_errno(EINVAL))?;
     let link = select_link(&shell.runtime()?, words)?;
     let file = words.need("the file to pin to")?;
     words.end()?;
@@ -77,8 +78,8 @@ pub(crate) fn update(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
 /// `link detach LINK`
 pub(crate) fn detach(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     let runtime = shell.runtime()?;
-    let link = select_link(&runtime, words)?;
-    words.end()?;
+    let link = select_link(&runtime, words).map_err(|e| e.with_status(1))?;
+    words.end().map_err(|e| e.with_status(1))?;
     runtime
         .bpf(Command::LinkDetach { link: link.fd() })
         .map(drop)
@@ -92,7 +93,7 @@ fn select_link(runtime: &SharedRuntime, words: &mut Words<'_>) -> Outcome<Handle
         return link.map_err(|e| Failure::refused(&e).context(format_args!("link with id `{id}`")));
     }
     if words.keyword("pinned") {
-        return select::open_pinned(runtime, words.need("the file")?);
+        return select::pinned_link(runtime, words.need("the file")?);
     }
     Err(Failure::new("say which link").hint("`id ID`, or `pinned FILE`"))
 }
@@ -274,7 +275,8 @@ fn write_text(shell: &mut Shell, info: &LinkInfo, facts: &Facts, pins: &Pins, ho
     }
     let words: Vec<String> = facts.iter().map(|(name, fact)| fact_text(name, fact)).collect();
     if !words.is_empty() {
-        json.text(format_args!("\n\t{}  ", words.join("  ")));
+        let gap = if info.link_type == LinkType::ITER { "" } else { "\n\t" };
+        json.text(format_args!("{gap}{}  ", words.join("  ")));
     }
     pins.write_text(json, info.id);
     holders.write_text(json, info.id);

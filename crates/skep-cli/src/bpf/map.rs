@@ -15,7 +15,7 @@ use skep::runtime::SharedRuntime;
 use skep::runtime::info::MapInfo;
 use skep_isa::uapi::MapType;
 
-use super::failure::{Failure, Outcome};
+use super::failure::{EINVAL, Failure, Outcome};
 use super::shell::Shell;
 use super::words::Words;
 use super::{pins, select};
@@ -62,6 +62,7 @@ pub(crate) fn holds_maps(map_type: MapType) -> bool {
 
 /// `map pin MAP FILE`
 pub(crate) fn pin(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    words.at_least(3, "it is `map pin MAP FILE`").map_err(|e| e.with_errno(EINVAL))?;
     let selected = select::map(shell, words)?;
     let file = words.need("the file to pin to")?;
     words.end()?;

@@ -28,7 +28,7 @@ fn device(words: &mut Words<'_>) -> Outcome<u32> {
 
 fn expected(what: &str, words: &Words<'_>) -> Failure {
     match words.peek() {
-        Some(word) => Failure::new(format!("expected {what}, not `{word}`")),
+        Some(word) => Failure::usage(format!("expected {what}, not `{word}`")),
         None => Failure::new(format!("expected {what}")),
     }
 }

@@ -122,23 +122,28 @@ fn language(name: &str) -> Outcome<Language> {
     }
 }
 
-/// Tells options from words, wherever they stand; behind `--` everything is a word.
-pub(crate) fn parse(line: &[String]) -> Outcome<(Options, Vec<String>)> {
+/// Tells options from words, wherever they stand; behind `--` everything is a word. Options before a wrong one count.
+pub(crate) fn parse(line: &[String]) -> (Options, Outcome<Vec<String>>) {
     let mut options = Options::default();
+    let words = words(&mut options, line);
+    (options, words)
+}
+
+fn words(options: &mut Options, line: &[String]) -> Outcome<Vec<String>> {
     let mut words = Vec::new();
     let mut line = line.iter();
     while let Some(word) = line.next() {
         if word == "--" {
             words.extend(line.by_ref().cloned());
         } else if let Some(name) = word.strip_prefix("--") {
-            long(&mut options, name, &mut line)?;
+            long(options, name, &mut line)?;
         } else if word.len() > 1 && word.starts_with('-') {
-            letters(&mut options, &word[1..], &mut line)?;
+            letters(options, &word[1..], &mut line)?;
         } else {
             words.push(word.clone());
         }
     }
-    Ok((options, words))
+    Ok(words)
 }
 
 /// `--name`, `--name VALUE` or `--name=VALUE`; a name may be cut short where only one begins so.
@@ -198,7 +203,8 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Outcome<(Options, Vec<String>)> {
-        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        let (options, words) = parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        Ok((options, words?))
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(crate) mod xlated;
 
 use skep::runtime::{Handle, SharedRuntime};
 
-use super::failure::Outcome;
+use super::failure::{EINVAL, Outcome};
 use super::shell::Shell;
 use super::words::Words;
 use super::{pins, select};
@@ -26,6 +26,7 @@ pub(crate) fn full_name(runtime: &SharedRuntime, handle: Handle) -> Option<Strin
 
 /// `prog pin PROG FILE`
 pub(crate) fn pin(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    words.at_least(3, "it is `prog pin PROG FILE`").map_err(|e| e.with_errno(EINVAL))?;
     let selected = select::prog(shell, words)?;
     let file = words.need("the file to pin to")?;
     words.end()?;

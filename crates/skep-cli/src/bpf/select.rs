@@ -33,6 +33,14 @@ pub(crate) fn open_pinned(runtime: &SharedRuntime, path: &str) -> Outcome<Handle
     handle.map_err(|e| Failure::from(e).context(format_args!("`{path}`")))
 }
 
+/// Opens the link that is pinned at a path.
+pub(crate) fn pinned_link(runtime: &SharedRuntime, path: &str) -> Outcome<Handle> {
+    let handle = open_pinned(runtime, path)?;
+    // Older kernels call its descriptors `bpf_link`.
+    is_a(&handle, "bpf-link", path).or_else(|e| is_a(&handle, "bpf_link", path).map_err(|_| e))?;
+    Ok(handle)
+}
+
 /// Opens by id.
 pub(crate) fn open_id(runtime: &SharedRuntime, kind: ObjectKind, id: u32) -> Outcome<Handle> {
     let what = match kind {
@@ -109,7 +117,7 @@ pub(crate) fn progs(shell: &mut Shell, words: &mut Words<'_>) -> Outcome<Vec<Sel
     }
     if words.keyword("name") {
         let name = words.need("the name")?;
-        let is_it = |info: &ProgInfo| info.name == name || full_name(&runtime, info).as_deref() == Some(name);
+        let is_it = |info: &ProgInfo| full_name(&runtime, info).as_deref().unwrap_or(&info.name) == name;
         return some("program", "name", name, matching_progs(&runtime, is_it)?);
     }
     if words.keyword("pinned") {

@@ -88,7 +88,7 @@ impl Shell {
 
     fn tell_json(&mut self, failure: &Failure) {
         if failure.is_absent() {
-            if failure.status() == u8::MAX {
+            if failure.is_aside() {
                 super::report(failure);
             }
             if self.json.values() == 0 {

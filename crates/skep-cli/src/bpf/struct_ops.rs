@@ -24,7 +24,7 @@ const F_LINK: u32 = 1 << 13;
 
 /// `struct_ops show [id ID|name NAME]`
 pub(crate) fn show(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
-    let (maps, btf) = (selected(shell, words)?, kernel_types()?);
+    let (maps, btf) = (listed(shell, words)?, kernel_types()?);
     if shell.is_json() {
         shell.json.begin_array();
     }
@@ -48,7 +48,7 @@ pub(crate) fn show(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
 
 /// `struct_ops dump [id ID|name NAME]`: what the kernel says of the map, and its value; JSON with either output.
 pub(crate) fn dump(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
-    let (maps, btf) = (selected(shell, words)?, kernel_types()?);
+    let (maps, btf) = (listed(shell, words)?, kernel_types()?);
     let runtime = shell.runtime()?;
     let name_of = |id: u32| prog_name(&runtime, id);
     let values = Values { btf: &btf, plain: !shell.is_json(), programs: Some(&name_of) };
@@ -84,7 +84,7 @@ fn dump_one(shell: &mut Shell, runtime: &SharedRuntime, map: &SelectedMap, value
 
 /// `struct_ops register OBJ [DIR]`: has the kernel use every structure of an object; links are pinned in `DIR`.
 pub(crate) fn register(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
-    let file = words.need("the object")?;
+    let file = words.need("the object").map_err(Failure::aside)?;
     let directory = words.next();
     words.end()?;
     let object = skep::open(Path::new(file))?.object;
@@ -133,7 +133,8 @@ pub(crate) fn unregister(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     if words.is_empty() {
         return Err(Failure::new("say which").hint("`id ID`, or `name NAME`"));
     }
-    let (maps, btf) = (selected(shell, words)?, kernel_types()?);
+    let maps = selected(shell, words).map_err(|e| Failure::new(e.message()))?;
+    let btf = kernel_types()?;
     for SelectedMap { map, info } in &maps {
         let kernel_name = kernel_name(&btf, info);
         map.delete(&0_u32.to_ne_bytes()).map_err(|e| {
@@ -148,6 +149,16 @@ fn tell(shell: &mut Shell, line: std::fmt::Arguments<'_>) {
     if !shell.is_json() {
         shell.json.text(line);
     }
+}
+
+/// The maps that are meant, to be shown; that there is none of a name is an empty list.
+fn listed(shell: &mut Shell, words: &mut Words<'_>) -> Outcome<Vec<SelectedMap>> {
+    let found = selected(shell, words);
+    if shell.is_json() && found.as_ref().is_err_and(Failure::is_aside) {
+        shell.json.begin_array();
+        shell.json.end_array();
+    }
+    found
 }
 
 /// The maps that are meant, or all of this kind.
@@ -178,7 +189,7 @@ fn selected(shell: &mut Shell, words: &mut Words<'_>) -> Outcome<Vec<SelectedMap
         }
     }
     match name.filter(|_| found.is_empty()) {
-        Some(name) => Err(Failure::new(format!("there is no `struct_ops` map with name `{name}`"))),
+        Some(name) => Err(Failure::usage(format!("there is no `struct_ops` map with name `{name}`"))),
         None => Ok(found),
     }
 }

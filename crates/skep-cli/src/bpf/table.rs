@@ -24,6 +24,8 @@ pub(crate) struct Family {
 /// One command.
 pub(crate) struct Command {
     pub(crate) name: &'static str,
+    /// Another name for it.
+    pub(crate) alias: Option<&'static str>,
     /// What follows it.
     pub(crate) usage: &'static str,
     pub(crate) about: &'static str,
@@ -36,19 +38,29 @@ impl Command {
     const fn implied(self) -> Self {
         Self { implied: true, ..self }
     }
+
+    const fn or(self, alias: &'static str) -> Self {
+        Self { alias: Some(alias), ..self }
+    }
+
+    /// What it is called: the name that help tells first, and the other one.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        [Some(self.name), self.alias].into_iter().flatten()
+    }
 }
 
 impl Family {
     /// The first command that begins with `word`.
     pub(crate) fn find(&self, word: &str) -> Option<&'static Command> {
-        self.commands.iter().find(|command| abbreviates(word, command.name))
+        self.commands.iter().find(|command| command.names().any(|name| abbreviates(word, name)))
     }
 
     /// The help text.
     pub(crate) fn help(&self) -> String {
         let mut text = format!("{}\n\n", self.about);
         for command in self.commands {
-            let words = ["skep", self.name, command.name, command.usage];
+            let names = command.alias.map(|alias| format!("{{ {}|{alias} }}", command.name));
+            let words = ["skep", self.name, names.as_deref().unwrap_or(command.name), command.usage];
             let usage: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
             let _ = writeln!(text, "  {}\n        {}", usage.join(" "), command.about);
         }
@@ -70,7 +82,7 @@ const fn command(
     about: &'static str,
     run: fn(&mut Shell, &mut Words<'_>) -> Outcome,
 ) -> Command {
-    Command { name, usage, about, run, implied: false }
+    Command { name, alias: None, usage, about, run, implied: false }
 }
 
 const MAP: &str = "MAP := { id ID | name NAME | pinned FILE }";
@@ -88,8 +100,7 @@ pub(crate) const FAMILIES: &[Family] = &[
         name: "prog",
         about: "Programs: what there is, what is in them, and loading more.",
         commands: &[
-            command("show", "[PROG]", "List programs, or show one", prog::show::show),
-            command("list", "[PROG]", "The same as show", prog::show::show),
+            command("show", "[PROG]", "List programs, or show one", prog::show::show).or("list"),
             command(
                 "dump",
                 "{ xlated|jited } PROG [file FILE | opcodes linum visual]",
@@ -99,13 +110,13 @@ pub(crate) const FAMILIES: &[Family] = &[
             command("pin", "PROG FILE", "Give the program a name in the bpf file system", prog::pin),
             command(
                 "load",
-                "OBJ PATH [type TYPE] [pinmaps DIR] [autoattach]",
+                "OBJ PATH [type TYPE] [map { idx N | name NAME } MAP] [pinmaps DIR] [autoattach]",
                 "Load an object and pin its first program",
                 prog::load::load,
             ),
             command(
                 "loadall",
-                "OBJ DIR [type TYPE] [pinmaps DIR] [autoattach]",
+                "OBJ DIR [type TYPE] [map { idx N | name NAME } MAP] [pinmaps DIR] [autoattach]",
                 "Load an object and pin all its programs",
                 prog::load::loadall,
             ),
@@ -141,8 +152,7 @@ pub(crate) const FAMILIES: &[Family] = &[
         name: "map",
         about: "Maps: what there is, and what is in them.",
         commands: &[
-            command("show", "[MAP]", "List maps, or show one", map::show::show),
-            command("list", "[MAP]", "The same as show", map::show::show),
+            command("show", "[MAP]", "List maps, or show one", map::show::show).or("list"),
             command("dump", "MAP", "Print all elements", map::dump::dump),
             command(
                 "update",
@@ -196,8 +206,7 @@ pub(crate) const FAMILIES: &[Family] = &[
         name: "link",
         about: "Links: what holds programs to their hooks.",
         commands: &[
-            command("show", "[LINK]", "List links, or show one", link::show),
-            command("list", "[LINK]", "The same as show", link::show),
+            command("show", "[LINK]", "List links, or show one", link::show).or("list"),
             command("pin", "LINK FILE", "Give the link a name in the bpf file system", link::pin),
             command("detach", "LINK", "Detach it, whoever holds it", link::detach),
             command("update", "LINK PROG [old PROG]", "Run another program there from now on", link::update),
@@ -208,8 +217,7 @@ pub(crate) const FAMILIES: &[Family] = &[
         name: "cgroup",
         about: "Control groups: what is attached to them.",
         commands: &[
-            command("show", "CGROUP [effective]", "List what is attached to a control group", cgroup::show),
-            command("list", "CGROUP [effective]", "The same as show", cgroup::show),
+            command("show", "CGROUP [effective]", "List what is attached to a control group", cgroup::show).or("list"),
             command("tree", "[ROOT] [effective]", "List it for all control groups", cgroup::tree),
             command("attach", "CGROUP TYPE PROG [multi|override]", "Attach a program", cgroup::attach),
             command("detach", "CGROUP TYPE PROG", "Detach a program", cgroup::detach),
@@ -220,8 +228,7 @@ pub(crate) const FAMILIES: &[Family] = &[
         name: "net",
         about: "Network devices: what is attached to them.",
         commands: &[
-            command("show", "[dev NAME]", "List what is attached to devices, or to one", net::show),
-            command("list", "[dev NAME]", "The same as show", net::show),
+            command("show", "[dev NAME]", "List what is attached to devices, or to one", net::show).or("list"),
             command("attach", "TYPE PROG dev NAME [overwrite|prepend]", "Attach a program", net::attach),
             command("detach", "TYPE dev NAME", "Detach a program", net::detach),
         ],
@@ -231,8 +238,7 @@ pub(crate) const FAMILIES: &[Family] = &[
         name: "perf",
         about: "Perf events: programs that processes hold there.",
         commands: &[
-            command("show", "", "List descriptors that hold programs on probes and tracepoints", perf::show),
-            command("list", "", "The same as show", perf::show),
+            command("show", "", "List descriptors that hold programs on probes and tracepoints", perf::show).or("list"),
         ],
         terms: &[],
     },
@@ -254,8 +260,7 @@ pub(crate) const FAMILIES: &[Family] = &[
         name: "struct_ops",
         about: "Structures of functions that programs stand in for.",
         commands: &[
-            command("show", "[STRUCT]", "List structures, or show some", struct_ops::show),
-            command("list", "[STRUCT]", "The same as show", struct_ops::show),
+            command("show", "[STRUCT]", "List structures, or show some", struct_ops::show).or("list"),
             command("dump", "[STRUCT]", "Print what is in them", struct_ops::dump),
             command(
                 "register",
@@ -271,8 +276,7 @@ pub(crate) const FAMILIES: &[Family] = &[
         name: "token",
         about: "Tokens: what mounts of the bpf file system delegate.",
         commands: &[
-            command("show", "", "List mounts that delegate something", token::list),
-            command("list", "", "The same as show", token::list),
+            command("show", "", "List mounts that delegate something", token::list).or("list"),
         ],
         terms: &[],
     },
@@ -280,8 +284,7 @@ pub(crate) const FAMILIES: &[Family] = &[
         name: "btf",
         about: "Types: of the kernel, of programs and maps, and in files.",
         commands: &[
-            command("show", "[id ID]", "List types objects, or show one", btf::show::show),
-            command("list", "[id ID]", "The same as show", btf::show::show),
+            command("show", "[id ID]", "List types objects, or show one", btf::show::show).or("list"),
             command(
                 "dump",
                 "{ id ID | prog PROG | map MAP [key|value|kv|all] | file FILE } [format { raw|c }] [root_id ID …]",

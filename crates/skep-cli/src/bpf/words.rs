@@ -52,8 +52,20 @@ impl<'a> Words<'a> {
             .ok_or_else(|| Failure::new(format!("`{word}` is not a number for {what}")))
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.words.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.words.is_empty()
+    }
+
+    /// There have to be so many words.
+    pub(crate) fn at_least(&self, count: usize, what: &str) -> Outcome {
+        match self.len() {
+            found if found < count => Err(Failure::new(format!("{found} words are too few: {what}"))),
+            _ => Ok(()),
+        }
     }
 
     /// Nothing may be left.

@@ -12,7 +12,7 @@ use skep::runtime::SharedRuntime;
 use skep::runtime::command::TestRun;
 use skep::{host, variables};
 
-use crate::harness::{installed, skip};
+use crate::harness::{has_clang, installed, skip};
 
 /// What a program leaves: its result, and the bytes of the object's variables.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ struct Left {
 
 /// The runtimes: user space, and the kernel if it lets us.
 fn runtimes() -> Option<[SharedRuntime; 2]> {
-    if !["clang", "clang-19", "clang-14"].into_iter().any(installed) {
+    if !has_clang() {
         skip("clang is not installed");
         return None;
     }

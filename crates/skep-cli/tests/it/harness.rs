@@ -50,6 +50,11 @@ pub(crate) fn installed(name: &str) -> bool {
     std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
 }
 
+/// Can C be compiled here?
+pub(crate) fn has_clang() -> bool {
+    ["clang", "clang-19", "clang-14"].into_iter().any(installed)
+}
+
 /// Is this process root?
 pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0)

@@ -8,7 +8,7 @@ use skep::runtime::{ErrorKind, Reply, SharedRuntime};
 use skep::{Error, Loaded, host, variables};
 use skep_kernel::KernelRuntime;
 
-use crate::harness::{Scratch, installed, skip};
+use crate::harness::{Scratch, has_clang, skip};
 use crate::objects::BpfFs;
 
 const HEAD: &str = "#include \"vmlinux.h\"\n#include <bpf/bpf_helpers.h>\n#include <bpf/bpf_core_read.h>\n\
@@ -21,7 +21,7 @@ fn kernel() -> Option<SharedRuntime> {
         skip(&e.to_string());
         return None;
     }
-    if !installed("clang") && !installed("clang-19") && !installed("clang-14") {
+    if !has_clang() {
         skip("clang is not installed");
         return None;
     }

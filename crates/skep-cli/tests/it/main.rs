@@ -9,6 +9,7 @@ mod files;
 mod getting_started;
 mod harness;
 mod helpers;
+mod hooks;
 mod katran;
 mod loading;
 mod objects;

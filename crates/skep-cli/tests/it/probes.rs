@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::harness::{Said, Scratch, installed, is_root, run, said, skep, skip, tool};
+use crate::harness::{Said, Scratch, has_clang, is_root, run, said, skep, skip, tool};
 
 /// What is traced.
 struct Built {
@@ -23,7 +23,7 @@ fn source(name: &str) -> PathBuf {
 /// Compiles what is traced, for one test alone: a file that the kernel probes for one is probed for every process.
 fn built() -> Option<Built> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    if !["clang", "clang-19", "clang-14"].into_iter().any(installed) {
+    if !has_clang() {
         skip("clang is not installed");
         return None;
     }

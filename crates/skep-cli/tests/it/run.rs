@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::harness::{Scratch, installed, is_root, run, said, skep, skip, tool};
+use crate::harness::{Scratch, has_clang, installed, is_root, run, said, skep, skip, tool};
 
 fn observe(tool_name: &str, options: &[&str], argv: &[&str]) -> String {
     let object = tool(tool_name);
@@ -138,7 +138,7 @@ fn a_running_process_can_be_observed() {
 
 #[test]
 fn sources_are_compiled() {
-    if !installed("clang") && !installed("clang-19") && !installed("clang-14") {
+    if !has_clang() {
         return skip("clang is not installed");
     }
     let scratch = Scratch::new("sources");
@@ -226,7 +226,7 @@ fn the_whole_machine_is_the_kernels_to_show() {
 
 #[test]
 fn what_a_full_ring_buffer_lost_is_told() {
-    if !installed("clang") && !installed("clang-19") && !installed("clang-14") {
+    if !has_clang() {
         return skip("clang is not installed");
     }
     let scratch = Scratch::new("lost");

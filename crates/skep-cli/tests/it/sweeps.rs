@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use skep::btf::{Btf, Kind, Shape, Type};
 use skep::host;
 
-use crate::harness::{Scratch, installed, is_root, run, skip};
+use crate::harness::{Scratch, has_clang, is_root, run, skip};
 
 /// The kernel whose verdict is ours.
 const KERNEL: &str = "6.18.";
@@ -55,7 +55,7 @@ fn can_compare() -> bool {
         format!("the verdict is Linux 6.18's, and this is {}", kernel.trim())
     } else if !is_root() {
         "loading takes root".to_owned()
-    } else if !["clang", "clang-19", "clang-14"].into_iter().any(installed) {
+    } else if !has_clang() {
         "clang is not installed".to_owned()
     } else {
         return true;

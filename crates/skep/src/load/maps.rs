@@ -34,6 +34,9 @@ struct Creator<'a> {
 
 impl Creator<'_> {
     fn create_or_reuse(&self, def: &MapDef) -> Result<LoadedMap> {
+        if let Some(&(_, id)) = self.options.maps.iter().find(|(name, _)| *name == def.name) {
+            return self.loaded(def, pin::given(self.runtime, def, id, self.cpus)?, true);
+        }
         match def.pinning {
             Pinning::None => return self.loaded(def, self.create(def)?, false),
             Pinning::ByName => {}

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use skep_obj::map::MapDef;
-use skep_runtime::command::{Command, Reply};
-use skep_runtime::info::MapInfo;
+use skep_runtime::command::{Command, ObjectKind, Reply};
+use skep_runtime::info::{self, MapInfo};
 use skep_runtime::{ErrorKind, Fd, Handle, Map, SharedRuntime};
 
 use crate::{Error, Result};
@@ -32,6 +32,23 @@ pub(super) fn reuse(runtime: &SharedRuntime, def: &MapDef, path: &Path, cpus: us
         ));
     }
     Ok(Some(Map::adopt(handle, &info, cpus)))
+}
+
+/// The map with that id, which the caller wants used; it has to be like the one that the object defines.
+pub(super) fn given(runtime: &SharedRuntime, def: &MapDef, id: u32, cpus: usize) -> Result<Map> {
+    let in_map = |e: skep_runtime::Error| e.context(format_args!("map `{}`", def.name));
+    let handle = info::open_id(runtime, ObjectKind::Map, id).map_err(in_map)?;
+    let info = MapInfo::of(runtime, handle.fd()).map_err(in_map)?;
+    match difference(def, &info) {
+        None => Ok(Map::adopt(handle, &info, cpus)),
+        Some((what, here, there)) => Err(Error::usage(
+            format!(
+                "map `{}`: the one with id `{id}` has another {what}: {there} instead of {here}",
+                def.name
+            ),
+            "give a map that is like the one in the object",
+        )),
+    }
 }
 
 /// The first parameter that differs: what it is, what the object wants, and what is there.

@@ -28,7 +28,7 @@ pub(crate) fn dump(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
         } else if words.keyword("root_id") {
             roots.push(TypeId(words.number("the type's id")?));
         } else {
-            words.end()?;
+            words.end().map_err(|e| e.with_errno(EINVAL))?;
         }
     }
     if let Some(&root) = roots.iter().find(|root| root.0 as usize >= btf.len()) {
@@ -45,7 +45,7 @@ pub(crate) fn dump(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
 }
 
 fn format(words: &mut Words<'_>) -> Outcome<bool> {
-    match words.need("the format")? {
+    match words.need("the format").map_err(|e| e.with_errno(EINVAL))? {
         "c" => Ok(true),
         "raw" => Ok(false),
         other => Err(Failure::new(format!("there is no format `{other}`"))

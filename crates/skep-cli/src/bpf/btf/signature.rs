@@ -42,6 +42,9 @@ fn prototype(out: &mut String, btf: &Btf, id: TypeId, name: &str, depth: usize) 
             (ty, name) => {
                 type_name(out, btf, ty, depth)?;
                 out.push_str(name);
+                if name.is_empty() && out.ends_with(' ') {
+                    out.pop();
+                }
             }
         }
     }

@@ -31,6 +31,10 @@ pub(crate) fn create(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
         attribute(shell, words, &mut wanted)?;
     }
     let name = wanted.name.ok_or_else(|| Failure::new("the map's name is missing").hint("`name NAME`"))?;
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')) {
+        return Err(Failure::new(format!("`{name}` cannot be a map's name"))
+            .hint("names have letters, digits, `_` and `.`"));
+    }
     let map_type = wanted.map_type.unwrap_or(MapType::UNSPEC);
     let spec = MapCreate {
         map_flags: wanted.flags.unwrap_or(0),

@@ -12,8 +12,10 @@ use super::{Types, holds_maps, show};
 
 /// Dumps the maps that are meant.
 pub(crate) fn dump(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    if words.len() != 2 {
+        return Err(Failure::usage("one map is dumped at a time").hint("`map dump MAP`"));
+    }
     let selected = select::maps(shell, words)?;
-    words.end()?;
     let runtime = shell.runtime()?;
     let types = selected.iter().map(|map| Types::of(&runtime, &map.info)).collect::<Outcome<Vec<_>>>()?;
     // What has types is shown in JSON's shape to people, too.
@@ -24,14 +26,14 @@ pub(crate) fn dump(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     if several && is_shaped {
         shell.json.begin_array();
     }
-    for (map, types) in selected.iter().zip(&types) {
+    let result = selected.iter().zip(&types).try_for_each(|(map, types)| {
         let elements = Elements { info: &map.info, types: types.as_ref(), is_json: shell.is_json() };
         match (several, is_shaped) {
-            (false, true) => shaped(shell, map, &elements)?,
-            (true, true) => headed(shell, map, &elements)?,
-            (_, false) => listed(shell, map, &elements, several)?,
+            (false, true) => shaped(shell, map, &elements),
+            (true, true) => headed(shell, map, &elements),
+            (_, false) => listed(shell, map, &elements, several),
         }
-    }
+    });
     if several && is_shaped {
         shell.json.end_array();
     }
@@ -39,15 +41,17 @@ pub(crate) fn dump(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
         shell.json.finish_document();
     }
     shell.json.pretty = pretty;
-    Ok(())
+    result.map_err(Failure::aside)
 }
 
-/// The elements of one map as an array. Where reading fails, the failure is its last item.
+/// The elements of one map as an array: those that could be read.
 fn shaped(shell: &mut Shell, selected: &SelectedMap, elements: &Elements<'_>) -> Outcome {
     shell.json.begin_array();
-    all(shell, elements, &selected.map)?;
+    let depth = shell.json.depth();
+    let result = all(shell, elements, &selected.map);
+    shell.json.close_to(depth);
     shell.json.end_array();
-    Ok(())
+    result.map(drop)
 }
 
 /// One of several, with its header.
@@ -55,9 +59,9 @@ fn headed(shell: &mut Shell, selected: &SelectedMap, elements: &Elements<'_>) ->
     shell.json.begin_object();
     show::header_json(&mut shell.json, &selected.info);
     shell.json.name("elements");
-    shaped(shell, selected, elements)?;
+    let result = shaped(shell, selected, elements);
     shell.json.end_object();
-    Ok(())
+    result
 }
 
 /// Elements as lines, and how many there are.
@@ -106,6 +110,9 @@ fn has_unreadable_elements(map_type: MapType) -> bool {
                 | MapType::CGROUP_STORAGE
                 | MapType::PERCPU_CGROUP_STORAGE
                 | MapType::STRUCT_OPS
+                | MapType::DEVMAP
+                | MapType::DEVMAP_HASH
+                | MapType::CPUMAP
         )
 }
 
@@ -119,23 +126,25 @@ fn one_by_one(shell: &mut Shell, elements: &Elements<'_>, map: &Map) -> Outcome<
                 count += 1;
             }
             Ok(None) if holds_maps(map.map_type()) || map.map_type() == MapType::PROG_ARRAY => {}
-            Ok(None) => unreadable(shell, elements, &this, "<no entry>", "no such file or directory"),
-            Err(e) if e.kind() == ErrorKind::Full => {
-                unreadable(shell, elements, &this, "<cannot read>", "no space left on device");
+            Ok(None) => unreadable(shell, elements, &this, "<no entry>", ENOENT),
+            Err(e) if e.kind() == ErrorKind::Full && map.map_type() == MapType::REUSEPORT_SOCKARRAY => {
+                unreadable(shell, elements, &this, "<cannot read>", e.errno());
             }
-            Err(e) => {
-                let text = e.to_string();
-                let why = text.rsplit(": ").next().unwrap_or(&text);
-                unreadable(shell, elements, &this, why, why);
-            }
+            Err(e) => unreadable(shell, elements, &this, &described(e.errno()), e.errno()),
         }
         key = map.next_key(Some(&this)).map_err(|e| Failure::refused(&e))?;
     }
     Ok(count)
 }
 
+/// What the C library says of an errno.
+fn described(errno: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
 /// An element without a value that could be read.
-fn unreadable(shell: &mut Shell, elements: &Elements<'_>, key: &[u8], text: &str, error: &str) {
+fn unreadable(shell: &mut Shell, elements: &Elements<'_>, key: &[u8], text: &str, errno: i32) {
     let json = &mut shell.json;
     if elements.is_json || elements.types.is_some() {
         json.begin_object();
@@ -143,13 +152,14 @@ fn unreadable(shell: &mut Shell, elements: &Elements<'_>, key: &[u8], text: &str
         json.hex(key);
         json.name("value");
         json.begin_object();
-        json.string_field("error", error);
+        json.string_field("error", &described(errno));
         json.end_object();
         json.end_object();
     } else {
-        let mut line = b"key: ".to_vec();
-        super::print::hex_text(&mut line, key);
+        let mut line = Vec::new();
+        super::print::unreadable_text(&mut line, key, text);
         json.bytes(&line);
-        json.text(format_args!("  value: {text}\n"));
     }
 }
+
+const ENOENT: i32 = 2;

@@ -9,6 +9,7 @@ use super::{Types, data};
 
 /// `map update MAP [key DATA] [value VALUE] [FLAGS]`, and `push` and `enqueue`, which have no key.
 pub(crate) fn update(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    named(words)?;
     let selected = select::map(shell, words)?;
     let said = data::parse(shell, words, &selected.info)?;
     if said.key.is_none() && selected.info.key_size > 0 {
@@ -21,22 +22,37 @@ pub(crate) fn update(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
 
 /// `map lookup MAP [key DATA]`
 pub(crate) fn lookup(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    named(words)?;
     let selected = select::map(shell, words)?;
     let said = data::parse(shell, words, &selected.info)?;
+    if said.value.is_some() {
+        return Err(Failure::new("a look-up takes no value").hint("`map lookup MAP key DATA`"));
+    }
     let key = said.key.unwrap_or_default();
+    if key.is_empty() && selected.info.key_size > 0 {
+        return Err(Failure::new("the key is missing").hint("`key BYTE …`, or `key typed VALUE`"));
+    }
     let value = selected.map.lookup(&key).map_err(|e| Failure::refused(&e))?;
-    let Some(value) = value else {
-        if !shell.is_json() {
-            let mut text = b"key:\n".to_vec();
-            hex_text(&mut text, &key);
-            text.extend_from_slice(b"\n\n");
-            shell.json.bytes(&text);
-        }
-        return Err(Failure::absent("the map has no such key"));
-    };
+    let Some(value) = value else { return Err(not_found(shell, &key)) };
     let types = Types::of(&shell.runtime()?, &selected.info)?;
     let elements = Elements::new(shell, &selected.info, types.as_ref());
     print(shell, &elements, &key, &value)
+}
+
+/// Says so where a map has no such key, in text as an answer.
+pub(crate) fn not_found(shell: &mut Shell, key: &[u8]) -> Failure {
+    if !shell.is_json() {
+        let mut text = b"key:\n".to_vec();
+        hex_text(&mut text, key);
+        text.extend_from_slice(b"\n\nNot found\n");
+        shell.json.bytes(&text);
+    }
+    Failure::absent("")
+}
+
+/// A map has to be named.
+pub(crate) fn named(words: &Words<'_>) -> Outcome {
+    words.at_least(2, "name a map by id, name or pinned").map_err(Failure::aside)
 }
 
 /// One element, which stands alone.
@@ -54,6 +70,7 @@ pub(crate) fn print(shell: &mut Shell, elements: &Elements<'_>, key: &[u8], valu
 
 /// `map getnext MAP [key DATA]`
 pub(crate) fn getnext(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    named(words)?;
     let selected = select::map(shell, words)?;
     let said = data::parse(shell, words, &selected.info)?;
     let next = selected.map.next_key(said.key.as_deref()).map_err(|e| Failure::refused(&e))?;
@@ -91,6 +108,7 @@ pub(crate) fn getnext(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
 
 /// `map delete MAP key DATA`
 pub(crate) fn delete(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    named(words)?;
     let selected = select::map(shell, words)?;
     let said = data::parse(shell, words, &selected.info)?;
     let key = said.key.ok_or_else(|| Failure::new("the key is missing"))?;

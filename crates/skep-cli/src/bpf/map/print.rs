@@ -117,17 +117,29 @@ impl<'a> Elements<'a> {
 
 /// `key: …  value: …`, on one line where both are short.
 fn plain_text(text: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    let breaks = key.len() > 16 || value.len() > 16;
-    let single_line = key.len() + value.len() <= 24 && !breaks;
+    let value_label = key_text(text, key, value.len());
+    if !value.is_empty() {
+        labelled(text, value_label, value);
+    }
+    text.push(b'\n');
+}
+
+/// The same with why there is no value to show.
+pub(crate) fn unreadable_text(text: &mut Vec<u8>, key: &[u8], why: &str) {
+    let value_label = key_text(text, key, why.len());
+    let _ = writeln!(text, "{value_label}{why}");
+}
+
+/// The key, if there is one, and the label of a value that takes so much room.
+fn key_text(text: &mut Vec<u8>, key: &[u8], value_bytes: usize) -> &'static str {
+    let breaks = key.len() > 16 || value_bytes > 16;
+    let single_line = key.len() + value_bytes <= 24 && !breaks;
     let (key_label, value_label) = if breaks { ("key:\n", "value:\n") } else { ("key: ", "value: ") };
     if !key.is_empty() {
         labelled(text, key_label, key);
         text.extend_from_slice(if single_line { b"  " } else { b"\n" });
     }
-    if !value.is_empty() {
-        labelled(text, value_label, value);
-    }
-    text.push(b'\n');
+    value_label
 }
 
 fn labelled(text: &mut Vec<u8>, label: &str, bytes: &[u8]) {

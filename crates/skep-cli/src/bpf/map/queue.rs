@@ -7,21 +7,38 @@ use super::super::select;
 use super::super::shell::Shell;
 use super::super::words::Words;
 use super::Types;
-use super::element::print;
+use super::element::{named, not_found, print};
 use super::print::Elements;
+
+/// What the kernel answers whose maps cannot take and remove at a time.
+const ENOTSUPP: i32 = 524;
 
 /// `map peek MAP`
 pub(crate) fn peek(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    named(words)?;
     let selected = select::map(shell, words)?;
     words.end()?;
-    let value = selected.map.lookup(&[]).map_err(|e| Failure::refused(&e))?;
-    show(shell, &selected, value)
+    if selected.info.key_size > 0 {
+        return Err(keyed());
+    }
+    match selected.map.lookup(&[]).map_err(|e| Failure::refused(&e))? {
+        Some(value) => show(shell, &selected, Some(value)),
+        None => Err(not_found(shell, &[])),
+    }
+}
+
+fn keyed() -> Failure {
+    Failure::new("elements of this map have keys").hint("`map lookup` and `map delete` name them")
 }
 
 /// `map pop MAP` and `map dequeue MAP`
 pub(crate) fn take(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    named(words)?;
     let selected = select::map(shell, words)?;
     words.end()?;
+    if selected.info.key_size > 0 {
+        return Err(keyed().with_errno(ENOTSUPP));
+    }
     let mut value = vec![0; selected.map.value_stride()];
     let command =
         Command::MapLookupAndDelete { map: selected.map.fd(), key: &[], value: &mut value, flags: 0 };

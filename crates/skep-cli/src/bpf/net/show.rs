@@ -45,8 +45,11 @@ pub(crate) fn show(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     section(shell, "flow_dissector", |shell| {
         if let Some(id) = dissector {
             match is_json {
-                // One value, no object, as bpftool has it.
-                true => shell.json.unsigned_field("id", id),
+                true => {
+                    shell.json.begin_object();
+                    shell.json.unsigned_field("id", id);
+                    shell.json.end_object();
+                }
                 false => shell.json.text(format_args!("id {id}")),
             }
         }

@@ -10,7 +10,7 @@ use skep::object::section::SectionDef;
 use skep::runtime::{AttachOptions, AttachTarget, Command, Fd, Handle, Order};
 use skep_isa::uapi::AttachType;
 
-use super::super::failure::{Failure, Outcome};
+use super::super::failure::{EINVAL, Failure, Outcome};
 use super::super::select::{self, SelectedMap, SelectedProg};
 use super::super::shell::Shell;
 use super::super::words::Words;
@@ -31,6 +31,7 @@ const HOOKS: &[(&str, AttachType)] = &[
 
 /// `prog attach PROG TYPE [MAP]`, or `prog attach PROG SECTION [WHERE …] pin FILE`
 pub(crate) fn attach(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    words.at_least(3, "it is `prog attach PROG TYPE …`").map_err(invalid)?;
     let prog = select::prog(shell, words)?;
     let name = words.need("where to attach")?;
     if let Some(attach_type) = hook(name) {
@@ -44,6 +45,7 @@ pub(crate) fn attach(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
 
 /// `prog detach PROG TYPE [MAP]`
 pub(crate) fn detach(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    words.at_least(3, "it is `prog detach PROG TYPE [MAP]`").map_err(invalid)?;
     let prog = select::prog(shell, words)?;
     let name = words.need("where to detach from")?;
     match hook(name) {
@@ -70,10 +72,15 @@ fn point(name: &str) -> Outcome<Option<AttachPoint>> {
 
 fn unknown(name: &str) -> Failure {
     let known: Vec<&str> = HOOKS.iter().map(|(name, _)| *name).collect();
-    Failure::new(format!("there is no hook `{name}`")).hint(format!(
+    invalid(Failure::new(format!("there is no hook `{name}`"))).hint(format!(
         "there are {}, and the sections of objects: `tracepoint/CATEGORY/NAME`, `uprobe/PATH:FUNCTION`, `xdp`, …",
         known.join(", ")
     ))
+}
+
+/// Whatever the reason, scripts see `EINVAL`.
+fn invalid(failure: Failure) -> Failure {
+    failure.with_errno(EINVAL)
 }
 
 fn without_link(
@@ -86,7 +93,10 @@ fn without_link(
     // The flow dissector belongs to the network namespace of the caller, and names no target.
     let map = match attach_type {
         AttachType::FLOW_DISSECTOR => None,
-        _ => Some(select::map(shell, words)?),
+        _ => {
+            words.at_least(2, "name a map of sockets").map_err(invalid)?;
+            Some(select::map(shell, words)?)
+        }
     };
     words.end()?;
     let target = map.as_ref().map_or(Fd(0), |map| map.map.fd());
@@ -95,7 +105,7 @@ fn without_link(
         true => Command::ProgAttach { prog, target, attach_type, flags: 0 },
         false => Command::ProgDetach { prog: Some(prog), target, attach_type },
     };
-    shell.runtime()?.bpf(command).map(drop).map_err(Failure::from)
+    shell.runtime()?.bpf(command).map(drop).map_err(|e| invalid(e.into()))
 }
 
 fn with_link(shell: &mut Shell, words: &mut Words<'_>, prog: &SelectedProg, point: &AttachPoint) -> Outcome {

@@ -81,7 +81,7 @@ fn wanted<'a>(words: &mut Words<'a>) -> Outcome<Wanted<'a>> {
         } else if words.keyword("visual") {
             wanted.visual = true;
         } else {
-            words.end()?;
+            words.end().map_err(Failure::aside)?;
         }
     }
     Ok(wanted)

@@ -9,9 +9,9 @@ use skep::{Loaded, LoadedProgram, host};
 use skep_isa::uapi::ProgType;
 
 use super::super::failure::{Failure, Outcome};
-use super::super::pins;
 use super::super::shell::Shell;
 use super::super::words::Words;
+use super::super::{pins, select};
 
 /// What the words say.
 #[derive(Default)]
@@ -19,6 +19,29 @@ struct Wanted<'a> {
     program_type: Option<&'a str>,
     pin_maps: Option<&'a str>,
     autoattach: bool,
+    /// Maps to be used in place of new ones: which of the object's, and the id.
+    maps: Vec<(Which<'a>, u32)>,
+}
+
+/// A map of an object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which<'a> {
+    Name(&'a str),
+    Index(u32),
+}
+
+impl Which<'_> {
+    fn of(self, object: &Object) -> Outcome<String> {
+        let found = object.maps.iter().zip(0..).find(|(map, index)| match self {
+            Self::Name(name) => map.name == name,
+            Self::Index(wanted) => *index == wanted,
+        });
+        let missing = || match self {
+            Self::Name(name) => Failure::new(format!("the object has no map `{name}`")),
+            Self::Index(index) => Failure::new(format!("the object has no map with index {index}")),
+        };
+        found.map(|(map, _)| map.name.clone()).ok_or_else(missing)
+    }
 }
 
 /// `prog load OBJ PATH`: the first program is pinned there.
@@ -34,14 +57,16 @@ pub(crate) fn loadall(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
 fn place(shell: &mut Shell, words: &mut Words<'_>, all: bool) -> Outcome {
     let file = words.need("the object")?;
     let path = Path::new(words.need("the path to pin to")?);
-    let wanted = wanted(words)?;
+    let wanted = wanted(shell, words)?;
     let mut object = skep::open(Path::new(file))?.object;
     object.require_programs()?;
     if let Some(name) = wanted.program_type {
         set_type(&mut object, name)?;
     }
     let target = host::target(&object);
-    let loaded = skep::load(&shell.runtime()?, &object, object.link(&target)?)?;
+    let maps = wanted.maps.iter().map(|(which, id)| Ok((which.of(&object)?, *id))).collect::<Outcome<_>>()?;
+    let options = skep::load::Options { maps, ..skep::load::Options::default() };
+    let loaded = skep::load::load_with(&shell.runtime()?, &object, object.link(&target)?, &options)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     pins::prepare(shell, parent)?;
     let mut pinned = Pinned::default();
@@ -129,7 +154,7 @@ fn pin_program(
     }
 }
 
-fn wanted<'a>(words: &mut Words<'a>) -> Outcome<Wanted<'a>> {
+fn wanted<'a>(shell: &mut Shell, words: &mut Words<'a>) -> Outcome<Wanted<'a>> {
     let mut wanted = Wanted::default();
     while !words.is_empty() {
         if words.keyword("type") {
@@ -138,13 +163,30 @@ fn wanted<'a>(words: &mut Words<'a>) -> Outcome<Wanted<'a>> {
             wanted.pin_maps = Some(words.need("the directory")?);
         } else if words.keyword("autoattach") {
             wanted.autoattach = true;
+        } else if words.keyword("map") {
+            let which = which(words)?;
+            if wanted.maps.iter().any(|(known, _)| *known == which) {
+                return Err(Failure::new("one of the object's maps is given twice"));
+            }
+            wanted.maps.push((which, select::map(shell, words)?.info.id));
         } else {
             let word = words.next().unwrap_or_default();
             return Err(Failure::new(format!("loading with `{word}` is not supported"))
-                .hint("there are `type`, `pinmaps` and `autoattach`"));
+                .hint("there are `type`, `map`, `pinmaps` and `autoattach`"));
         }
     }
     Ok(wanted)
+}
+
+/// `idx N` or `name NAME`
+fn which<'a>(words: &mut Words<'a>) -> Outcome<Which<'a>> {
+    if words.keyword("idx") {
+        return words.number("the map's index").map(Which::Index);
+    }
+    if words.keyword("name") {
+        return words.need("the map's name").map(Which::Name);
+    }
+    Err(Failure::new("say which of the object's maps").hint("`map { idx N | name NAME } MAP`"))
 }
 
 /// Makes every program one of the type that a section name, or the type's own name, means.

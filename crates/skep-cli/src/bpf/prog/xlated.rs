@@ -42,14 +42,26 @@ struct SourceLine {
     column: u32,
 }
 
-/// A program that is compiled has the number of the function in a call's `imm`, and the distance in `off`.
-fn with_distance(insn: Insn) -> Insn {
+/// A program that is compiled has the number of the function in a call's `imm`, and the distance in `off`; a function's
+/// address has the number in its second slot.
+fn with_distances(raw: &[Insn]) -> Vec<Insn> {
     const CALL: u8 = 0x85;
+    const LD_IMM64: u8 = 0x18;
     const PSEUDO_CALL: skep_isa::Reg = skep_isa::Reg(1);
-    match insn.code == CALL && insn.src() == PSEUDO_CALL && insn.off != 0 {
-        true => Insn { imm: insn.off.into(), off: 0, ..insn },
-        false => insn,
+    const PSEUDO_FUNC: skep_isa::Reg = skep_isa::Reg(4);
+    let mut insns = raw.to_vec();
+    for at in 0..insns.len() {
+        let insn = insns[at];
+        if insn.code == CALL && insn.src() == PSEUDO_CALL && insn.off != 0 {
+            insns[at] = Insn { imm: insn.off.into(), off: 0, ..insn };
+        } else if insn.code == LD_IMM64
+            && insn.src() == PSEUDO_FUNC
+            && let Some(second) = insns.get_mut(at + 1)
+        {
+            second.imm = 0;
+        }
     }
+    insns
 }
 
 /// What a listing shows beside the instructions.
@@ -69,7 +81,7 @@ impl Xlated {
         }
         let raw: Vec<Insn> = bytes.as_chunks().0.iter().map(|&bytes| Insn::from_le_bytes(bytes)).collect();
         let ksyms = info.longs(ProgArray::JitedKsyms);
-        let insns: Vec<Insn> = raw.iter().map(|&insn| with_distance(insn)).collect();
+        let insns = with_distances(&raw);
         let symbols = Symbols::find(&insns, &ksyms);
         let source = Source::of(runtime, info)?;
         Ok(Self { raw, insns, symbols, ksyms, source })
@@ -81,7 +93,7 @@ impl Xlated {
 
     /// An instruction's text; calls inside the program get the name of what they call.
     fn text(&self, line: &Line<'_>) -> String {
-        let text = line.text.clone().unwrap_or_else(|e| format!("(bad) {e}"));
+        let text = plain(line);
         let callee = usize::try_from(self.raw[line.pc].imm).ok().and_then(|nth| self.ksyms.get(nth));
         match (skep_isa::decode_xlated(&self.insns, line.pc), callee) {
             (Ok(Op::Call(CallTarget::Local(_))), Some(&address)) => {
@@ -135,9 +147,7 @@ impl Xlated {
             if let Some(source) = self.source.line(pc)? {
                 json.string_field("src", source.text);
                 if shown.linum {
-                    json.string_field("file", source.file);
-                    json.unsigned_field("line_num", source.line);
-                    json.unsigned_field("line_col", source.column);
+                    source.write_json(json);
                 }
             }
             json.string_field("disasm", &self.text(&line));
@@ -167,11 +177,13 @@ impl Xlated {
         out.push_str(&format!("subgraph \"cluster_{number}\" {{\n\tstyle=\"dashed\";\n\tcolor=\"black\";\n"));
         out.push_str(&format!("\tlabel=\"func_{number} ()\";\n"));
         out.push_str(&format!("\tfn_{number}_bb_0 [shape=Mdiamond,style=filled,label=\"ENTRY\"];\n\n"));
+        // Each function counts from its own beginning.
+        let start = graph.blocks.get(blocks.start).map_or(0, |block| block.slots.start);
         for (node, block) in graph.blocks[blocks.clone()].iter().enumerate() {
             let lines: Vec<String> = self
                 .lines()
                 .filter(|line| block.slots.contains(&line.pc))
-                .map(|line| format!("{:>4}: {}\\l\\\n", line.pc, escaped(&self.text(&line))))
+                .map(|line| format!("{:>4}: {}\\l\\\n", line.pc - start, escaped(&plain(&line))))
                 .collect();
             let label = lines.join(" | ");
             out.push_str(&format!(
@@ -197,6 +209,11 @@ impl Xlated {
     }
 }
 
+/// An instruction's text by itself.
+fn plain(line: &Line<'_>) -> String {
+    line.text.clone().unwrap_or_else(|e| format!("(bad) {e}"))
+}
+
 const SOLID: &str = "style=\"solid,bold\", color=black, weight=10, constraint=true";
 
 /// Characters that mean something in dot's labels.
@@ -210,7 +227,7 @@ fn opcodes(json: &mut Json, insns: &[Insn]) {
     let bytes = insns[0].to_le_bytes();
     json.name("opcodes");
     json.begin_object();
-    json.string_field("code", &format!("{:#x}", bytes[0]));
+    json.string_field("code", &format!("{:#04x}", bytes[0]));
     json.string_field("src_reg", &format!("{:#x}", bytes[1] >> 4));
     json.string_field("dst_reg", &format!("{:#x}", bytes[1] & 15));
     json.name("off");
@@ -228,6 +245,18 @@ pub(crate) struct Place<'a> {
     pub(crate) file: &'a str,
     pub(crate) line: u32,
     pub(crate) column: u32,
+}
+
+impl Place<'_> {
+    /// Numbers that are zero are unknown, and left out.
+    fn write_json(&self, json: &mut Json) {
+        json.string_field("file", self.file);
+        for (name, number) in [("line_num", self.line), ("line_col", self.column)] {
+            if number != 0 {
+                json.unsigned_field(name, number);
+            }
+        }
+    }
 }
 
 impl Source {
