@@ -8,6 +8,7 @@ pub(super) mod redirect;
 pub(super) mod route;
 pub(super) mod skb;
 pub(super) mod socket;
+pub(super) mod syncookie;
 pub(crate) mod tunnel;
 pub(super) mod xdp;
 

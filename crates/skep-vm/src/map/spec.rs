@@ -37,6 +37,8 @@ pub mod flags {
     pub const PRESERVE_ELEMS: u32 = 1 << 11;
     /// Inner arrays of other lengths may take its place.
     pub const INNER_MAP: u32 = 1 << 12;
+    /// A token lends its rights.
+    pub const TOKEN_FD: u32 = 1 << 16;
     /// User space gets no page of an arena that no program asked for.
     pub const SEGV_ON_FAULT: u32 = 1 << 17;
     /// Programs do not hand addresses of an arena to user space.
@@ -231,8 +233,17 @@ const HTAB_ELEM: u64 = 48;
 const ACCESS: u32 = flags::RDONLY | flags::WRONLY | flags::RDONLY_PROG | flags::WRONLY_PROG;
 
 impl MapSpec {
-    /// The `map_alloc_check` of each type. It says nothing about privileges: this process has its own maps.
+    /// Can there be such a map? A token is looked at last, and here are none.
     pub(super) fn check(&self) -> Result<(), Errno> {
+        if self.map_flags & flags::TOKEN_FD == 0 {
+            return self.alloc_check();
+        }
+        let without = Self { map_flags: self.map_flags & !flags::TOKEN_FD, ..self.clone() };
+        without.alloc_check().and(Err(Errno::EINVAL))
+    }
+
+    /// The `map_alloc_check` of each type. It says nothing about privileges: this process has its own maps.
+    fn alloc_check(&self) -> Result<(), Errno> {
         let both = |a: u32, b: u32| self.map_flags & a != 0 && self.map_flags & b != 0;
         if both(flags::RDONLY, flags::WRONLY) || both(flags::RDONLY_PROG, flags::WRONLY_PROG) {
             return Err(Errno::EINVAL);

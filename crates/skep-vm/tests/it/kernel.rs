@@ -193,6 +193,7 @@ const TYPES: &[MapType] = &[
     MapType::CPUMAP,
     MapType::XSKMAP,
     MapType::SOCKMAP,
+    MapType::SOCKHASH,
     MapType::CGROUP_STORAGE,
     MapType::PERCPU_CGROUP_STORAGE,
     MapType::ARENA,

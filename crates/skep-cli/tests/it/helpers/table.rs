@@ -111,6 +111,29 @@ const TUNNELS: &[&str] = &[
     "0 44 0 44 2",
 ];
 
+/// Length in the header, the first option, length told, of headers for cookies.
+const SEGMENTS: &[&str] = &[
+    "0x50 0 20",
+    "0x60 0xb4050402 24",
+    "0x60 0xa0050402 24",
+    "0x60 0x14050402 24",
+    "0x60 0x18020402 24",
+    "0x60 0x01000402 24",
+    "0x60 0x00000402 24",
+    "0x60 0xff220402 24",
+    "0x60 0xb4050502 24",
+    "0x60 0xb4040201 24",
+    "0x60 0x04020101 24",
+    "0x60 0xb4050002 24",
+    "0x70 0xb4050402 28",
+    "0x60 0 20",
+    "0x50 0 24",
+    "0x40 0 16",
+    "0x00 0 20",
+];
+/// What is added to a cookie: one is what the peer acknowledges.
+const COOKIES: &[&str] = &["1", "2", "0", "9", "0x1000001", "-0x1000000"];
+
 pub(super) const ROWS: &[Row] = &[
     // XDP: the shape of frames.
     Row {
@@ -520,6 +543,31 @@ pub(super) const ROWS: &[Row] = &[
         packets: ANY,
         body: "r1 = r9\nr1 += 64\nr2 = 32\nr3 = 0\nr4 = r10\nr4 += -16\ncall bpf_dynptr_from_mem\nr1 = r10\nr1 += -16\nr2 = {}\nr3 = 8\ncall bpf_dynptr_data\nif r0 == 0 goto +1\nr0 = 1",
         values: &["0", "24", "25"],
+    },
+    // SYN cookies: what they stand for, and which come back.
+    Row {
+        prog_type: ProgType::XDP,
+        packets: ANY,
+        body: "*(u8 *)(r9 + 140) = {0}\n*(u32 *)(r9 + 148) = {1}\nr1 = r9\nr1 += 64\nr2 = r9\nr2 += 128\nr3 = {2}\ncall bpf_tcp_raw_gen_syncookie_ipv4\nif r0 s< 0 goto +1\nr0 >>= 32",
+        values: SEGMENTS,
+    },
+    Row {
+        prog_type: CLS,
+        packets: ANY,
+        body: "*(u8 *)(r9 + 140) = {0}\n*(u32 *)(r9 + 148) = {1}\nr1 = r9\nr1 += 64\nr2 = r9\nr2 += 128\nr3 = {2}\ncall bpf_tcp_raw_gen_syncookie_ipv6\nif r0 s< 0 goto +1\nr0 >>= 32",
+        values: SEGMENTS,
+    },
+    Row {
+        prog_type: ProgType::XDP,
+        packets: ANY,
+        body: "*(u8 *)(r9 + 140) = 0x50\nr1 = r9\nr1 += 64\nr2 = r9\nr2 += 128\nr3 = 20\ncall bpf_tcp_raw_gen_syncookie_ipv4\nr0 += {}\nr0 = be32 r0\n*(u32 *)(r9 + 136) = r0\n*(u32 *)(r9 + 132) = 0x01000000\nr1 = r9\nr1 += 64\nr2 = r9\nr2 += 128\ncall bpf_tcp_raw_check_syncookie_ipv4\n*(u32 *)(r9 + 136) = 0",
+        values: COOKIES,
+    },
+    Row {
+        prog_type: CLS,
+        packets: ANY,
+        body: "*(u8 *)(r9 + 140) = 0x50\nr1 = r9\nr1 += 64\nr2 = r9\nr2 += 128\nr3 = 20\ncall bpf_tcp_raw_gen_syncookie_ipv6\nr0 += {}\nr0 = be32 r0\n*(u32 *)(r9 + 136) = r0\n*(u32 *)(r9 + 132) = 0x01000000\nr1 = r9\nr1 += 64\nr2 = r9\nr2 += 128\ncall bpf_tcp_raw_check_syncookie_ipv6\n*(u32 *)(r9 + 136) = 0",
+        values: COOKIES,
     },
 ];
 
