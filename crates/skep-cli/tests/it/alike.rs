@@ -14,6 +14,9 @@ use skep::{host, variables};
 
 use crate::harness::{has_clang, installed, skip};
 
+mod special;
+mod user_ring;
+
 /// What a program leaves: its result, and the bytes of the object's variables.
 #[derive(Debug, PartialEq, Eq)]
 struct Left {

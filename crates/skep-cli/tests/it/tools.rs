@@ -1,14 +1,18 @@
-//! Programs of libbpf-tools, as Debian ships them, say in user space what strace says of the same command.
+//! Programs of libbpf-tools, as Debian ships them, say in user space what strace says of the same command, or what the
+//! command itself says.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::harness::{Scratch, installed, run, skip};
+
+mod calls;
+mod probes;
 
 /// The object that an installed tool carries: the ELF file for BPF within its own.
 fn object(tool: &str, scratch: &Scratch) -> Option<PathBuf> {
@@ -28,6 +32,11 @@ fn ground(tool: &str) -> Option<(Scratch, PathBuf)> {
         skip("strace is not installed");
         return None;
     }
+    ground_without_strace(tool)
+}
+
+/// The object alone.
+fn ground_without_strace(tool: &str) -> Option<(Scratch, PathBuf)> {
     let scratch = Scratch::new(tool);
     let Some(object) = object(tool, &scratch) else {
         skip(&format!("`/usr/sbin/{tool}` is not installed, or carries no object (package libbpf-tools)"));
@@ -37,12 +46,33 @@ fn ground(tool: &str) -> Option<(Scratch, PathBuf)> {
 }
 
 /// Runs a tool's object without privileges, and reads the JSON that it prints.
-fn observe(object: &std::path::Path, argv: &[&str]) -> Vec<Value> {
-    let mut args = vec!["run".as_ref(), object.as_os_str(), "-o".as_ref(), "json".as_ref(), "--".as_ref()];
-    args.extend(argv.iter().map(OsStr::new));
-    let said = run(args);
+fn observe(object: &Path, argv: &[&str]) -> Vec<Value> {
+    observe_with(object, &[], argv)
+}
+
+/// The same, with options of `skep run`.
+fn observe_with(object: &Path, options: &[&str], argv: &[&str]) -> Vec<Value> {
+    let said = run(arguments(object, options, argv));
     assert_eq!(said.status, 0, "{}", said.stderr);
-    said.stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    values(&said.stdout)
+}
+
+fn arguments<'a>(object: &'a Path, options: &'a [&'a str], argv: &'a [&'a str]) -> Vec<&'a OsStr> {
+    let mut args = vec!["run".as_ref(), object.as_os_str(), "-o".as_ref(), "json".as_ref()];
+    args.extend(options.iter().map(OsStr::new));
+    args.push("--".as_ref());
+    args.extend(argv.iter().map(OsStr::new));
+    args
+}
+
+/// The lines that are JSON; what the command writes comes between.
+fn values(stdout: &str) -> Vec<Value> {
+    stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// The data of records.
+fn events(values: Vec<Value>) -> impl Iterator<Item = Value> {
+    values.into_iter().filter(|line| line["type"] == "event").map(|line| line["data"].clone())
 }
 
 /// strace's log of a command.
