@@ -4,6 +4,7 @@ pub(crate) mod context;
 pub(crate) mod dispatch;
 pub(crate) mod layout;
 pub(crate) mod probe;
+pub(crate) mod tested;
 mod world;
 
 use skep_isa::uapi::AttachType;
@@ -39,6 +40,30 @@ pub(crate) enum Event {
     ProbeSession,
     /// A thread has used so many more nanoseconds of processor time.
     Sample { period_ns: u64 },
+    /// A test run calls one of the functions that there are for it.
+    Tested { index: usize, moment: Moment },
+}
+
+/// When a program sees a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Moment {
+    /// It begins.
+    Entry,
+    /// It would begin, unless the program answers in its place (`fmod_ret`).
+    Changed,
+    /// It has returned.
+    Return,
+}
+
+impl Moment {
+    fn of(attach_type: AttachType) -> Option<Self> {
+        Some(match attach_type {
+            AttachType::TRACE_FENTRY => Self::Entry,
+            AttachType::MODIFY_RETURN => Self::Changed,
+            AttachType::TRACE_FEXIT => Self::Return,
+            _ => return None,
+        })
+    }
 }
 
 /// In which form a program sees an event.
@@ -72,6 +97,9 @@ impl Hook {
             AttachPoint::RawTracepoint { name, .. } | AttachPoint::BtfTracepoint { name } => {
                 Self::of_raw_tracepoint(name)
             }
+            AttachPoint::Kprobe { .. } | AttachPoint::Ksyscall { .. } | AttachPoint::Btf { .. } => {
+                Self::of_function(point).unwrap_or_else(|| Err(not_served(&describe(point))))
+            }
             AttachPoint::Uprobe { ret, .. } => Ok(Self::of_probe(*ret, false)),
             AttachPoint::UprobeMulti { ret, session, .. } => Ok(Self::of_probe(*ret, *session)),
             AttachPoint::Usdt { .. } => Ok(Self::of_probe(false, false)),
@@ -84,6 +112,37 @@ impl Hook {
             }
             other => Err(not_served(&describe(other))),
         }
+    }
+
+    /// The hook of a kernel function: of those that system calls are, entry and return are seen.
+    fn of_function(point: &AttachPoint) -> Option<Result<Self>> {
+        let (call, ret, form) = match point {
+            AttachPoint::Ksyscall { name: Some(name), ret } => (name.as_str(), *ret, Form::Registers),
+            AttachPoint::Kprobe { function: Some(function), offset: 0, ret } => {
+                (function.strip_prefix(SYSCALL_FUNCTION)?, *ret, Form::Registers)
+            }
+            AttachPoint::Btf { attach_type: Some(attach_type), name: Some(function) } => {
+                return Self::of_traced(function, *attach_type);
+            }
+            _ => return None,
+        };
+        let unknown = || {
+            Error::os(libc::ENOENT, format!("there is no system call function `{SYSCALL_FUNCTION}{call}`"))
+                .hint("they are called by the kernel's names of x86-64 system calls (`newstat`, `openat`, …)")
+        };
+        let hook = |nr| Self { event: of_call(nr, ret), form };
+        Some(syscalls::number_of_tracepoint(call).map(hook).ok_or_else(unknown))
+    }
+
+    /// The hook of `fentry` and its like.
+    pub(crate) fn of_traced(function: &str, attach_type: AttachType) -> Option<Result<Self>> {
+        let moment = Moment::of(attach_type)?;
+        if let Some(index) = tested::index(function) {
+            return Some(Ok(Self { event: Event::Tested { index, moment }, form: Form::Arguments }));
+        }
+        let nr = syscalls::number_of_tracepoint(function.strip_prefix(SYSCALL_FUNCTION)?)?;
+        let event = of_call(nr, moment == Moment::Return);
+        (moment != Moment::Changed).then_some(Ok(Self { event, form: Form::Arguments }))
     }
 
     fn of_probe(ret: bool, session: bool) -> Self {
@@ -100,6 +159,13 @@ impl Hook {
         let event = of_raw_tracepoint(name).ok_or_else(|| not_served(&format!("tracepoint `{name}`")))?;
         Ok(Self { event, form: Form::Arguments })
     }
+}
+
+/// How the kernel functions of 64-bit system calls are called.
+const SYSCALL_FUNCTION: &str = "__x64_sys_";
+
+fn of_call(nr: u32, ret: bool) -> Event {
+    if ret { Event::Return(Some(nr)) } else { Event::Enter(Some(nr)) }
 }
 
 /// Shortest time between two samples: each of them stops the thread.
@@ -170,10 +236,10 @@ fn of_raw_tracepoint(name: &str) -> Option<Event> {
 
 fn not_served(what: &str) -> Error {
     Error::unsupported(format!("the user runtime has no hook for {what}")).hint(
-        "it sees what a traced command does: system calls (`tracepoint/syscalls/*`, `raw_syscalls/*`), functions and static \
-         probes of programs and libraries (`uprobe`, `uretprobe`, `usdt`), its processor time (`perf_event`), and the \
-         tracepoints sched_process_fork, sched_process_exec, sched_process_exit, task_newtask, signal_generate and \
-         signal_deliver; \
+        "it sees what a traced command does: system calls (`tracepoint/syscalls/*`, `raw_syscalls/*`, `ksyscall/*`, \
+         `fentry/__x64_sys_*`), functions and static probes of programs and libraries (`uprobe`, `uretprobe`, `usdt`), its \
+         processor time (`perf_event`), and the tracepoints sched_process_fork, sched_process_exec, sched_process_exit, \
+         task_newtask, signal_generate and signal_deliver; \
          anything else needs the kernel runtime, or leave the program out with `--without PROGRAM`",
     )
 }

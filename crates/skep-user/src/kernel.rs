@@ -21,6 +21,7 @@ pub(crate) mod types;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use skep_btf::Btf;
 use skep_vm::Errno;
 
 pub(crate) use object::{Object, ObjectKind};
@@ -51,6 +52,11 @@ impl KernelMemory {
     /// Memory whose objects are laid out by `types`.
     pub(crate) fn new(types: Types) -> Self {
         Self { types, known: HashMap::new(), images: HashMap::new() }
+    }
+
+    /// The types that objects are laid out by.
+    pub(crate) fn types(&self) -> Arc<Btf> {
+        self.types.btf()
     }
 
     /// Another moment: what was read before may not be true any more.

@@ -264,7 +264,8 @@ impl UserRuntime {
 
     /// The world of programs that run on what their caller gives them.
     fn world(&self) -> World {
-        World::new(Arc::clone(&self.shared.printk), self.shared.config.diagnostics.clone())
+        let (printk, diagnostics) = (Arc::clone(&self.shared.printk), self.shared.config.diagnostics.clone());
+        World::new(Arc::clone(self.types()), printk, diagnostics)
     }
 
     fn create_map(&self, spec: &MapCreate<'_>) -> Result<Fd> {
@@ -451,7 +452,15 @@ fn check_prog_type(prog_type: ProgType, attach_type: Option<AttachType>) -> Resu
         ProgType::TRACEPOINT | ProgType::RAW_TRACEPOINT => true,
         // Kernel probes are of the same type, and are refused when they are attached.
         ProgType::KPROBE | ProgType::PERF_EVENT => true,
-        ProgType::TRACING => matches!(attach_type, Some(AttachType::TRACE_RAW_TP) | None),
+        ProgType::TRACING => matches!(
+            attach_type,
+            None | Some(
+                AttachType::TRACE_RAW_TP
+                    | AttachType::TRACE_FENTRY
+                    | AttachType::TRACE_FEXIT
+                    | AttachType::MODIFY_RETURN
+            )
+        ),
         ProgType::XDP
         | ProgType::SCHED_CLS
         | ProgType::SCHED_ACT

@@ -6,6 +6,7 @@ mod both;
 mod daemon;
 mod endings;
 mod files;
+mod functions;
 mod getting_started;
 mod harness;
 mod helpers;

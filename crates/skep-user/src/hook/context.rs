@@ -61,6 +61,23 @@ impl Context {
         self.bytes.extend(session.to_ne_bytes());
     }
 
+    /// The registers where a system call's function begins, whose argument points to those of the caller.
+    pub(crate) fn function_entry(&mut self, caller: u64) {
+        self.function_registers(reg::RDI, caller);
+    }
+
+    /// The registers where it has returned.
+    pub(crate) fn function_return(&mut self, ret: i64) {
+        self.function_registers(reg::RAX, ret.cast_unsigned());
+    }
+
+    /// Registers of which one is known.
+    fn function_registers(&mut self, known: usize, value: u64) {
+        let mut regs = [0; reg::PT_REGS];
+        regs[known] = value;
+        self.arguments(&regs);
+    }
+
     /// The registers, the period, and an address that a clock does not have (`struct bpf_perf_event_data`).
     pub(crate) fn sample(&mut self, regs: &Registers, period_ns: u64) {
         self.registers(regs, period_ns);

@@ -62,7 +62,7 @@ impl Tables {
                 Event::Return(Some(nr)) => tables.ret[nr as usize].push(link),
                 Event::Enter(None) => tables.any_enter.push(link),
                 Event::Return(None) => tables.any_ret.push(link),
-                Event::Probe | Event::ProbeReturn | Event::ProbeSession => {}
+                Event::Probe | Event::ProbeReturn | Event::ProbeSession | Event::Tested { .. } => {}
                 event => tables.others.push((event, link)),
             }
         }
@@ -89,7 +89,7 @@ pub(crate) fn interest(links: &[Arc<Link>]) -> Interest {
             Event::SignalGenerate => (interest.signals, interest.exits) = (true, true),
             Event::SignalDeliver => interest.signals = true,
             Event::Fork | Event::NewTask | Event::Exec => {}
-            Event::Probe | Event::ProbeReturn | Event::ProbeSession => {}
+            Event::Probe | Event::ProbeReturn | Event::ProbeSession | Event::Tested { .. } => {}
             Event::Sample { period_ns } if interest.periods.contains(&period_ns) => {}
             Event::Sample { period_ns } => interest.periods.push(period_ns),
         }
@@ -226,7 +226,10 @@ impl Observer for Dispatcher {
                     let regs = address(ObjectKind::Regs, task.tid);
                     self.runner.context.arguments(&[regs, call.nr.cast_unsigned()]);
                 }
-                Form::Registers | Form::Sample => continue,
+                Form::Registers => {
+                    self.runner.context.function_entry(address(ObjectKind::Regs, task.tid));
+                }
+                Form::Sample => continue,
             }
             self.runner.run(&link, task, link.cookie, None);
         }
@@ -242,7 +245,8 @@ impl Observer for Dispatcher {
                     let regs = address(ObjectKind::Regs, task.tid);
                     self.runner.context.arguments(&[regs, ret.cast_unsigned()]);
                 }
-                Form::Registers | Form::Sample => continue,
+                Form::Registers => self.runner.context.function_return(ret),
+                Form::Sample => continue,
             }
             self.runner.run(&link, task, link.cookie, None);
         }

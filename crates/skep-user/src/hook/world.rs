@@ -79,13 +79,11 @@ impl Env for World<'_> {
     }
 
     fn current_task(&mut self) -> u64 {
-        Object { kind: ObjectKind::Task, tid: self.task.tid }.addr()
+        Object::task(self.task.tid).addr()
     }
 
     fn task_from_pid(&mut self, pid: u32) -> u64 {
-        let tid = Tid::try_from(pid).unwrap_or(0);
-        let exists = tid > 0 && std::fs::exists(format!("/proc/{tid}")).unwrap_or(false);
-        if exists { Object { kind: ObjectKind::Task, tid }.addr() } else { 0 }
+        Object::existing_task(pid).map_or(0, Object::addr)
     }
 
     fn cgroup_id(&mut self) -> u64 {
@@ -227,6 +225,6 @@ impl Env for World<'_> {
 
     /// A timer runs when nobody is traced to have caused it: this process is the current one.
     fn later(&mut self) -> Box<dyn Env + Send> {
-        Box::new(packets::World::new(Arc::clone(self.printk), self.diagnostics.cloned()))
+        Box::new(packets::World::new(self.memory.types(), Arc::clone(self.printk), self.diagnostics.cloned()))
     }
 }

@@ -152,6 +152,17 @@ const TID_MASK: u64 = (1 << (KIND_SHIFT - TID_SHIFT)) - 1;
 const OFFSET_MASK: u64 = (1 << TID_SHIFT) - 1;
 
 impl Object {
+    /// The `task_struct` of a thread.
+    pub(crate) fn task(tid: Tid) -> Self {
+        Self { kind: ObjectKind::Task, tid }
+    }
+
+    /// The same, if there is such a thread.
+    pub(crate) fn existing_task(pid: u32) -> Option<Self> {
+        let tid = Tid::try_from(pid).ok().filter(|tid| *tid > 0)?;
+        std::fs::exists(format!("/proc/{tid}")).unwrap_or(false).then(|| Self::task(tid))
+    }
+
     /// Where the object begins.
     pub(crate) fn addr(self) -> u64 {
         BASE | self.kind.code() << KIND_SHIFT | (self.tid.cast_unsigned() as u64 & TID_MASK) << TID_SHIFT

@@ -26,6 +26,11 @@ impl Types {
         Self { btf, structs: HashMap::new(), places: HashMap::new() }
     }
 
+    /// The types themselves.
+    pub(crate) fn btf(&self) -> Arc<Btf> {
+        Arc::clone(&self.btf)
+    }
+
     /// Bytes of a structure; `None` when this kernel has none of that name.
     pub(crate) fn size(&mut self, name: &'static str) -> Option<usize> {
         self.structure(name).map(|(_, bytes)| bytes)

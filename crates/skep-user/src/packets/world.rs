@@ -4,10 +4,14 @@
 use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketType};
+use skep_btf::Btf;
 use skep_vm::env::network::{Address, Device, NoRoute, Route, RouteQuery, Socket, SocketQuery};
-use skep_vm::{Env, Fault, ProgramInfo};
+use skep_vm::{Env, Errno, Fault, ProgramInfo};
 
 use crate::Diagnostic;
+use crate::hook::tested;
+use crate::kernel::types::Types;
+use crate::kernel::{KernelMemory, Object};
 use crate::network;
 use crate::output::Printk;
 use crate::procfs;
@@ -17,21 +21,39 @@ use crate::sys::Tid;
 
 /// What helpers ask.
 pub(crate) struct World {
+    memory: KernelMemory,
+    types: Arc<Btf>,
     printk: Arc<Printk>,
     diagnostics: Option<Diagnostics>,
     tid: Tid,
     tgid: Tid,
     cpu: Option<u32>,
+    traced: Traced,
+}
+
+/// What a program that looks at a function may ask of it.
+#[derive(Default)]
+struct Traced {
+    arguments: &'static [u64],
+    result: Option<u64>,
+    cookie: u64,
 }
 
 impl World {
     /// The number of the loopback device.
     pub(crate) const LOOPBACK: u32 = 1;
 
-    pub(crate) fn new(printk: Arc<Printk>, diagnostics: Option<Diagnostics>) -> Self {
+    /// `types` lay out what programs read of the kernel.
+    pub(crate) fn new(types: Arc<Btf>, printk: Arc<Printk>, diagnostics: Option<Diagnostics>) -> Self {
         let tid = rustix::thread::gettid().as_raw_nonzero().get();
         let tgid = rustix::process::getpid().as_raw_nonzero().get();
-        Self { printk, diagnostics, tid, tgid, cpu: None }
+        let memory = KernelMemory::new(Types::new(Arc::clone(&types)));
+        Self { memory, types, printk, diagnostics, tid, tgid, cpu: None, traced: Traced::default() }
+    }
+
+    /// A function is called, or has returned with this result; the cookie is that of who looks at it.
+    pub(crate) fn call(&mut self, arguments: &'static [u64], result: Option<u64>, cookie: u64) {
+        self.traced = Traced { arguments, result, cookie };
     }
 
     /// Pretends to be on a processor; false when there is none of this number.
@@ -69,6 +91,46 @@ impl Env for World {
         let len = comm.len().min(15);
         name[..len].copy_from_slice(&comm[..len]);
         name
+    }
+
+    fn current_task(&mut self) -> u64 {
+        self.memory.refresh();
+        Object::task(self.tid).addr()
+    }
+
+    fn task_from_pid(&mut self, pid: u32) -> u64 {
+        self.memory.refresh();
+        Object::existing_task(pid).map_or(0, Object::addr)
+    }
+
+    fn read_kernel(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), Errno> {
+        match tested::memory(addr, buf.len()) {
+            Some(bytes) => {
+                buf.copy_from_slice(bytes);
+                Ok(())
+            }
+            None => self.memory.read(addr, buf),
+        }
+    }
+
+    fn read_kernel_str(&mut self, addr: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+        self.memory.read_str(addr, buf)
+    }
+
+    fn attach_cookie(&mut self) -> u64 {
+        self.traced.cookie
+    }
+
+    fn func_arg_count(&mut self) -> Result<u32, Errno> {
+        Ok(self.traced.arguments.len() as u32)
+    }
+
+    fn func_arg(&mut self, n: u32) -> Result<u64, Errno> {
+        self.traced.arguments.get(n as usize).copied().ok_or(Errno::EINVAL)
+    }
+
+    fn func_ret(&mut self) -> Result<u64, Errno> {
+        self.traced.result.ok_or(Errno::EOPNOTSUPP)
     }
 
     fn cpu(&mut self) -> u32 {
@@ -113,7 +175,7 @@ impl Env for World {
     }
 
     fn later(&mut self) -> Box<dyn Env + Send> {
-        Box::new(Self::new(Arc::clone(&self.printk), self.diagnostics.clone()))
+        Box::new(Self::new(Arc::clone(&self.types), Arc::clone(&self.printk), self.diagnostics.clone()))
     }
 
     fn failed_later(&mut self, program: &ProgramInfo, fault: &Fault) {

@@ -50,7 +50,13 @@ impl UserRuntime {
     }
 
     pub(super) fn link_create(&self, prog: Fd, attach_type: AttachType, cookie: u64) -> Result<Reply> {
-        if attach_type != AttachType::TRACE_RAW_TP {
+        let by_type = [
+            AttachType::TRACE_RAW_TP,
+            AttachType::TRACE_FENTRY,
+            AttachType::TRACE_FEXIT,
+            AttachType::MODIFY_RETURN,
+        ];
+        if !by_type.contains(&attach_type) {
             return Err(Error::unsupported(format!("the user runtime has no hook of type `{attach_type}`"))
                 .hint("the kernel runtime may have it: `--runtime kernel`, as root"));
         }
@@ -70,7 +76,7 @@ impl UserRuntime {
         Ok(match point {
             AttachPoint::Tracepoint { name, .. } => About::Tracepoint(name.clone()),
             AttachPoint::RawTracepoint { name, .. } => About::RawTracepoint(name.clone()),
-            AttachPoint::BtfTracepoint { .. } => self.by_type(prog)?,
+            AttachPoint::BtfTracepoint { .. } | AttachPoint::Btf { .. } => self.by_type(prog)?,
             AttachPoint::Uprobe { ret, .. } => About::Uprobe { file: file(), offset, is_return: *ret },
             AttachPoint::UprobeMulti { ret, .. } => {
                 About::UprobeMulti { file: file(), flags: u32::from(*ret) }
@@ -80,11 +86,14 @@ impl UserRuntime {
         })
     }
 
-    /// The hook of a `tp_btf` program: the kernel's type `btf_trace_NAME` that it was loaded for.
+    /// The hook of a program that was loaded for it: for a type `btf_trace_NAME` of the kernel's, or for a function.
     fn hook_by_type(&self, prog: Fd) -> Result<Hook> {
         let prog = self.objects.prog(prog)?;
         let types = self.types();
         let name = types.name(TypeId(prog.spec.attach_btf_id)).unwrap_or_default();
+        if let Some(hook) = prog.spec.attach_type.and_then(|attach_type| Hook::of_traced(name, attach_type)) {
+            return hook;
+        }
         let Some(name) = name.strip_prefix("btf_trace_") else {
             let message = format!("program `{}`: kernel type `{name}` is no tracepoint", prog.spec.name);
             return Err(Error::os(libc::EINVAL, message));

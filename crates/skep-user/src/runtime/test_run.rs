@@ -7,6 +7,7 @@
 mod flow;
 mod plain;
 mod skb;
+mod tracing;
 mod xdp;
 
 use std::time::Instant;
@@ -40,7 +41,7 @@ impl UserRuntime {
             ProgType::RAW_TRACEPOINT => plain::raw_tracepoint(&prog, run, &mut world),
             ProgType::SYSCALL => plain::syscall(&prog, run, &mut world),
             ProgType::SK_LOOKUP => plain::socket_lookup(&prog, run, &mut world),
-            ProgType::TRACING => plain::tracing(&run),
+            ProgType::TRACING => self.test_functions(&prog, run, &mut world),
             ProgType::SCHED_CLS
             | ProgType::SCHED_ACT
             | ProgType::SOCKET_FILTER

@@ -14,7 +14,7 @@ use skep_verifier::log::{Level, Recording};
 use skep_verifier::{Attach, Input, MapInfo, Outcome, Rejection, Target, verify, verify_recorded};
 use skep_vm::env::KERNEL_HALF;
 use skep_vm::map::flags;
-use skep_vm::{Map, MapRef, PrepareError, Program, ProgramInfo, Resolve};
+use skep_vm::{Map, MapRef, PrepareError, PrepareErrorKind, Program, ProgramInfo, Resolve};
 
 use super::{Diagnostic, GPL_COMPATIBLE, UserRuntime};
 use crate::objects::Types;
@@ -40,7 +40,7 @@ impl UserRuntime {
                     MapRef::Fd(_) => None,
                 };
                 let resolve = References { map, kernel: self.types() };
-                Program::prepare_verified(&verified, &resolve, info).map_err(not_prepared)
+                Program::prepare_verified(&verified, &resolve, info).map_err(|e| self.not_prepared(&e))
             }
             Outcome::Reject(rejection) => Err(self.refusal(&rejection, spec, &maps, types.as_deref())),
             Outcome::Unsupported(unsupported) => {
@@ -58,7 +58,18 @@ impl UserRuntime {
         super::check_licence(spec)?;
         let map = |reference: MapRef| self.map_of(reference, spec);
         let resolve = References { map, kernel: self.types() };
-        Program::prepare(spec.insns, &resolve, info).map_err(not_prepared)
+        Program::prepare(spec.insns, &resolve, info).map_err(|e| self.not_prepared(&e))
+    }
+
+    fn not_prepared(&self, error: &PrepareError) -> Error {
+        let errno = error.errno().0;
+        let PrepareErrorKind::Ksym(id) = error.kind else { return Error::os(errno, error.to_string()) };
+        let name = self.types().name(TypeId(id)).unwrap_or_default();
+        Error::os(
+            errno,
+            format!("instruction {}: user space does not have the kernel's `{name}`", error.insn),
+        )
+        .hint("leave the program out with `--without PROGRAM`, or use the kernel runtime")
     }
 
     /// The map that an instruction refers to.
@@ -165,10 +176,6 @@ impl<F: Fn(MapRef) -> Option<Arc<Map>>> Resolve for References<'_, F> {
         let is_function = self.kernel.type_by_id(id).is_ok_and(|ty| ty.kind() == Kind::Func);
         is_function.then(|| self.kernel.name(id).ok()).flatten().map(str::to_owned)
     }
-}
-
-fn not_prepared(error: PrepareError) -> Error {
-    Error::os(error.errno().0, error.to_string())
 }
 
 /// A program whose map references are numbers of `maps`.

@@ -7,9 +7,11 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
-use skep::host;
+use skep::isa::uapi::{AttachType, ProgType};
+use skep::object::LinkedProgram;
 use skep::runtime::command::TestRun;
-use skep::runtime::{Command, Fd, Reply, SharedRuntime};
+use skep::runtime::{Command, Fd, Link, Reply, SharedRuntime};
+use skep::{Loaded, host};
 
 use super::super::failure::{Failure, Outcome};
 use super::super::select;
@@ -29,6 +31,8 @@ struct Wanted<'a> {
     ctx_out: Option<&'a str>,
     ctx_size_out: Option<u32>,
     repeat: Option<u32>,
+    /// Does the program run without data and without a context?
+    needs_nothing: bool,
 }
 
 /// Runs a program and prints what it returned and how long it took.
@@ -72,11 +76,36 @@ fn run_object(shell: &mut Shell, file: &str, words: &mut Words<'_>) -> Outcome {
     let program = program.ok_or_else(|| {
         Failure::new(format!("program `{name}` of `{file}` is not loaded")).hint("`prog load` says why")
     })?;
-    run_program(shell, &runtime, program.program.fd(), &wanted)
+    let linked = &program.linked;
+    // Linux calls functions for these, and what looks at them has to be attached.
+    let attached = if traces(linked) { attach_traced(&loaded)? } else { Vec::new() };
+    let wanted = Wanted { needs_nothing: NEED_NOTHING.contains(&linked.prog_type), ..wanted };
+    let answer = run_program(shell, &runtime, program.program.fd(), &wanted);
+    drop(attached);
+    answer
+}
+
+/// Types of programs that run without data and without a context too.
+const NEED_NOTHING: [ProgType; 3] = [ProgType::SYSCALL, ProgType::RAW_TRACEPOINT, ProgType::TRACING];
+
+/// Does a program look at functions?
+fn traces(program: &LinkedProgram) -> bool {
+    let moments = [AttachType::TRACE_FENTRY, AttachType::TRACE_FEXIT, AttachType::MODIFY_RETURN];
+    program.prog_type == ProgType::TRACING
+        && program.expected_attach_type.is_some_and(|attach_type| moments.contains(&attach_type))
+}
+
+/// Attaches all such programs of an object.
+fn attach_traced(loaded: &Loaded) -> Outcome<Vec<Link>> {
+    let mut links = Vec::new();
+    for program in loaded.programs.iter().flatten().filter(|program| traces(&program.linked)) {
+        links.extend(program.attach()?);
+    }
+    Ok(links)
 }
 
 fn run_program(shell: &mut Shell, runtime: &SharedRuntime, prog: Fd, wanted: &Wanted<'_>) -> Outcome {
-    if wanted.data_in.is_none() && wanted.ctx_in.is_none() {
+    if wanted.data_in.is_none() && wanted.ctx_in.is_none() && !wanted.needs_nothing {
         return Err(Failure::new("there is nothing to run on").hint("`data_in FILE`, `ctx_in FILE`, or both"));
     }
     let data_in = read(wanted.data_in)?;
@@ -88,7 +117,8 @@ fn run_program(shell: &mut Shell, runtime: &SharedRuntime, prog: Fd, wanted: &Wa
         data_out: &mut data_out,
         ctx_in: &ctx_in,
         ctx_out: &mut ctx_out,
-        repeat: wanted.repeat.unwrap_or(1),
+        // Some types take no number here, not even one.
+        repeat: wanted.repeat.unwrap_or(0),
         ..TestRun::default()
     };
     let reply = runtime.bpf(Command::ProgTestRun { prog, run });

@@ -1,4 +1,4 @@
-//! Test runs of programs whose context is all they get: raw tracepoints, system calls, socket look-up, tracing.
+//! Test runs of programs whose context is all they get: raw tracepoints, system calls, socket look-up.
 
 use skep_runtime::command::TestRun;
 use skep_runtime::{Error, Reply, Result};
@@ -44,14 +44,6 @@ pub(super) fn syscall(prog: &Prog, run: TestRun<'_>, world: &mut World) -> Resul
     let mut context = run.ctx_in.to_vec();
     let outcome = repeated(1, || prog.code.run(&mut context, world))?;
     finish(run, &[], Some(&context), &outcome)
-}
-
-/// The functions that Linux calls for tracing programs are the kernel's own.
-pub(super) fn tracing(run: &TestRun<'_>) -> Result<Reply> {
-    if run.flags != 0 || run.cpu != 0 || run.batch_size != 0 {
-        return Err(Error::os(Errno::EINVAL.0, "tracing programs take no flags in test runs"));
-    }
-    Err(Error::os(Errno::EFAULT.0, "a test run calls kernel functions, and this program is attached to none"))
 }
 
 /// `struct bpf_sk_lookup`.
