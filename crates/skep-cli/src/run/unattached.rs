@@ -37,6 +37,10 @@ fn target(point: &AttachPoint) -> &'static str {
 /// Why there is nothing to wait for.
 pub(super) fn nothing(loaded: &Loaded) -> Error {
     let programs: Vec<_> = loaded.programs.iter().flatten().collect();
+    if programs.is_empty() {
+        let message = "every program of the object is left out, by `--without` or by `?` before its section";
+        return Error::usage(message, "`--attach PROGRAM=SECTION` loads one and attaches it");
+    }
     let named =
         |program: &&LoadedProgram| format!("`{}` in `{}`", program.linked.name, program.linked.section);
     let list: Vec<String> = programs.iter().map(named).collect();
