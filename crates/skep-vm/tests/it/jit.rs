@@ -339,6 +339,17 @@ fn loops_that_are_left_in_the_middle() {
     ));
 }
 
+/// A small function with a loop takes the place of its call, and takes the address of its global along.
+#[test]
+fn small_functions_with_loops_over_globals() {
+    check_with(
+        "r6 = 5; r1 = 3; call f; r7 = r0; r1 = 4; call f; r0 += r7; r0 += r6; exit; \
+         f: r9 = 0; loop: r8 = map[idx:0]+8; r2 = *(u64 *)(r8 + 0); r2 += r1; *(u64 *)(r8 + 0) = r2; r9 += 1; \
+         if r9 != 4 goto loop; r0 = r2; exit",
+        &|| vec![Map::create(MapSpec::new(MapType::ARRAY, "m", 4, 16, 1)).expect("the map is valid")],
+    );
+}
+
 /// These need no run, because it is proved which map they are on.
 #[test]
 fn operations_on_known_maps() {
