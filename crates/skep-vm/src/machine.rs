@@ -252,7 +252,8 @@ impl<'a> Machine<'a> {
 
     /// The processor of this event; numbers out of range come round.
     pub(crate) fn cpu(&mut self) -> u32 {
-        self.env.cpu() % crate::clock::possible_cpus().max(1)
+        let (cpu, cpus) = (self.env.cpu(), crate::clock::possible_cpus().max(1));
+        if cpu < cpus { cpu } else { cpu % cpus }
     }
 
     /// Packet bytes for `LD_ABS`, in the order of the network; `None` when the packet is too short.

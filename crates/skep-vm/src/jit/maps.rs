@@ -1,5 +1,6 @@
-//! Operations on maps, where it is proved which map is meant and that key and value lie in this process's memory: these need
-//! no run. The element of an array is computed by the program itself; other maps are called.
+//! Operations on maps, where it is proved which map is meant and that key and value lie in this process's memory. The
+//! element of an array is computed by the program itself; other maps are called, and only those with a value for each
+//! processor need the run.
 
 use std::sync::Arc;
 
@@ -24,6 +25,13 @@ pub(super) enum MapCall {
     Call(Operation, i64),
 }
 
+impl MapCall {
+    /// Does it ask the run?
+    pub(super) fn needs_run(&self) -> bool {
+        matches!(self, Self::Call(operation, _) if operation.takes_run())
+    }
+}
+
 impl Source<'_> {
     /// How the helper of an instruction is compiled, if it is one on a known map.
     pub(super) fn map_call(&self, slot: usize) -> Option<MapCall> {
@@ -41,6 +49,11 @@ impl Source<'_> {
         if !known || !serves(map, operation) {
             return None;
         }
+        let operation = match operation {
+            Operation::Find if map.spec().is_percpu() => Operation::FindHere,
+            Operation::Update if map.spec().is_percpu() => Operation::UpdateHere,
+            other => other,
+        };
         match map.layout() {
             Some(layout) if operation == Operation::Find => Some(MapCall::Element(layout)),
             _ => Some(MapCall::Call(operation, Arc::as_ptr(map).expose_provenance() as i64)),
@@ -58,15 +71,23 @@ impl Source<'_> {
     }
 }
 
-/// Kinds whose operations ask nothing of a run, with keys and values of a size that is copied on the stack.
+/// Kinds whose operations ask nothing but the processor of a run, with keys and values of a size that is copied on the stack.
 fn serves(map: &Map, operation: Operation) -> bool {
     let spec = map.spec();
-    let kind =
-        matches!(spec.map_type, MapType::ARRAY | MapType::HASH | MapType::LRU_HASH | MapType::LPM_TRIE);
+    let kind = matches!(
+        spec.map_type,
+        MapType::ARRAY
+            | MapType::HASH
+            | MapType::LRU_HASH
+            | MapType::LPM_TRIE
+            | MapType::PERCPU_ARRAY
+            | MapType::PERCPU_HASH
+            | MapType::LRU_PERCPU_HASH
+    );
     let fits = spec.key_size.max(spec.value_size) as usize <= Operation::MAX_BYTES;
     match operation {
-        Operation::Find => kind && spec.key_size as usize <= Operation::MAX_BYTES,
-        Operation::Update | Operation::Delete => kind && fits && spec.map_flags & flags::RDONLY_PROG == 0,
+        Operation::Find | Operation::FindHere => kind && spec.key_size as usize <= Operation::MAX_BYTES,
+        _ => kind && fits && spec.map_flags & flags::RDONLY_PROG == 0,
     }
 }
 
@@ -97,7 +118,8 @@ impl Translator<'_> {
     fn operate(&mut self, operation: Operation, map: i64) -> Value {
         let map = self.at.ins().iconst(I64, map);
         let arguments = operation.arguments();
-        let mut values = vec![map];
+        let run = self.run.filter(|_| operation.takes_run());
+        let mut values: Vec<Value> = run.into_iter().chain([map]).collect();
         values.extend((2..2 + arguments).map(|n| self.wide(n)));
         let mut signature = Signature::new(self.convention);
         signature.params = vec![AbiParam::new(I64); values.len()];

@@ -198,7 +198,7 @@ impl<'a> Source<'a> {
         match op {
             Op::Call(CallTarget::Local(_)) => self.callee(slot).is_some_and(callee_does),
             Op::Call(_) if matches!(self.code(slot), Code::CallHost { .. }) => false,
-            Op::Call(_) if self.map_call(slot).is_some() => false,
+            Op::Call(_) if let Some(call) = self.map_call(slot) => call.needs_run(),
             Op::Call(_) | Op::LoadAbs { .. } | Op::LoadInd { .. } => true,
             Op::Load { .. }
             | Op::Store { .. }

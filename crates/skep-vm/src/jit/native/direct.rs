@@ -2,6 +2,7 @@
 
 use std::ptr;
 
+use super::thunk::Run;
 use crate::Errno;
 use crate::map::{Map, update};
 use crate::memory::{Word, copy_out};
@@ -15,6 +16,10 @@ pub(in crate::jit) enum Operation {
     Update,
     /// `bpf_map_delete_elem`.
     Delete,
+    /// The first, of the value of this processor, which the run knows.
+    FindHere,
+    /// The second, the same.
+    UpdateHere,
 }
 
 impl Operation {
@@ -24,9 +29,14 @@ impl Operation {
     /// Arguments behind the map.
     pub(in crate::jit) fn arguments(self) -> usize {
         match self {
-            Self::Find | Self::Delete => 1,
-            Self::Update => 3,
+            Self::Find | Self::FindHere | Self::Delete => 1,
+            Self::Update | Self::UpdateHere => 3,
         }
+    }
+
+    /// Is the run its first argument?
+    pub(in crate::jit) fn takes_run(self) -> bool {
+        matches!(self, Self::FindHere | Self::UpdateHere)
     }
 
     /// The address of its function, as a constant of the code.
@@ -35,6 +45,8 @@ impl Operation {
             Self::Find => find as *const (),
             Self::Update => put as *const (),
             Self::Delete => delete as *const (),
+            Self::FindHere => find_here as *const (),
+            Self::UpdateHere => put_here as *const (),
         };
         at.expose_provenance() as i64
     }
@@ -79,14 +91,44 @@ fn status(result: Result<(), Errno>) -> u64 {
     result.map_or_else(Errno::to_reg, |()| 0)
 }
 
-unsafe extern "C" fn find(map: u64, key: u64) -> u64 {
+/// # Safety
+/// `map` and `key` come from compiled code.
+#[inline(always)]
+unsafe fn find_of(map: u64, key: u64, cpu: u32) -> u64 {
     // SAFETY: compiled code names a map of its program.
     let map = unsafe { named(map) };
     // SAFETY: the verifier has proved the key.
-    unsafe { with_copy(key, map.spec().key_size as usize, |key| map.value_addr(key, 0)) }.unwrap_or(0)
+    unsafe { with_copy(key, map.spec().key_size as usize, |key| map.value_addr(key, cpu)) }.unwrap_or(0)
+}
+
+unsafe extern "C" fn find(map: u64, key: u64) -> u64 {
+    // SAFETY: the arguments are compiled code's.
+    unsafe { find_of(map, key, 0) }
+}
+
+unsafe extern "C" fn find_here(run: Run, map: u64, key: u64) -> u64 {
+    // SAFETY: compiled code calls with the run it was entered with, and nobody else uses it meanwhile.
+    let cpu = unsafe { &mut *run }.cpu();
+    // SAFETY: the arguments are compiled code's.
+    unsafe { find_of(map, key, cpu) }
 }
 
 unsafe extern "C" fn put(map: u64, key: u64, value: u64, flags: u64) -> u64 {
+    // SAFETY: the arguments are compiled code's.
+    unsafe { put_of(map, key, value, flags, 0) }
+}
+
+unsafe extern "C" fn put_here(run: Run, map: u64, key: u64, value: u64, flags: u64) -> u64 {
+    // SAFETY: compiled code calls with the run it was entered with, and nobody else uses it meanwhile.
+    let cpu = unsafe { &mut *run }.cpu();
+    // SAFETY: the arguments are compiled code's.
+    unsafe { put_of(map, key, value, flags, cpu) }
+}
+
+/// # Safety
+/// `map`, `key` and `value` come from compiled code.
+#[inline(always)]
+unsafe fn put_of(map: u64, key: u64, value: u64, flags: u64, cpu: u32) -> u64 {
     // SAFETY: compiled code names a map of its program.
     let map = unsafe { named(map) };
     let spec = map.spec();
@@ -96,7 +138,7 @@ unsafe extern "C" fn put(map: u64, key: u64, value: u64, flags: u64) -> u64 {
     let (key_size, value_size) = (spec.key_size as usize, spec.value_size as usize);
     let with_key = |key: &[u8]| {
         // SAFETY: the verifier has proved the value.
-        unsafe { with_copy(value, value_size, |value| map.put(key, value, flags, 0)) }
+        unsafe { with_copy(value, value_size, |value| map.put(key, value, flags, cpu)) }
     };
     // SAFETY: the verifier has proved the key.
     status(unsafe { with_copy(key, key_size, with_key) })

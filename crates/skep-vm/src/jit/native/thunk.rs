@@ -15,7 +15,7 @@ use crate::{Fault, Reason};
 use skep_isa::AtomicOp;
 
 /// The run that compiled code hands back.
-type Run = *mut Machine<'static>;
+pub(super) type Run = *mut Machine<'static>;
 
 /// The run and its program, for the time of a thunk.
 ///
