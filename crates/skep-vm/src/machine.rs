@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::env::KERNEL_HALF;
+use crate::jit::Record;
 use crate::map::{Entry, Map, Reservation};
 use crate::memory::{Arena, Denied, Space, Stack, Window, Word};
 use crate::packet::Packet;
@@ -13,6 +14,8 @@ use crate::{Env, Errno, Fault, Reason};
 pub(crate) struct Machine<'a> {
     pub(crate) space: Space<'a>,
     pub(crate) env: &'a mut (dyn Env + 'a),
+    /// The processor, once somebody has asked.
+    cpu: Option<u32>,
     /// Instructions left.
     pub(crate) budget: u64,
     /// Tail calls made.
@@ -29,6 +32,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) packet: Option<&'a mut Packet>,
     /// The program whose compiled code runs; null while none does.
     pub(crate) native_program: *const Program,
+    /// Ring buffer records that compiled code has reserved itself.
+    pub(crate) native_records: Vec<Record>,
     /// The slot of the instruction by which compiled code calls a thunk.
     pub(crate) native_slot: u32,
     /// The program that compiled code is left for.
@@ -47,6 +52,7 @@ impl<'a> Machine<'a> {
     ) -> Result<u64, Fault> {
         let [r2, r3, r4, r5] = input.args;
         let mut machine = Machine::new(program, input, stack, env);
+        machine.begin();
         let result = machine.execute(program, 0, [machine.space.context(), r2, r3, r4, r5]);
         machine.clean_up();
         result
@@ -63,16 +69,20 @@ impl<'a> Machine<'a> {
         let end = (&raw const stack).expose_provenance() as u64;
         let [r2, r3, r4, r5] = input.args;
         let mut machine = Machine::new(program, input, &mut stack, env);
+        machine.begin();
         machine.space.begin_native(end);
         let result = machine.execute_native(program, [machine.space.context(), r2, r3, r4, r5]);
         machine.clean_up();
         result
     }
 
+    // Where it is called, so that a run is made where it stays.
+    #[inline(always)]
     fn new(program: &'a Program, input: Input<'a>, stack: &'a mut Stack, env: &'a mut dyn Env) -> Self {
-        let mut machine = Machine {
+        Machine {
             space: Space::new(stack, program.windows(), input.ctx),
             env,
+            cpu: None,
             budget: program.info().budget,
             tail_calls: 0,
             inner_maps: Vec::new(),
@@ -81,14 +91,19 @@ impl<'a> Machine<'a> {
             locks: Vec::new(),
             packet: input.packet,
             native_program: std::ptr::null(),
+            native_records: Vec::new(),
             native_slot: 0,
             tail_target: None,
             stopped: None,
-        };
-        if let Some(packet) = machine.packet.as_deref() {
-            machine.space.set_packet(&packet.view());
         }
-        machine
+    }
+
+    /// Shows the program its packet.
+    #[inline]
+    fn begin(&mut self) {
+        if let Some(packet) = self.packet.as_deref() {
+            self.space.set_packet(&packet.view());
+        }
     }
 
     /// Makes a map known that the program does not refer to, and its values reachable.
@@ -100,7 +115,15 @@ impl<'a> Machine<'a> {
     }
 
     /// A verified program holds nothing at its end; one that was stopped may.
+    #[inline]
     fn clean_up(&mut self) {
+        if !self.reservations.is_empty() || !self.locks.is_empty() {
+            self.give_back();
+        }
+    }
+
+    #[cold]
+    fn give_back(&mut self) {
         for (_, map, record) in self.reservations.drain(..) {
             if let Some(ring) = map.ring() {
                 ring.commit(record, 0, true);
@@ -250,10 +273,16 @@ impl<'a> Machine<'a> {
         true
     }
 
-    /// The processor of this event; numbers out of range come round.
+    /// The processor of this event, the same for all of the run; numbers out of range come round.
+    #[inline]
     pub(crate) fn cpu(&mut self) -> u32 {
+        if let Some(cpu) = self.cpu { cpu } else { self.ask_cpu() }
+    }
+
+    #[inline(never)]
+    fn ask_cpu(&mut self) -> u32 {
         let (cpu, cpus) = (self.env.cpu(), crate::clock::possible_cpus().max(1));
-        if cpu < cpus { cpu } else { cpu % cpus }
+        *self.cpu.insert(if cpu < cpus { cpu } else { cpu % cpus })
     }
 
     /// Packet bytes for `LD_ABS`, in the order of the network; `None` when the packet is too short.

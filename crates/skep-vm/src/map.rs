@@ -294,9 +294,14 @@ impl Map {
         }
     }
 
-    /// Where the elements of an array lie that has one value for all processors.
+    /// Where the elements of an array lie.
     pub(crate) fn layout(&self) -> Option<Layout> {
-        if let Kind::Array(array) = &self.kind { array.layout() } else { None }
+        if let Kind::Array(array) = &self.kind { Some(array.layout()) } else { None }
+    }
+
+    /// Is it an array of words that are the same for all processors, of which nothing is special?
+    pub(crate) fn is_of_words(&self) -> bool {
+        matches!(&self.kind, Kind::Array(array) if array.is_of_words())
     }
 
     /// The address of a value, as programs get it from `bpf_map_lookup_elem`: it stays valid as long as the map lives.

@@ -177,23 +177,34 @@ impl Program {
     }
 
     /// Runs it on a context; answers `r0`.
+    #[inline]
     pub fn run(&self, ctx: &mut [u8], env: &mut dyn Env) -> Result<u64, Fault> {
         self.run_with(Input { ctx, ..Input::default() }, env)
     }
 
     /// Runs it with a packet or more arguments.
-    pub fn run_with(&self, input: Input<'_>, env: &mut dyn Env) -> Result<u64, Fault> {
-        if let Some(native) = self.native()
-            && native.admits(&input)
-            && !env.watches()
-        {
-            return jit::run_native(native, self, input, env);
+    #[inline]
+    pub fn run_with(&self, mut input: Input<'_>, env: &mut dyn Env) -> Result<u64, Fault> {
+        match self.native() {
+            Some(native) if native.is_plain() && native.admits(&input) && !env.watches() => {
+                Ok(native.run_plain(&mut input))
+            }
+            _ => self.run_in_machine(input, env),
+        }
+    }
+
+    /// The same for programs that need a run. By itself, so that those which do not have no use for its stack.
+    #[inline(never)]
+    fn run_in_machine(&self, input: Input<'_>, env: &mut dyn Env) -> Result<u64, Fault> {
+        if self.native().is_some_and(|native| native.admits(&input)) && !env.watches() {
+            return Machine::run_native(self, input, env);
         }
         let mut stack = Stack::new();
         Machine::run(self, input, &mut stack, env)
     }
 
     /// Runs it on a packet, which afterwards is as the program has left it.
+    #[inline]
     pub fn run_packet(&self, packet: &mut Packet, env: &mut dyn Env) -> Result<u64, Fault> {
         self.run_with(Input { packet: Some(packet), ..Input::default() }, env)
     }

@@ -44,7 +44,7 @@ const CRATES: &[Rules] = &[
         name: "skep-vm",
         crates: &["skep-isa", "skep-btf", "skep-obj", "skep-verifier"],
         external: &["cranelift-codegen", "cranelift-native", "libc", "rustix"],
-        may: May::Act(&["jit/native", "memory"]),
+        may: May::Act(&["clock", "jit/native", "memory"]),
     },
     Rules {
         name: "skep-user",

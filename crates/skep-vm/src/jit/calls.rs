@@ -9,7 +9,7 @@ use skep_isa::helper::id;
 use skep_isa::{CallTarget, Reg};
 
 use super::Declined;
-use super::native::{self, Thunk};
+use super::native::{self, Plain, Thunk};
 use super::shape::Function;
 use super::translate::{PROVED, Translator, answers_status, each, signature, takes_run};
 use crate::code::Code;
@@ -24,6 +24,10 @@ impl Translator<'_> {
             }
             CallTarget::Helper(id::bpf_tail_call) => {
                 self.tail_call(slot);
+                Ok(())
+            }
+            CallTarget::Helper(helper) if let Some(plain) = self.plain(slot, helper) => {
+                self.call_plain(plain);
                 Ok(())
             }
             CallTarget::Helper(_) | CallTarget::Kfunc { .. } => self.call_helper(slot),
@@ -49,6 +53,40 @@ impl Translator<'_> {
         self.forget_arguments();
         self.set_wide(0, value);
         Ok(())
+    }
+
+    /// What takes the place of a helper that never ends the run, unless the embedder has its own.
+    fn plain(&self, slot: usize, helper: u32) -> Option<Plain> {
+        matches!(self.source.code(slot), Code::CallHelper { .. }).then(|| Plain::of(helper))?
+    }
+
+    fn call_plain(&mut self, plain: Plain) {
+        let value = self.answer(plain);
+        self.forget_arguments();
+        self.set_wide(0, value);
+    }
+
+    fn answer(&mut self, plain: Plain) -> Value {
+        let run = self.run.expect("invariant: functions with helpers take the run");
+        let mut arguments = vec![run];
+        arguments.extend((1..=plain.arguments).map(|n| self.wide(n)));
+        self.call_address(plain.address, &arguments)
+    }
+
+    /// What a helper without arguments answers.
+    pub(super) fn ask(&mut self, helper: u32) -> Value {
+        self.answer(Plain::of(helper).expect("invariant: it only asks the run"))
+    }
+
+    /// Calls a function of this process with numbers; it answers one.
+    pub(super) fn call_address(&mut self, address: i64, arguments: &[Value]) -> Value {
+        let mut signature = Signature::new(self.convention);
+        signature.params = vec![AbiParam::new(I64); arguments.len()];
+        signature.returns = vec![AbiParam::new(I64)];
+        let signature = self.at.func.import_signature(signature);
+        let address = self.at.ins().iconst(I64, address);
+        let call = self.at.ins().call_indirect(signature, address, arguments);
+        self.at.func.dfg.first_result(call)
     }
 
     /// A function of the embedder: called as it is. What was not given is zero.

@@ -1,5 +1,6 @@
 //! Cranelift's passes over one function after another, with some of our own: small functions take the place of calls,
-//! loops are put right (see [`rounds`](super::rounds)), and so is what goes from block to block (see [`edges`](super::edges)).
+//! nothing is computed in two widths (see [`halves`](super::halves)), loops are put right (see [`rounds`](super::rounds)),
+//! and so is what goes from block to block (see [`edges`](super::edges)).
 
 use std::borrow::Cow;
 
@@ -12,6 +13,7 @@ use cranelift_codegen::settings::OptLevel;
 use cranelift_codegen::{CodegenResult, CompiledCode};
 
 use super::edges;
+use super::halves;
 use super::native;
 use super::rounds;
 use super::translate::Body;
@@ -73,6 +75,7 @@ impl<'a> Compiler<'a> {
         let context = &mut self.context;
         if fast {
             edges::unite_equal(&mut context.func);
+            halves::take_lower(&mut context.func);
         }
         context.optimize(self.isa, &mut control)?;
         if fast {

@@ -1,12 +1,12 @@
 //! Operations on maps, where it is proved which map is meant and that key and value lie in this process's memory. The
 //! element of an array is computed by the program itself; other maps are called, and only those with a value for each
-//! processor need the run.
+//! processor and ring buffers need the run.
 
 use std::sync::Arc;
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
-use cranelift_codegen::ir::{AbiParam, InstBuilder, Signature, Value};
+use cranelift_codegen::ir::{InstBuilder, Value};
 use skep_isa::helper::id;
 use skep_isa::uapi::MapType;
 use skep_isa::{CallTarget, Op};
@@ -28,7 +28,10 @@ pub(super) enum MapCall {
 impl MapCall {
     /// Does it ask the run?
     pub(super) fn needs_run(&self) -> bool {
-        matches!(self, Self::Call(operation, _) if operation.takes_run())
+        match self {
+            Self::Element(layout) => layout.cpus.is_some(),
+            Self::Call(operation, _) => operation.takes_run(),
+        }
     }
 }
 
@@ -39,23 +42,31 @@ impl Source<'_> {
             Op::Call(CallTarget::Helper(id::bpf_map_lookup_elem)) => Operation::Find,
             Op::Call(CallTarget::Helper(id::bpf_map_update_elem)) => Operation::Update,
             Op::Call(CallTarget::Helper(id::bpf_map_delete_elem)) => Operation::Delete,
+            Op::Call(CallTarget::Helper(id::bpf_ringbuf_reserve)) => Operation::Reserve,
             _ => return None,
         };
         let arguments = self.arguments(slot)?;
         let Argument::Map(number) = arguments[0] else { return None };
         let map = self.map(number)?;
         let own_memory = |argument| self.is_own_memory(argument);
-        let known = own_memory(arguments[1]) && (operation != Operation::Update || own_memory(arguments[2]));
+        let known = match operation {
+            Operation::Reserve => true,
+            Operation::Update => own_memory(arguments[1]) && own_memory(arguments[2]),
+            _ => own_memory(arguments[1]),
+        };
         if !known || !serves(map, operation) {
             return None;
         }
         let operation = match operation {
             Operation::Find if map.spec().is_percpu() => Operation::FindHere,
             Operation::Update if map.spec().is_percpu() => Operation::UpdateHere,
+            Operation::Update if map.is_of_words() => Operation::UpdateWord,
             other => other,
         };
         match map.layout() {
-            Some(layout) if operation == Operation::Find => Some(MapCall::Element(layout)),
+            Some(layout) if matches!(operation, Operation::Find | Operation::FindHere) => {
+                Some(MapCall::Element(layout))
+            }
             _ => Some(MapCall::Call(operation, Arc::as_ptr(map).expose_provenance() as i64)),
         }
     }
@@ -86,6 +97,7 @@ fn serves(map: &Map, operation: Operation) -> bool {
     );
     let fits = spec.key_size.max(spec.value_size) as usize <= Operation::MAX_BYTES;
     match operation {
+        Operation::Reserve => map.ring().is_some(),
         Operation::Find | Operation::FindHere => kind && spec.key_size as usize <= Operation::MAX_BYTES,
         _ => kind && fits && spec.map_flags & flags::RDONLY_PROG == 0,
     }
@@ -108,11 +120,27 @@ impl Translator<'_> {
         let exists = self.at.ins().icmp(IntCC::UnsignedLessThan, index, entries);
         let base = self.address_of(layout.base);
         let index = self.at.ins().uextend(I64, index);
-        let stride = self.at.ins().iconst(I64, layout.stride as i64);
-        let offset = self.at.ins().imul(index, stride);
+        let values = layout.stride * layout.cpus.unwrap_or(1) as usize;
+        let values = self.at.ins().iconst(I64, values as i64);
+        let offset = self.at.ins().imul(index, values);
+        let (exists, offset) = match layout.cpus {
+            Some(cpus) => self.value_here(exists, offset, cpus, layout.stride),
+            None => (exists, offset),
+        };
         let address = self.at.ins().iadd(base, offset);
         let null = self.at.ins().iconst(I64, 0);
         self.at.ins().select(exists, address, null)
+    }
+
+    /// The offset of this processor's value behind that of the element, and whether there is one.
+    fn value_here(&mut self, exists: Value, offset: Value, cpus: u32, stride: usize) -> (Value, Value) {
+        let cpu = self.ask(id::bpf_get_smp_processor_id);
+        let cpus = self.at.ins().iconst(I64, i64::from(cpus));
+        let has_value = self.at.ins().icmp(IntCC::UnsignedLessThan, cpu, cpus);
+        let exists = self.at.ins().band(exists, has_value);
+        let stride = self.at.ins().iconst(I64, stride as i64);
+        let behind = self.at.ins().imul(cpu, stride);
+        (exists, self.at.ins().iadd(offset, behind))
     }
 
     fn operate(&mut self, operation: Operation, map: i64) -> Value {
@@ -121,12 +149,6 @@ impl Translator<'_> {
         let run = self.run.filter(|_| operation.takes_run());
         let mut values: Vec<Value> = run.into_iter().chain([map]).collect();
         values.extend((2..2 + arguments).map(|n| self.wide(n)));
-        let mut signature = Signature::new(self.convention);
-        signature.params = vec![AbiParam::new(I64); values.len()];
-        signature.returns = vec![AbiParam::new(I64)];
-        let signature = self.at.func.import_signature(signature);
-        let address = self.at.ins().iconst(I64, operation.address());
-        let call = self.at.ins().call_indirect(signature, address, &values);
-        self.at.func.dfg.first_result(call)
+        self.call_address(operation.address(), &values)
     }
 }

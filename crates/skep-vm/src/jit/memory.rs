@@ -88,13 +88,11 @@ impl Translator<'_> {
             self.at.ins().store(PROVED, value, at, off);
             return;
         }
+        // As numbers of this size, of which constants become part of the instruction.
         let value = self.operand32(src);
-        let ins = self.at.ins();
-        match size {
-            Size::B => ins.istore8(PROVED, value, at, off),
-            Size::H => ins.istore16(PROVED, value, at, off),
-            _ => ins.store(PROVED, value, at, off),
-        };
+        let ty = of_size(size);
+        let value = if ty == I32 { value } else { self.at.ins().ireduce(ty, value) };
+        self.at.ins().store(PROVED, value, at, off);
     }
 
     /// The address of an access.

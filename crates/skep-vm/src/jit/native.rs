@@ -10,6 +10,8 @@
 
 mod direct;
 mod pages;
+mod plain;
+mod records;
 mod thunk;
 
 use std::mem::offset_of;
@@ -24,12 +26,15 @@ use super::shape::Function;
 use super::source::Source;
 use super::translate::Body;
 use super::{Compiled, Declined};
+use crate::Fault;
 use crate::helper::HostFn;
 use crate::machine::Machine;
-use crate::program::{Input, Program};
-use crate::{Env, Fault};
+use crate::program::Input;
 pub(super) use direct::Operation;
 use pages::Pages;
+pub(super) use plain::Plain;
+pub(crate) use records::Record;
+pub(super) use records::discard_since;
 
 /// What a thunk or an entry answers; two registers.
 #[repr(C)]
@@ -238,11 +243,15 @@ impl Native {
         !self.needs_run
     }
 
-    /// Runs a program that needs no run.
+    /// Runs a program that needs no run, and that this input is admitted to.
     #[inline]
-    pub(crate) fn run_plain(&self, context: u64, args: [u64; 4]) -> u64 {
-        debug_assert!(self.is_plain());
-        let [r2, r3, r4, r5] = args;
+    pub(crate) fn run_plain(&self, input: &mut Input<'_>) -> u64 {
+        debug_assert!(self.is_plain() && self.admits(input));
+        let context = match &input.packet {
+            Some(packet) => packet.context_addr(),
+            None => input.ctx.as_mut_ptr().expose_provenance() as u64,
+        };
+        let [r2, r3, r4, r5] = input.args;
         // SAFETY: the first function's code, made for this signature; it does not use the run.
         unsafe { self.entry(self.first)(std::ptr::null_mut(), context, r2, r3, r4, r5) }.value
     }
@@ -268,22 +277,4 @@ impl Native {
             _ => Called::Stopped(machine.take_stopped()),
         })
     }
-}
-
-/// Runs a program's code: with a run of its own where it needs one.
-#[inline]
-pub(crate) fn run(
-    native: &Native,
-    program: &Program,
-    input: Input<'_>,
-    env: &mut dyn Env,
-) -> Result<u64, Fault> {
-    if native.is_plain() {
-        let context = match input.packet {
-            Some(packet) => packet.context_addr(),
-            None => input.ctx.as_mut_ptr().expose_provenance() as u64,
-        };
-        return Ok(native.run_plain(context, input.args));
-    }
-    Machine::run_native(program, input, env)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Called;
+use super::{Called, native};
 use crate::machine::Machine;
 use crate::program::Program;
 use crate::{Fault, Reason};
@@ -10,12 +10,13 @@ use crate::{Fault, Reason};
 impl Machine<'_> {
     /// Runs a program's code to its end, and the programs that it goes on in.
     pub(crate) fn execute_native(&mut self, program: &Program, args: [u64; 5]) -> Result<u64, Fault> {
-        let before = self.native_program;
+        let (before, records) = (self.native_program, self.native_records.len());
         let mut other: Option<Arc<Program>> = None;
         let mut args = args;
         let result = loop {
             let current = other.as_deref().unwrap_or(program);
             let called = self.call_native(current, 0, args);
+            native::discard_since(self, records);
             match called {
                 None => break self.execute(current, 0, args),
                 Some(Called::Done(value)) => break Ok(value),

@@ -172,7 +172,11 @@ fn blocks(source: &Source<'_>, start: usize) -> Result<Vec<Block>, Declined> {
             }
         }
     }
-    Ok(cut(&leaders, &seen))
+    let mut blocks = cut(&leaders, &seen);
+    mark_loops(&mut blocks);
+    test_at_the_end(source, &mut blocks);
+    count_edges(&mut blocks);
+    Ok(blocks)
 }
 
 fn is_jump(op: &Op) -> bool {
@@ -209,8 +213,6 @@ fn cut(leaders: &BTreeSet<usize>, seen: &BTreeMap<usize, Way>) -> Vec<Block> {
             in_loop: false,
         });
     }
-    count_edges(&mut blocks);
-    mark_loops(&mut blocks);
     blocks
 }
 
@@ -236,6 +238,56 @@ fn mark_loops(blocks: &mut [Block]) {
             blocks[to..=from].iter_mut().for_each(|block| block.in_loop = true);
         }
     }
+}
+
+/// Instructions of a loop's first block up to which it is repeated.
+const SHORT: usize = 4;
+
+/// Repeats the test that a loop begins with at the loop's end, in place of the jump back to it: a round has one jump less,
+/// and a processor foretells both tests by themselves.
+fn test_at_the_end(source: &Source<'_>, blocks: &mut Vec<Block>) {
+    for (end, first) in rounds(blocks) {
+        let is_test = blocks[first].next.is_some() && blocks[first].target.is_some();
+        let only_jumps = blocks[end].next.is_none() || blocks[end].target.is_none();
+        if !is_test || !only_jumps || !is_short(source, &blocks[first]) {
+            continue;
+        }
+        let copy = blocks.len();
+        blocks.push(blocks[first].clone());
+        let Block { next, target, .. } = &mut blocks[end];
+        [next, target].into_iter().flatten().for_each(|way| *way = copy);
+    }
+}
+
+fn is_short(source: &Source<'_>, block: &Block) -> bool {
+    let is_cheap = |op: &Op| match op {
+        Op::Alu { op, .. } => !matches!(op, AluOp::Div | AluOp::Mod | AluOp::Sdiv | AluOp::Smod),
+        Op::Jump { .. } | Op::MovSx { .. } | Op::Load { .. } => true,
+        _ => false,
+    };
+    each_op(source, block).count() <= SHORT && each_op(source, block).all(|(_, op)| is_cheap(&op))
+}
+
+/// Ways back to a block that the run is still in: from which block to which.
+fn rounds(blocks: &[Block]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let (mut seen, mut open) = (vec![false; blocks.len()], vec![false; blocks.len()]);
+    let mut waiting = vec![(0, false)];
+    while let Some((number, left)) = waiting.pop() {
+        if left {
+            open[number] = false;
+        } else if !std::mem::replace(&mut seen[number], true) {
+            open[number] = true;
+            waiting.push((number, true));
+            for way in [blocks[number].next, blocks[number].target].into_iter().flatten() {
+                if open[way] {
+                    found.push((number, way));
+                }
+                waiting.push((way, false));
+            }
+        }
+    }
+    found
 }
 
 /// Backwards: what is read before it is written.

@@ -20,12 +20,15 @@ pub(super) struct Array {
     copier: Copier,
 }
 
-/// Where the elements of an array lie: one behind the other.
+/// Where the elements of an array lie: one behind the other, each with a value for every processor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     pub(crate) base: u64,
+    /// From one value to the next.
     pub(crate) stride: usize,
     pub(crate) entries: u32,
+    /// How many values an element has; nothing where it has one for all processors.
+    pub(crate) cpus: Option<u32>,
 }
 
 impl Array {
@@ -51,10 +54,15 @@ impl Array {
         (cpu < self.cpus).then(|| (index as usize * self.cpus + cpu) * self.stride)
     }
 
-    /// Where elements lie, if there is one value for all processors.
-    pub(super) fn layout(&self) -> Option<Layout> {
-        let (base, stride, entries) = (self.values.base(), self.stride, self.max_entries);
-        (!self.percpu).then_some(Layout { base, stride, entries })
+    /// Where elements lie.
+    pub(super) fn layout(&self) -> Layout {
+        let cpus = self.percpu.then_some(self.cpus as u32);
+        Layout { base: self.values.base(), stride: self.stride, entries: self.max_entries, cpus }
+    }
+
+    /// Has it one value of four or eight bytes for all processors, in which nothing is special?
+    pub(super) fn is_of_words(&self) -> bool {
+        !self.percpu && matches!(self.value_size, 4 | 8) && self.copier.copies_all()
     }
 
     pub(super) fn memory(&self) -> &Arc<Arena> {

@@ -53,6 +53,11 @@ impl Copier {
         self.timers.as_deref()
     }
 
+    /// Is there nothing that is not copied?
+    pub(super) fn copies_all(&self) -> bool {
+        self.special.is_empty() && self.timers.is_none()
+    }
+
     /// Copies a value out; its special fields read as zero. `locked` holds the lock meanwhile.
     pub(super) fn read(&self, arena: &Arena, at: usize, value: &mut [u8], locked: bool) {
         if self.special.is_empty() {

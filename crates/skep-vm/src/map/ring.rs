@@ -54,6 +54,13 @@ pub struct Reservation {
     len: u32,
 }
 
+impl Reservation {
+    /// Bytes that the program asked for.
+    pub(crate) fn len(self) -> u64 {
+        self.len.into()
+    }
+}
+
 impl RingBuf {
     pub(super) fn new(spec: &MapSpec) -> Result<Self, Errno> {
         Ok(Self {
@@ -115,6 +122,7 @@ impl RingBuf {
     }
 
     /// Reserves a record (`bpf_ringbuf_reserve`), or counts it as lost.
+    #[inline]
     pub fn reserve(&self, len: u64) -> Option<Reservation> {
         let reserved = self.try_reserve(len);
         if reserved.is_none() {
@@ -123,6 +131,7 @@ impl RingBuf {
         reserved
     }
 
+    #[inline]
     fn try_reserve(&self, len: u64) -> Option<Reservation> {
         if len > MAX_RECORD || record_bytes(len) > self.size {
             return None;
@@ -134,6 +143,7 @@ impl RingBuf {
     }
 
     /// Takes the room behind the last record; the caller holds the lock.
+    #[inline]
     fn claim(&self, len: u64) -> Option<u64> {
         let consumer = self.consumer.load(Ordering::SeqCst);
         let position = self.producer.load(Ordering::Relaxed);
@@ -152,6 +162,7 @@ impl RingBuf {
     }
 
     /// The first record from `pending` on that is busy.
+    #[inline]
     fn skip_committed(&self, mut pending: u64, producer: u64) -> u64 {
         while pending < producer {
             let len = self.data.u32(self.offset(pending)).load(Ordering::Acquire);
@@ -164,6 +175,7 @@ impl RingBuf {
     }
 
     /// Address of a record's first byte, which may be written until it is committed.
+    #[inline]
     pub fn address(&self, record: Reservation) -> u64 {
         self.data.base() + self.offset(record.position) as u64 + HEADER
     }
@@ -176,6 +188,7 @@ impl RingBuf {
 
     /// Ends a reservation (`bpf_ringbuf_submit`, or with `discard` `bpf_ringbuf_discard`): the consumer gets the record, or
     /// skips it.
+    #[inline]
     pub fn commit(&self, record: Reservation, flags: u64, discard: bool) {
         let len = record.len | if discard { DISCARD } else { 0 };
         self.data.u32(self.offset(record.position)).swap(len, Ordering::SeqCst);

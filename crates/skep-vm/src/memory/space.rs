@@ -132,6 +132,11 @@ impl Cells {
     }
 }
 
+/// The cell of a record.
+fn record_cells((start, len): (u64, u64)) -> Cells {
+    Cells { start, len, stride: len.max(1), bytes: len, writable: true, keyed: None }
+}
+
 /// One cell, remembered.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cell {
@@ -275,11 +280,14 @@ pub(crate) struct Space<'a> {
     /// The cells that helpers have written.
     scratch: Cells,
     lent: Vec<Window>,
+    /// Records that compiled code has reserved, lent as well: where they are, and their bytes.
+    records: Vec<(u64, u64)>,
     _borrows: PhantomData<(&'a mut Stack, &'a mut [u8])>,
 }
 
 impl<'a> Space<'a> {
     /// A space of no frames, with a program's windows and its context.
+    #[inline(always)]
     pub(crate) fn new(stack: &'a mut Stack, windows: &'a Windows, context: &'a mut [u8]) -> Self {
         Self {
             remembered: [Cell::default(); REMEMBERED],
@@ -294,6 +302,7 @@ impl<'a> Space<'a> {
             packet_memory: None,
             scratch: Cells::default(),
             lent: Vec::new(),
+            records: Vec::new(),
             _borrows: PhantomData,
         }
     }
@@ -353,6 +362,28 @@ impl<'a> Space<'a> {
     pub(crate) fn take_back(&mut self, start: u64) {
         self.lent.retain(|window| window.start() != start);
         self.forget();
+    }
+
+    /// The same of a record in a map that the program keeps, until [`take_record_back`](Self::take_record_back).
+    ///
+    /// # Safety
+    /// The bytes are mapped, writable, initialised and only accessed atomically by other threads until then.
+    #[inline]
+    pub(crate) unsafe fn lend_record(&mut self, start: u64, len: u64) {
+        self.records.push((start, len));
+    }
+
+    /// Takes back the record lent at this address, which only helpers can have looked at.
+    #[inline]
+    pub(crate) fn take_record_back(&mut self, start: u64) {
+        if let Some(at) = self.records.iter().rposition(|(known, _)| *known == start) {
+            self.records.swap_remove(at);
+        }
+        for cell in &mut self.remembered[usize::from(HELPER_READS)..] {
+            if cell.start == start {
+                *cell = Cell::default();
+            }
+        }
     }
 
     /// Lets the callbacks of the current function read an array index.
@@ -436,6 +467,7 @@ impl<'a> Space<'a> {
             .or_else(|| self.beside.iter().find_map(|cells| cells.find(addr, size, write)))
             .or_else(|| self.tail_windows.as_deref().unwrap_or(self.windows).find(addr, size, write))
             .or_else(|| self.lent.iter().find_map(|window| window.cells.find(addr, size, write)))
+            .or_else(|| self.records.iter().find_map(|record| record_cells(*record).find(addr, size, write)))
     }
 
     /// Checks an access through register `reg`; remembers where it went.

@@ -339,6 +339,73 @@ fn loops_that_are_left_in_the_middle() {
     ));
 }
 
+/// Sums that are made in two widths, loops whose test stands at their beginning, and both.
+#[test]
+fn loops_that_count_twice_and_test_first() {
+    let clear: String = (8..=64).step_by(8).map(|off| format!("*(u64 *)(r10 - {off}) = 0; ")).collect();
+    check(&format!(
+        "{clear}r6 = r10; r6 += -64; r1 = 3; r2 = 5; r0 = 0; \
+         loop: r3 = r6; r3 += r1; *(u8 *)(r3 + 0) = 7; r4 = r1; r4 += r2; w5 = w2; w5 += w1; w5 &= 0xc0; r1 = r4; \
+         r0 += r5; if w5 == 0 goto loop; r2 = *(u64 *)(r10 - 64); r0 += r2; r2 = *(u64 *)(r10 - 24); r0 ^= r2; exit"
+    ));
+    for (wide, narrow) in [("r4 -= r2", "w5 -= w2"), ("r4 *= r2", "w5 *= w2"), ("r4 ^= 77", "w5 ^= 77")] {
+        check(&on_numbers(&format!("r4 = r3; w5 = w3; {wide}; {narrow}; r0 = r4; r0 += r5")));
+        check(&on_numbers(&format!("w5 = w3; r4 = r3; {narrow}; {wide}; r0 = r4; r0 ^= r5")));
+    }
+    check(
+        "r6 = 0; r0 = 1; head: w1 = w6; w1 &= 3; if w1 == 0 goto other; r0 *= 3; goto next; other: r0 += 5; \
+         next: r6 += 1; if r6 == 20 goto out; goto head; out: exit",
+    );
+    check("r6 = 9; r0 = 0; head: if r6 == 0 goto out; r6 += -1; r0 += r6; goto head; out: r0 <<= 1; exit");
+}
+
+/// Records of several ring buffers, which helpers write to, given back in any order, or by the end of a run that fails.
+#[test]
+fn records_of_ring_buffers() {
+    let ring = || Map::create(MapSpec::new(MapType::RINGBUF, "r", 0, 0, 4096)).expect("the map is valid");
+    let drained = |map: &Map| {
+        let mut records = Vec::new();
+        map.ring().expect("it is one").drain(&mut |record| {
+            records.push(record.to_vec());
+            std::ops::ControlFlow::Continue(())
+        });
+        records
+    };
+    let reserve = |map: usize| format!("r1 = map[idx:{map}]; r2 = 16; r3 = 0; call 131; ");
+    let text = format!(
+        "{}if r0 == 0 goto out; r6 = r0; {}if r0 == 0 goto one; r7 = r0; r1 = r6; r2 = 16; call 16; r1 = r7; r2 = 16; \
+         call 16; *(u64 *)(r7 + 8) = 5; {}if r0 == 0 goto two; r1 = r0; r2 = 0; call 133; two: r1 = r7; r2 = 0; call 132; \
+         one: r1 = r6; r2 = 0; call 132; out: r0 = 0; exit",
+        reserve(0),
+        reserve(1),
+        reserve(0),
+    );
+    for engine in [Engine::Interpreter, Engine::Jit] {
+        let maps = vec![ring(), ring()];
+        let program = prepared(&verified(&text, ProgType::SYSCALL, &maps), &maps, engine);
+        assert_eq!(program.run(&mut context(), &mut NoEnv), Ok(0));
+        let [one, other] = [drained(&maps[0]), drained(&maps[1])];
+        assert_eq!(one, [[0; 16]], "{engine:?}");
+        assert_eq!(other, [[[0; 8], 5u64.to_ne_bytes()].concat()], "{engine:?}");
+    }
+    let text = format!(
+        "{}if r0 == 0 goto out; r6 = r0; r1 = 100000; r2 = subprog[+9]; r3 = 0; r4 = 0; call 181; r1 = r6; r2 = 0; call 132; \
+         out: r0 = 0; exit; r0 = 0; exit",
+        reserve(0),
+    );
+    for engine in [Engine::Interpreter, Engine::Jit] {
+        let maps = vec![ring()];
+        let verified = verified(&text, ProgType::SYSCALL, &maps);
+        let find = |_: MapRef| maps.first().cloned();
+        let info = ProgramInfo { engine, budget: 1000, ..ProgramInfo::new("test", ProgType::SYSCALL) };
+        let program = Program::prepare_verified(&verified, &find, info).expect("the test prepares");
+        program.run(&mut context(), &mut NoEnv).expect_err("it goes round too often");
+        assert_eq!(drained(&maps[0]), Vec::<Vec<u8>>::new(), "{engine:?}");
+        let ring = maps[0].ring().expect("it is one");
+        assert!(ring.reserve(4000).is_some(), "{engine:?}: the record was given back");
+    }
+}
+
 /// A small function with a loop takes the place of its call, and takes the address of its global along.
 #[test]
 fn small_functions_with_loops_over_globals() {
@@ -355,6 +422,7 @@ fn small_functions_with_loops_over_globals() {
 fn operations_on_known_maps() {
     let kinds = [
         (MapType::ARRAY, 4, 8),
+        (MapType::ARRAY, 4, 4),
         (MapType::ARRAY, 4, 72),
         (MapType::HASH, 4, 8),
         (MapType::HASH, 12, 24),

@@ -2,6 +2,7 @@
 
 use std::ptr;
 
+use super::records;
 use super::thunk::Run;
 use crate::Errno;
 use crate::map::{Map, update};
@@ -20,6 +21,10 @@ pub(in crate::jit) enum Operation {
     FindHere,
     /// The second, the same.
     UpdateHere,
+    /// The second, of a map [`of words`](Map::is_of_words).
+    UpdateWord,
+    /// `bpf_ringbuf_reserve`.
+    Reserve,
 }
 
 impl Operation {
@@ -30,13 +35,14 @@ impl Operation {
     pub(in crate::jit) fn arguments(self) -> usize {
         match self {
             Self::Find | Self::FindHere | Self::Delete => 1,
-            Self::Update | Self::UpdateHere => 3,
+            Self::Reserve => 2,
+            Self::Update | Self::UpdateHere | Self::UpdateWord => 3,
         }
     }
 
     /// Is the run its first argument?
     pub(in crate::jit) fn takes_run(self) -> bool {
-        matches!(self, Self::FindHere | Self::UpdateHere)
+        matches!(self, Self::FindHere | Self::UpdateHere | Self::Reserve)
     }
 
     /// The address of its function, as a constant of the code.
@@ -47,6 +53,8 @@ impl Operation {
             Self::Delete => delete as *const (),
             Self::FindHere => find_here as *const (),
             Self::UpdateHere => put_here as *const (),
+            Self::UpdateWord => put_word as *const (),
+            Self::Reserve => records::reserve as *const (),
         };
         at.expose_provenance() as i64
     }
@@ -56,7 +64,7 @@ impl Operation {
 ///
 /// # Safety
 /// `map` is a constant of compiled code, whose program holds the map.
-unsafe fn named<'m>(map: u64) -> &'m Map {
+pub(super) unsafe fn named<'m>(map: u64) -> &'m Map {
     // SAFETY: the program that runs holds the map, and outlives the call.
     unsafe { &*ptr::with_exposed_provenance(map as usize) }
 }
@@ -116,6 +124,41 @@ unsafe extern "C" fn find_here(run: Run, map: u64, key: u64) -> u64 {
 unsafe extern "C" fn put(map: u64, key: u64, value: u64, flags: u64) -> u64 {
     // SAFETY: the arguments are compiled code's.
     unsafe { put_of(map, key, value, flags, 0) }
+}
+
+unsafe extern "C" fn put_word(map: u64, key: u64, value: u64, flags: u64) -> u64 {
+    // SAFETY: compiled code names a map of its program.
+    let layout = unsafe { named(map) }.layout();
+    // SAFETY: the verifier has proved the key.
+    let index = unsafe { u32::load(key) };
+    match layout {
+        Some(layout) if index < layout.entries && flags & !update::EXIST == 0 => {
+            let at = layout.base + u64::from(index) * layout.stride as u64;
+            // SAFETY: the verifier has proved the value, and the element is one of the map.
+            unsafe { copy_word(value, at, map) };
+            0
+        }
+        // SAFETY: the arguments are compiled code's.
+        _ => unsafe { put_of(map, key, value, flags, 0) },
+    }
+}
+
+/// # Safety
+/// There is a value of the map's size at both addresses, accessed atomically by other threads.
+#[inline(always)]
+unsafe fn copy_word(from: u64, to: u64, map: u64) {
+    // SAFETY: compiled code names a map of its program.
+    if unsafe { named(map) }.spec().value_size == 4 {
+        // SAFETY: as the caller says.
+        let word = unsafe { u32::load(from) };
+        // SAFETY: as the caller says.
+        unsafe { word.store(to) };
+    } else {
+        // SAFETY: as the caller says.
+        let word = unsafe { u64::load(from) };
+        // SAFETY: as the caller says.
+        unsafe { word.store(to) };
+    }
 }
 
 unsafe extern "C" fn put_here(run: Run, map: u64, key: u64, value: u64, flags: u64) -> u64 {
