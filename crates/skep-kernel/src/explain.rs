@@ -16,6 +16,9 @@ pub(crate) fn command(cmd: Cmd, error: &io::Error) -> Error {
     let failed = Error::os(errno, format!("`{name}`: {}", describe(error)));
     match (cmd, errno) {
         (_, libc::EPERM) => failed.hint(privileges()),
+        (Cmd::PROG_TEST_RUN, ENOTSUPP) => {
+            Error::os(errno, format!("`{name}`: Linux has no test runs of programs of this type"))
+        }
         (_, libc::ENOSYS) if is_confined() => failed.hint(CONFINED),
         (_, libc::ENOSYS) => failed.hint("this kernel is built without `CONFIG_BPF_SYSCALL`"),
         (Cmd::MAP_UPDATE_ELEM | Cmd::MAP_UPDATE_BATCH, libc::E2BIG) => {
@@ -25,6 +28,9 @@ pub(crate) fn command(cmd: Cmd, error: &io::Error) -> Error {
         _ => failed,
     }
 }
+
+/// The kernel's own "operation is not supported" (`include/linux/errno.h`).
+const ENOTSUPP: i32 = 524;
 
 /// `BPF_FS_MAGIC`.
 const BPF_FS: i64 = 0xcafe_4a11;

@@ -1,9 +1,9 @@
 //! Commands passed on, and programs loaded: with a log only where the kernel refuses, as large as the kernel makes it.
 
-use skep_isa::uapi::Cmd;
+use skep_isa::uapi::{Cmd, ProgType};
 use skep_runtime::codec::{Attr, Log};
-use skep_runtime::command::ProgLoad;
-use skep_runtime::{Command, Error, ErrorKind, Reply, Result};
+use skep_runtime::command::{ProgLoad, TestRun};
+use skep_runtime::{Command, Error, ErrorKind, Fd, Reply, Result};
 
 use crate::explain;
 use crate::info::arrays;
@@ -40,6 +40,54 @@ pub(crate) fn command(mut command: Command<'_>) -> Result<Reply> {
             None => explain::command(cmd, &e),
         }),
     }
+}
+
+/// Runs a program once or many times.
+///
+/// Linux writes the context of a `syscall` program where it came from. Here that is lent for reading, so the kernel gets a copy,
+/// and what it leaves there goes to `ctx_out`, as in the user runtime.
+pub(crate) fn test_run(prog: Fd, run: TestRun<'_>) -> Result<Reply> {
+    if run.ctx_in.is_empty() || prog_type(prog)? != ProgType::SYSCALL {
+        return command(Command::ProgTestRun { prog, run });
+    }
+    let mut context = run.ctx_in.to_vec();
+    let ctx_out = run.ctx_out;
+    let run = TestRun { ctx_in: &[], ctx_out: &mut context, ..run };
+    let mut command = Command::ProgTestRun { prog, run };
+    let mut attr = Attr::encode(&mut command, None)?;
+    // Length and address of the context that goes out become those of the one that goes in.
+    let bytes = attr.bytes_mut();
+    for (from, to) in [(44..48, 40), (56..64, 48)] {
+        bytes.copy_within(from.clone(), to);
+        bytes[from].fill(0);
+    }
+    let reply = match bpf::bpf(&mut attr) {
+        Ok(returned) => attr.reply(returned),
+        Err(e) => return Err(explain::command(attr.cmd(), &e)),
+    };
+    if ctx_out.is_empty() {
+        return Ok(reply);
+    }
+    let Some(room) = ctx_out.get_mut(..context.len()) else {
+        return Err(Error::os(
+            libc::ENOSPC,
+            format!("there is no room for a context of {} bytes", context.len()),
+        ));
+    };
+    room.copy_from_slice(&context);
+    Ok(match reply {
+        Reply::TestRun { retval, duration_ns, data_size_out, .. } => {
+            Reply::TestRun { retval, duration_ns, data_size_out, ctx_size_out: context.len() as u32 }
+        }
+        other => other,
+    })
+}
+
+/// The type of a loaded program, which its information begins with.
+fn prog_type(prog: Fd) -> Result<ProgType> {
+    let mut info = [0; 4];
+    command(Command::ObjGetInfo { fd: prog, info: &mut info, arrays: &mut [] })?;
+    Ok(ProgType(u32::from_ne_bytes(info)))
 }
 
 /// Loads a program that counts its losses and, where it is one that sees processes, sees only what `filter` lets through.

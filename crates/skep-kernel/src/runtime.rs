@@ -115,6 +115,7 @@ impl Runtime for KernelRuntime {
         self.shapes.check(&command)?;
         match command {
             Command::ProgLoad(spec) => self.load_program(spec),
+            Command::ProgTestRun { prog, run } => load::test_run(prog, run),
             Command::LinkDetach { link } => match self.composites().remove(&link) {
                 Some(composite) => composite.detach(link),
                 None => load::command(command),

@@ -11,7 +11,7 @@ use skep_runtime::command::{MapCreate, ProgLoad};
 use skep_runtime::{AttachOptions, AttachTarget, Link, Map, Neighbour, Order, Program, SharedRuntime};
 
 use crate::asm::{load, mov, slots, unless};
-use crate::hooks::{count_and_answer, counted, counter};
+use crate::hooks::{count_and_answer, counted, counted_at_last, counter};
 use crate::netns::{bound, in_namespace, received};
 use crate::packets::{Cgroup, unless_younger};
 
@@ -207,6 +207,68 @@ fn maps_of_sockets_have_verdicts() {
         assert_eq!(counted(&map), 1);
         drop(here);
         assert_eq!(there.read(&mut [0; 1]).expect("it ends"), 0);
+    });
+}
+
+/// What arrives at a socket of a map is looked at, as it comes or as a parser cuts it, and here dropped.
+#[test]
+fn arrivals_have_verdicts() {
+    in_namespace("cgroups::arrivals_have_verdicts", |kernel| {
+        for attach_type in [A::SK_SKB_VERDICT, A::SK_SKB_STREAM_VERDICT] {
+            let sockets =
+                Map::create(kernel, &MapCreate::new(MapType::SOCKMAP, "socks", 4, 4, 1), 1).expect("a map");
+            let map = counter(kernel);
+            // `SK_DROP`
+            let code = slots(&count_and_answer(map.fd(), 0));
+            let Some(program) = program(kernel, P::SK_SKB, attach_type, &code) else { return };
+            let target = Some(AttachTarget::Map(sockets.fd()));
+            let options = AttachOptions { target, ..AttachOptions::default() };
+            let link = program.attach(&AttachPoint::Target { attach_type }, &options);
+            let Some(_link) = unless_younger(attach_type, link) else { return };
+            let (mut here, mut there) = connection();
+            sockets.update(&[0; 4], &there.as_raw_fd().to_ne_bytes(), 0).expect("it is connected");
+            here.write_all(b"x").expect("it is sent");
+            assert_eq!(counted_at_last(&map, 1), 1, "{attach_type} runs it");
+            drop(here);
+            assert_eq!(there.read(&mut [0; 1]).expect("it ends"), 0, "{attach_type}: dropped");
+        }
+    });
+}
+
+/// A socket that shares its port.
+fn sharing() -> UdpSocket {
+    use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt};
+    let socket = socket(AddressFamily::INET, SocketType::DGRAM, None).expect("a socket");
+    sockopt::set_socket_reuseport(&socket, true).expect("an option");
+    let any: std::net::SocketAddrV4 = "127.0.0.1:0".parse().expect("an address");
+    bind(&socket, &any).expect("loopback is up");
+    let socket = UdpSocket::from(socket);
+    socket.set_read_timeout(Some(std::time::Duration::from_millis(300))).expect("a time");
+    socket
+}
+
+#[test]
+fn sockets_of_one_port_are_chosen() {
+    in_namespace("cgroups::sockets_of_one_port_are_chosen", |kernel| {
+        let map = counter(kernel);
+        // `SK_DROP`: none of them.
+        let code = slots(&count_and_answer(map.fd(), 0));
+        let Some(program) = program(kernel, P::SK_REUSEPORT, A::SK_REUSEPORT_SELECT, &code) else { return };
+        let shared = sharing();
+        let to = shared.local_addr().expect("it is bound");
+        let target = Some(AttachTarget::Socket(shared.as_raw_fd()));
+        let options = AttachOptions { target, ..AttachOptions::default() };
+        let point = AttachPoint::Target { attach_type: A::SK_REUSEPORT_SELECT };
+        let link = unless_younger(A::SK_REUSEPORT_SELECT, program.attach(&point, &options));
+        let Some(link) = link else { return };
+        let from = UdpSocket::bind("127.0.0.1:0").expect("loopback is up");
+        from.send_to(b"x", to).expect("it is sent");
+        assert_eq!(counted(&map), 1);
+        assert_eq!(received(&shared), None, "dropped");
+        drop(link);
+        from.send_to(b"y", to).expect("it is sent");
+        assert_eq!(received(&shared).as_deref(), Some(&b"y"[..]));
+        assert_eq!(counted(&map), 1);
     });
 }
 

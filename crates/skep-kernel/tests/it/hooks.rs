@@ -106,6 +106,23 @@ fn many_functions_are_probed_by_one_link() {
 }
 
 #[test]
+fn functions_have_sessions() {
+    let Some(kernel) = kernel() else { return };
+    let mut cat = Cat::start();
+    cat.poke();
+    let map = counter(&kernel);
+    let attach = Some(AttachType::TRACE_UPROBE_SESSION);
+    let Some(program) = counting(&kernel, ProgType::KPROBE, attach, &map) else { return };
+    let (path, pattern) = (Some("libc.so.6".to_owned()), Some("write".to_owned()));
+    let point = AttachPoint::UprobeMulti { path, pattern, ret: false, session: true };
+    let link: Option<Link> = unless_refused(program.attach(&point, &in_cat(&cat)));
+    let Some(_link) = link else { return };
+    cat.poke();
+    // Once where it begins, and once where it returns.
+    assert_eq!(counted_at_last(&map, 2), 2);
+}
+
+#[test]
 fn what_is_not_there_is_named() {
     let Some(kernel) = kernel() else { return };
     let map = counter(&kernel);

@@ -5,7 +5,7 @@ use skep_isa::{AluOp, Op, Reg, Size};
 use skep_runtime::command::{Command, InfoArray, ProgLoad, Reply, TestRun};
 use skep_runtime::{ErrorKind, Program};
 
-use crate::asm::{alu, load, mov, mov_reg, slots};
+use crate::asm::{alu, load, mov, mov_reg, slots, store};
 use crate::kernel;
 
 #[test]
@@ -23,6 +23,32 @@ fn a_program_runs_on_a_packet() {
     // A socket filter's test run hides the Ethernet header from the program, and gives it back empty.
     assert_eq!((retval, data_size_out), (64 - 14 + 2, 64));
     assert_eq!(out[14..], packet[14..]);
+}
+
+/// Linux writes the context where it came from, and here that is not the caller's memory.
+#[test]
+fn contexts_of_calls_come_back_where_there_is_room() {
+    const SLEEPABLE: u32 = 1 << 4;
+    let Some(kernel) = kernel() else { return };
+    let code = slots(&[store(Reg::R1, 8, 42), mov(Reg::R0, 3), Op::Exit]);
+    let spec = ProgLoad { prog_flags: SLEEPABLE, ..ProgLoad::new(ProgType::SYSCALL, "call", &code, "GPL") };
+    let program = Program::load(&kernel, &spec).expect("the verifier accepts it");
+    let given = [41_u64, 0].map(u64::to_ne_bytes).concat();
+    for room in [0, 8, 16, 24] {
+        let mut left = vec![0; room];
+        let run = TestRun { ctx_in: &given, ctx_out: &mut left, ..TestRun::default() };
+        let ran = program.test_run(run).map(|ran| (ran.retval, ran.ctx_size_out)).map_err(|e| e.errno());
+        let expected = match room {
+            0 => Ok((3, 0)),
+            8 => Err(28), // `ENOSPC`
+            _ => Ok((3, 16)),
+        };
+        assert_eq!(ran, expected, "room for {room} bytes");
+        if room >= 16 {
+            assert_eq!(left[..16], [41_u64, 42].map(u64::to_ne_bytes).concat());
+        }
+    }
+    assert_eq!(given[8..], [0; 8], "what was lent for reading is as it was");
 }
 
 #[test]
