@@ -16,6 +16,7 @@ pub(crate) mod packet;
 mod print;
 mod probe;
 mod stack;
+mod strings;
 mod text;
 mod timer;
 mod world;

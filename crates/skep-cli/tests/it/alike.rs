@@ -107,6 +107,16 @@ fn check_with(source: &str, settings: &[(&str, u16)]) {
 }
 
 #[test]
+fn strings() {
+    check("strings.bpf.c");
+}
+
+#[test]
+fn tasks() {
+    check("task.bpf.c");
+}
+
+#[test]
 fn timers() {
     check("timers.bpf.c");
 }

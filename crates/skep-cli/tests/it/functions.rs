@@ -6,10 +6,10 @@ use skep::runtime::SharedRuntime;
 use skep::runtime::command::TestRun;
 use skep::{Loaded, host, variables};
 
-use crate::harness::{installed, run, skip};
+use crate::harness::{has_clang, run, skip};
 
 fn source(name: &str) -> Option<PathBuf> {
-    if !["clang", "clang-19", "clang-14"].into_iter().any(installed) {
+    if !has_clang() {
         skip("clang is not installed");
         return None;
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::harness::{Scratch, run, tool};
+use crate::harness::{Scratch, has_clang, run, skip, tool};
 
 fn filter() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/xdp-filter.bpf.o")
@@ -55,4 +55,22 @@ fn the_program_of_an_object_is_chosen_by_name() {
     let words = ["prog".as_ref(), "run".as_ref(), object.as_os_str(), "program".as_ref(), "filter".as_ref()];
     let said = run([&words[..], &["data_in".as_ref(), input.as_os_str()]].concat());
     assert!(said.stdout.starts_with("Return value: 1, duration: "), "{}{}", said.stdout, said.stderr);
+}
+
+#[test]
+fn programs_run_without_data_where_their_type_needs_none() {
+    if !has_clang() {
+        return skip("clang is not installed");
+    }
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let mut cases = vec![("alike/strings.bpf.c", "measure", "Return value: 0, ")];
+    if Path::new("/sys/kernel/btf/vmlinux").exists() {
+        // Two functions have run, and have returned 33 together.
+        cases.push(("functions/traced.bpf.c", "change", "Return value: 131105, "));
+    }
+    for (source, program, answer) in cases {
+        let source = sources.join(source);
+        let said = run(["prog", "run", source.to_str().expect("an ASCII path"), "program", program]);
+        assert!(said.stdout.starts_with(answer), "{program}: {}{}", said.stdout, said.stderr);
+    }
 }

@@ -1,10 +1,9 @@
-//! Kernel functions that programs call by their BTF id: those that iterate, look at dynptrs and strings, or need nothing.
+//! Kernel functions that programs call by their BTF id: those that iterate, look at dynptrs, or need nothing.
 //!
 //! They are known by name; the numbers are the running kernel's.
 
-use super::{Call, HelperFn, HelperResult, arena, dynptr, errno, probe, timer};
+use super::{Call, HelperFn, HelperResult, arena, dynptr, errno, probe, strings, timer};
 use crate::Errno;
-use crate::machine::Machine;
 
 /// Every kernel function served, and its implementation.
 const SERVED: &[(&str, HelperFn)] = &[
@@ -12,6 +11,8 @@ const SERVED: &[(&str, HelperFn)] = &[
     ("bpf_rcu_read_unlock", nothing),
     ("bpf_preempt_disable", nothing),
     ("bpf_preempt_enable", nothing),
+    ("bpf_local_irq_save", nothing),
+    ("bpf_local_irq_restore", nothing),
     ("bpf_cast_to_kern_ctx", itself),
     ("bpf_rdonly_cast", itself),
     ("bpf_task_acquire", itself),
@@ -37,12 +38,18 @@ const SERVED: &[(&str, HelperFn)] = &[
     ("bpf_wq_set_callback_impl", timer::work_set_callback),
     ("bpf_wq_start", timer::work_start),
     ("bpf_copy_from_user_str", copy_from_user_str),
-    ("bpf_strlen", strlen),
-    ("bpf_strnlen", strnlen),
-    ("bpf_strcmp", strcmp),
-    ("bpf_strchr", strchr),
-    ("bpf_strrchr", strrchr),
-    ("bpf_strstr", strstr),
+    ("bpf_strlen", strings::strlen),
+    ("bpf_strnlen", strings::strnlen),
+    ("bpf_strcmp", strings::strcmp),
+    ("bpf_strchr", strings::strchr),
+    ("bpf_strrchr", strings::strrchr),
+    ("bpf_strstr", strings::strstr),
+    ("bpf_strcasecmp", strings::strcasecmp),
+    ("bpf_strnchr", strings::strnchr),
+    ("bpf_strchrnul", strings::strchrnul),
+    ("bpf_strspn", strings::strspn),
+    ("bpf_strcspn", strings::strcspn),
+    ("bpf_strnstr", strings::strnstr),
 ];
 
 /// Is a kernel function served here?
@@ -152,64 +159,4 @@ fn copy_from_user_str(call: &mut Call<'_, '_>) -> HelperResult {
         call.store(0, &out)?;
     }
     Ok(text.map_or_else(Errno::to_reg, |_| len))
-}
-
-/// Longest string looked at (`XATTR_SIZE_MAX`).
-const MAX_STRING: usize = 1 << 16;
-
-/// A string of an argument; `E2BIG` when it does not end.
-fn string(machine: &mut Machine<'_>, addr: u64) -> Result<Vec<u8>, Errno> {
-    let text = probe::kernel_string(machine, addr, MAX_STRING)?;
-    if text.len() == MAX_STRING - 1 { Err(Errno::E2BIG) } else { Ok(text) }
-}
-
-/// A place in a string, or an error; a missing thing is `ENOENT`.
-fn place(found: Result<Option<usize>, Errno>) -> HelperResult {
-    Ok(found.and_then(|found| found.ok_or(Errno::ENOENT)).map_or_else(Errno::to_reg, |n| n as u64))
-}
-
-fn strlen(call: &mut Call<'_, '_>) -> HelperResult {
-    place(string(call.machine, call.args[0]).map(|text| Some(text.len())))
-}
-
-fn strnlen(call: &mut Call<'_, '_>) -> HelperResult {
-    let limit = (call.args[1] as usize).min(MAX_STRING);
-    // One byte more than the limit, because a string of exactly that length has its NUL behind it.
-    let text = probe::kernel_string(call.machine, call.args[0], limit + 1);
-    place(text.map(|text| Some(text.len().min(limit))))
-}
-
-fn strcmp(call: &mut Call<'_, '_>) -> HelperResult {
-    let (first, second) = (string(call.machine, call.args[0]), string(call.machine, call.args[1]));
-    match (first, second) {
-        (Ok(first), Ok(second)) => Ok(first.cmp(&second) as i64 as u64),
-        (Err(e), _) | (_, Err(e)) => errno(e),
-    }
-}
-
-fn strchr(call: &mut Call<'_, '_>) -> HelperResult {
-    let wanted = call.args[1] as u8;
-    let find = |text: Vec<u8>| match wanted {
-        0 => Some(text.len()),
-        _ => text.iter().position(|byte| *byte == wanted),
-    };
-    place(string(call.machine, call.args[0]).map(find))
-}
-
-fn strrchr(call: &mut Call<'_, '_>) -> HelperResult {
-    let wanted = call.args[1] as u8;
-    let find = |text: Vec<u8>| match wanted {
-        0 => Some(text.len()),
-        _ => text.iter().rposition(|byte| *byte == wanted),
-    };
-    place(string(call.machine, call.args[0]).map(find))
-}
-
-fn strstr(call: &mut Call<'_, '_>) -> HelperResult {
-    let (text, part) = (string(call.machine, call.args[0]), string(call.machine, call.args[1]));
-    let find = |text: Vec<u8>, part: Vec<u8>| match part.len() {
-        0 => Some(0),
-        len => text.windows(len).position(|window| window == part),
-    };
-    place(text.and_then(|text| Ok(find(text, part?))))
 }

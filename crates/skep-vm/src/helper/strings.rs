@@ -1,0 +1,136 @@
+//! Kernel functions on strings (`kernel/bpf/helpers.c`): of the kernel's memory and of maps, up to 65536 bytes long.
+
+use super::{Call, HelperResult, errno, probe};
+use crate::Errno;
+use crate::env::KERNEL_HALF;
+use crate::machine::Machine;
+
+/// Longest string looked at (`XATTR_SIZE_MAX`).
+const MAX_STRING: usize = 1 << 16;
+
+/// A string of an argument; `E2BIG` when it does not end.
+fn string(machine: &mut Machine<'_>, addr: u64) -> Result<Vec<u8>, Errno> {
+    let text = start_of(machine, addr, MAX_STRING - 1)?;
+    if text.len() == MAX_STRING - 1 { Err(Errno::E2BIG) } else { Ok(text) }
+}
+
+/// At most so many bytes of a string; what is no memory of the kernel's is `ERANGE`.
+fn start_of(machine: &mut Machine<'_>, addr: u64, most: usize) -> Result<Vec<u8>, Errno> {
+    let outside = |e| if addr < KERNEL_HALF && e == Errno::EFAULT { Errno::ERANGE } else { e };
+    probe::kernel_string(machine, addr, most + 1).map_err(outside)
+}
+
+/// A place in a string, or an error; a missing thing is `ENOENT`.
+fn place(found: Result<Option<usize>, Errno>) -> HelperResult {
+    Ok(found.and_then(|found| found.ok_or(Errno::ENOENT)).map_or_else(Errno::to_reg, |n| n as u64))
+}
+
+pub(super) fn strlen(call: &mut Call<'_, '_>) -> HelperResult {
+    place(string(call.machine, call.args[0]).map(|text| Some(text.len())))
+}
+
+pub(super) fn strnlen(call: &mut Call<'_, '_>) -> HelperResult {
+    let limit = (call.args[1] as usize).min(MAX_STRING);
+    let text = start_of(call.machine, call.args[0], limit);
+    place(text.map(|text| Some(text.len().min(limit))))
+}
+
+pub(super) fn strcmp(call: &mut Call<'_, '_>) -> HelperResult {
+    let (first, second) = (string(call.machine, call.args[0]), string(call.machine, call.args[1]));
+    match (first, second) {
+        (Ok(first), Ok(second)) => Ok(first.cmp(&second) as i64 as u64),
+        (Err(e), _) | (_, Err(e)) => errno(e),
+    }
+}
+
+pub(super) fn strchr(call: &mut Call<'_, '_>) -> HelperResult {
+    let wanted = call.args[1] as u8;
+    let find = |text: Vec<u8>| match wanted {
+        0 => Some(text.len()),
+        _ => text.iter().position(|byte| *byte == wanted),
+    };
+    place(string(call.machine, call.args[0]).map(find))
+}
+
+pub(super) fn strrchr(call: &mut Call<'_, '_>) -> HelperResult {
+    let wanted = call.args[1] as u8;
+    let find = |text: Vec<u8>| match wanted {
+        0 => Some(text.len()),
+        _ => text.iter().rposition(|byte| *byte == wanted),
+    };
+    place(string(call.machine, call.args[0]).map(find))
+}
+
+pub(super) fn strstr(call: &mut Call<'_, '_>) -> HelperResult {
+    let (text, part) = (string(call.machine, call.args[0]), string(call.machine, call.args[1]));
+    let find = |text: Vec<u8>, part: Vec<u8>| match part.len() {
+        0 => Some(0),
+        len => text.windows(len).position(|window| window == part),
+    };
+    place(text.and_then(|text| Ok(find(text, part?))))
+}
+
+/// `bpf_strcasecmp(a, b)`: capital letters of ASCII count as small ones.
+pub(super) fn strcasecmp(call: &mut Call<'_, '_>) -> HelperResult {
+    let (first, second) = (string(call.machine, call.args[0]), string(call.machine, call.args[1]));
+    match (first, second) {
+        (Ok(first), Ok(second)) => {
+            Ok(first.to_ascii_lowercase().cmp(&second.to_ascii_lowercase()) as i64 as u64)
+        }
+        (Err(e), _) | (_, Err(e)) => errno(e),
+    }
+}
+
+/// `bpf_strnchr(text, count, c)`: the NUL counts among the bytes.
+pub(super) fn strnchr(call: &mut Call<'_, '_>) -> HelperResult {
+    let (count, wanted) = (call.args[1] as usize, call.args[2] as u8);
+    let text = match count {
+        0 => Ok(Vec::new()),
+        _ => start_of(call.machine, call.args[0], count.min(MAX_STRING)),
+    };
+    let find = |mut text: Vec<u8>| {
+        text.push(0);
+        text.iter().take(count).position(|byte| *byte == wanted)
+    };
+    place(text.map(find))
+}
+
+/// `bpf_strchrnul(text, c)`: the end is found where nothing else is.
+pub(super) fn strchrnul(call: &mut Call<'_, '_>) -> HelperResult {
+    let wanted = call.args[1] as u8;
+    let find = |text: Vec<u8>| text.iter().position(|byte| *byte == wanted).or(Some(text.len()));
+    place(string(call.machine, call.args[0]).map(find))
+}
+
+/// `bpf_strspn(text, accept)`: how many bytes from the start are all among `accept`.
+pub(super) fn strspn(call: &mut Call<'_, '_>) -> HelperResult {
+    span(call, true)
+}
+
+/// `bpf_strcspn(text, reject)`: how many bytes from the start are none of `reject`.
+pub(super) fn strcspn(call: &mut Call<'_, '_>) -> HelperResult {
+    span(call, false)
+}
+
+fn span(call: &mut Call<'_, '_>, among: bool) -> HelperResult {
+    let (text, set) = (string(call.machine, call.args[0]), string(call.machine, call.args[1]));
+    let count = |text: Vec<u8>, set: Vec<u8>| {
+        text.iter().position(|byte| set.contains(byte) != among).unwrap_or(text.len())
+    };
+    place(text.and_then(|text| Ok(Some(count(text, set?)))))
+}
+
+/// `bpf_strnstr(text, part, len)`: only the first `len` bytes of the text are looked at.
+pub(super) fn strnstr(call: &mut Call<'_, '_>) -> HelperResult {
+    let len = (call.args[2] as usize).min(MAX_STRING);
+    let text = match len {
+        0 => Ok(Vec::new()),
+        _ => start_of(call.machine, call.args[0], len),
+    };
+    let part = string(call.machine, call.args[1]);
+    let find = |text: Vec<u8>, part: Vec<u8>| match part.len() {
+        0 => Some(0),
+        size => text[..text.len().min(len)].windows(size).position(|window| window == part),
+    };
+    place(text.and_then(|text| Ok(find(text, part?))))
+}
