@@ -143,14 +143,12 @@ pub(crate) struct Failure {
     hint: Option<String>,
 }
 
-/// Kinds that an errno does not tell.
-const UNSUPPORTED: u8 = 1;
+/// The kind that an errno does not tell.
 const REJECTED: u8 = 2;
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let kind = match error.kind() {
-            ErrorKind::Unsupported => UNSUPPORTED,
             ErrorKind::Rejected => REJECTED,
             _ => 0,
         };
@@ -162,7 +160,6 @@ impl From<&Error> for Failure {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let error = match failure.kind {
-            UNSUPPORTED => Self::unsupported(failure.message),
             REJECTED => Self::rejected(failure.errno, failure.message),
             _ => Self::os(failure.errno, failure.message),
         };

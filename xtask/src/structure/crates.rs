@@ -49,7 +49,7 @@ const CRATES: &[Rules] = &[
     Rules {
         name: "skep-user",
         crates: &["skep-isa", "skep-btf", "skep-obj", "skep-runtime", "skep-binary", "skep-verifier", "skep-vm"],
-        external: &["iced-x86", "libc", "rustix"],
+        external: &["iced-x86", "libc", "rustix", "sha2"],
         may: May::Act(&["sys"]),
     },
     Rules {

@@ -1,7 +1,10 @@
 //! `BPF_OBJ_GET_INFO_BY_FD`: the kernel's `struct bpf_map_info`, `bpf_prog_info`, `bpf_link_info`, `bpf_btf_info`
 //! (`include/uapi/linux/bpf.h`, Linux 6.18), as far as there is something to say, with the arrays that they lead to.
 
+use sha2::{Digest as _, Sha256};
+use skep_isa::table::LD_IMM64;
 use skep_isa::uapi::{AttachType, LinkType};
+use skep_isa::{Insn, Reg};
 use skep_runtime::command::{InfoArray, lend_arrays};
 use skep_runtime::info::ProgArray;
 use skep_runtime::{Fd, Reply, Result};
@@ -22,6 +25,21 @@ struct Info {
 impl Info {
     fn new(bytes: usize) -> Self {
         Self { bytes: vec![0; bytes], arrays: Vec::new() }
+    }
+
+    /// A program's tag: the beginning of the digest of its instructions without what differs from load to load, the maps
+    /// that they refer to (`bpf_prog_calc_tag` of Linux 6.18; earlier kernels take SHA-1).
+    fn tag(mut self, offset: usize, insns: &[Insn]) -> Self {
+        let mut digest = Sha256::new();
+        let mut after_map = false;
+        for &insn in insns {
+            let refers_to_map = !after_map && insn.code == LD_IMM64 && matches!(insn.src(), Reg(1 | 2));
+            let known = if refers_to_map || after_map { Insn { imm: 0, ..insn } } else { insn };
+            digest.update(known.to_le_bytes());
+            after_map = refers_to_map;
+        }
+        self.bytes[offset..offset + 8].copy_from_slice(&digest.finalize()[..8]);
+        self
     }
 
     fn u32(mut self, offset: usize, value: u32) -> Self {
@@ -107,6 +125,7 @@ fn prog_info(prog: &Prog) -> Info {
     let mut info = Info::new(232)
         .u32(0, spec.prog_type.0)
         .u32(4, prog.id)
+        .tag(8, &spec.insns)
         .u64(40, spec.load_time)
         .u32(48, spec.uid)
         .name(64, &spec.name)
@@ -168,4 +187,26 @@ const SOFTWARE: u32 = 1;
 fn btf_info(types: &Types) -> Info {
     let data = types.btf.bytes().to_vec();
     Info::new(32).array(8, data.len(), 0, data).u32(12, types.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_those_of_linux() {
+        let tag = |bytes: &[u8]| {
+            let insns: Vec<Insn> =
+                bytes.as_chunks().0.iter().map(|&bytes| Insn::from_le_bytes(bytes)).collect();
+            Info::new(16).tag(8, &insns).bytes[8..].to_vec()
+        };
+        // `r0 = 1; exit`, as Linux 6.18 shows it.
+        let plain = [0xb7, 0, 0, 0, 1, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(tag(&plain), [0xb1, 0x14, 0x59, 0xa0, 0xe1, 0x1c, 0xa1, 0x4c]);
+        // Which map is meant does not matter, and what is added to its address neither.
+        let of_map = |id, offset| [0x18, 0x11, 0, 0, id, 0, 0, 0, 0, 0, 0, 0, offset, 0, 0, 0];
+        assert_eq!(tag(&of_map(1, 2)), tag(&of_map(3, 4)));
+        let of_number = |number| [0x18, 0x01, 0, 0, number, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_ne!(tag(&of_number(1)), tag(&of_number(2)));
+    }
 }
