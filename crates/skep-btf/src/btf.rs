@@ -6,10 +6,10 @@ use std::sync::{Arc, OnceLock};
 
 use crate::header::Header;
 use crate::index::Index;
-use crate::names::Names;
+use crate::names::{Names, Sort};
 use crate::record::{Record, Tails, TypeBytes};
 use crate::strings::NameOffsets;
-use crate::{ByteOrder, Bytes, Error, Kind, Result, Type, TypeId};
+use crate::{ByteOrder, Bytes, Error, Kind, Result, Shape, Type, TypeId};
 
 /// Types, read lazily from shared bytes in either byte order.
 ///
@@ -106,15 +106,31 @@ impl Btf {
 
     /// The type with that id.
     pub fn type_by_id(&self, id: TypeId) -> Result<Type<'_>> {
+        match self.locate(id)? {
+            Some((owner, record, end)) => Type::read(owner, id, record, end),
+            None => Ok(Type::VOID),
+        }
+    }
+
+    /// What the type with that id is, without its name.
+    pub fn shape_by_id(&self, id: TypeId) -> Result<Shape<'_>> {
+        match self.locate(id)? {
+            Some((owner, record, end)) => Shape::read(owner, id, record, end),
+            None => Ok(Shape::Void),
+        }
+    }
+
+    /// The record of a type, the offset after it, and which BTF of the chain they are in; `None` for `void`.
+    fn locate(&self, id: TypeId) -> Result<Option<(&Self, Record, usize)>> {
         if id == TypeId::VOID {
-            return Ok(Type::VOID);
+            return Ok(None);
         }
         if let Some(base) = self.base().filter(|_| id < self.first_id()) {
-            return base.type_by_id(id);
+            return base.locate(id);
         }
         let nth = (id.0 - self.first_id().0) as usize;
         match self.index.record(self.type_bytes(), nth) {
-            Ok(Some((record, end))) => Type::read(self, id, record, end),
+            Ok(Some((record, end))) => Ok(Some((self, record, end))),
             Ok(None) => Err(Error::no_type(id, self.len())),
             Err(error) => Err(error.at(format_args!("type {id}"))),
         }
@@ -142,7 +158,7 @@ impl Btf {
 
     /// The first type with that name and kind that is not the base's.
     pub fn find_own(&self, name: &str, kind: Kind) -> Option<TypeId> {
-        self.named(name, kind == Kind::Func, &mut first_of(kind))
+        self.named(name, Sort::of(kind), &mut first_of(kind))
     }
 
     /// All types with that name, of any kind, in the order of their ids.

@@ -15,7 +15,7 @@
 //!
 //! Changing the instruction is left to the linker.
 
-pub(crate) mod candidates;
+mod candidates;
 mod fields;
 mod minimal;
 mod spec;
@@ -27,11 +27,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use candidates::Candidate;
-pub use candidates::essential_name;
 pub use minimal::Minimal;
 use spec::Spec;
 pub use types::{Place, types_are_compatible};
 
+pub use crate::names::essential_name;
 use crate::{Btf, Error, Result, TypeId};
 
 /// What a relocation asks.

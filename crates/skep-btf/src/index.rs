@@ -2,7 +2,7 @@
 //!
 //! Records differ in length, so the offset of a type is known only after walking over those before it. The walk is done
 //! in blocks of [`BLOCK`] types when a type of the block is wanted, and keeps the offset of every [`STRIDE`]th type: for
-//! the 130 thousand types of a kernel about 65 KB, and a look-up by id walks over fewer than [`STRIDE`] records.
+//! the 130 thousand types of a kernel about 130 KB, and a look-up by id walks over fewer than [`STRIDE`] records.
 //!
 //! Readers do not lock: each block is written once. Threads that want the same block may both walk; one result stays.
 
@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// Types in a block.
 const BLOCK: usize = 4096;
 /// One offset is kept for so many types.
-const STRIDE: usize = 8;
+const STRIDE: usize = 4;
 
 /// The offsets found so far.
 #[derive(Debug)]

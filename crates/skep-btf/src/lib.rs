@@ -55,8 +55,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use kind::Kind;
 pub use order::ByteOrder;
 pub use types::{
-    Array, Composite, Datasec, Enum, EnumValue, Int, IntEncoding, Linkage, Member, Param, Proto, SecVar, Seq,
-    Shape, Type, TypeId,
+    Array, Composite, Datasec, Enum, EnumValue, Int, IntEncoding, Linkage, Member, Param, Position, Proto,
+    SecVar, Seq, Shape, Type, TypeId,
 };
 
 /// Shared bytes, such as a mapped file or a vector.

@@ -8,7 +8,6 @@ use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::core::candidates::essential;
 use crate::record::Record;
 use crate::strings::NameOffsets;
 use crate::{Btf, Kind, TypeId};
@@ -33,8 +32,27 @@ struct Table {
     slots: Box<[(u32, u32)]>,
 }
 
-/// As many searches cost what the table of data types costs, and that of functions.
-const WORTH_A_TABLE: [u32; 2] = [2, 8];
+/// Types that share a table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sort {
+    Functions,
+    /// All others.
+    Data,
+}
+
+impl Sort {
+    pub(crate) fn of(kind: Kind) -> Self {
+        if kind == Kind::Func { Self::Functions } else { Self::Data }
+    }
+
+    /// As many searches cost what the table costs.
+    fn worth_a_table(self) -> u32 {
+        match self {
+            Self::Functions => 8,
+            Self::Data => 2,
+        }
+    }
+}
 
 impl Btf {
     /// Makes the table for look-ups of data types by name now, rather than at the third of them: about a millisecond
@@ -43,17 +61,17 @@ impl Btf {
         if let Some(base) = self.base() {
             base.index_names();
         }
-        self.names.data.table.get_or_init(|| Table::of(self, false));
+        self.names.data.table.get_or_init(|| Table::of(self, Sort::Data));
     }
 
-    /// Shows own types that have that name, in the order of their ids: functions, or all others.
+    /// Shows own types of a sort that have that name, in the order of their ids.
     pub(crate) fn named<B>(
         &self,
         name: &str,
-        functions: bool,
+        sort: Sort,
         visit: &mut impl FnMut(TypeId, Record) -> ControlFlow<B>,
     ) -> Option<B> {
-        let Some(table) = self.names.table(self, functions) else {
+        let Some(table) = self.names.table(self, sort) else {
             return self.scan_own(&NameOffsets::of(self, name), visit);
         };
         let is_it = |found: &[u8]| found == name.as_bytes();
@@ -67,7 +85,7 @@ impl Btf {
         visit: &mut impl FnMut(TypeId, Record) -> ControlFlow<B>,
     ) -> Option<B> {
         let is_it = |found: &[u8]| essential(found) == name.as_bytes();
-        if let Some(table) = self.names.table(self, false) {
+        if let Some(table) = self.names.table(self, Sort::Data) {
             return table.show(self, name.as_bytes(), is_it, visit);
         }
         self.scan_own(&NameOffsets::with_flavours(self, name), &mut |id, record| {
@@ -79,23 +97,25 @@ impl Btf {
 
 impl Names {
     /// The table, if this is not one of the first questions.
-    fn table(&self, btf: &Btf, functions: bool) -> Option<&Table> {
-        let asked = if functions { &self.functions } else { &self.data };
+    fn table(&self, btf: &Btf, sort: Sort) -> Option<&Table> {
+        let asked = match sort {
+            Sort::Functions => &self.functions,
+            Sort::Data => &self.data,
+        };
         if let Some(table) = asked.table.get() {
             return Some(table);
         }
         let before = asked.times.fetch_add(1, Ordering::Relaxed);
-        (before >= WORTH_A_TABLE[usize::from(functions)])
-            .then(|| asked.table.get_or_init(|| Table::of(btf, functions)))
+        (before >= sort.worth_a_table()).then(|| asked.table.get_or_init(|| Table::of(btf, sort)))
     }
 }
 
 impl Table {
-    fn of(btf: &Btf, functions: bool) -> Self {
+    fn of(btf: &Btf, sort: Sort) -> Self {
         let mut named = Vec::new();
         let first = btf.first_id().0;
         btf.walk_own::<()>(&mut |id, record| {
-            if record.name_off != 0 && (record.kind_code() == Kind::Func.code()) == functions {
+            if record.name_off != 0 && Sort::of(Kind::from_code(record.kind_code())) == sort {
                 let name = btf.string_bytes(record.name_off).unwrap_or_default();
                 named.push((hash(essential(name)), id.0 - first + 1));
             }
@@ -141,6 +161,30 @@ impl Table {
             }
         }
         None
+    }
+}
+
+/// A name without its flavour: `task_struct` for `task_struct___old`.
+///
+/// What follows the last `___` between other characters is a flavour: it tells apart several local versions of a type.
+pub fn essential_name(name: &str) -> &str {
+    std::str::from_utf8(essential(name.as_bytes())).unwrap_or(name)
+}
+
+/// The same of bytes. Nearly all names have no flavour, which one look at each byte tells.
+pub(crate) fn essential(name: &[u8]) -> &[u8] {
+    let mut run = 0;
+    let flavoured = name.iter().any(|&byte| {
+        run = if byte == b'_' { run + 1 } else { 0 };
+        run == 3
+    });
+    if !flavoured {
+        return name;
+    }
+    let is_separator = |window: &[u8]| window[0] != b'_' && &window[1..4] == b"___" && window[4] != b'_';
+    match name.windows(5).rposition(is_separator) {
+        Some(last) => &name[..=last],
+        None => name,
     }
 }
 

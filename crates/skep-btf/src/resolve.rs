@@ -25,7 +25,7 @@ impl Btf {
     /// The bytes a value of the type takes.
     pub fn size_of(&self, id: TypeId) -> Result<u64> {
         let mut count = 1u64;
-        let ty = self.follow(id, |shape| match shape {
+        let (behind, shape) = self.follow(id, |shape| match shape {
             Shape::Array(array) => {
                 count = count.checked_mul(u64::from(array.len)).ok_or_else(|| too_big(id))?;
                 Ok(Some(array.elem))
@@ -33,14 +33,17 @@ impl Btf {
             Shape::Typedef(ty) | Shape::Var { ty, .. } | Shape::DeclTag { ty, .. } => Ok(Some(ty)),
             other => Ok(modified(other)),
         })?;
-        let bytes = match ty.shape {
+        let bytes = match shape {
             Shape::Int(int) => int.bytes,
             Shape::Ptr(_) => self.pointer_bytes(),
             Shape::Struct(composite) | Shape::Union(composite) => composite.bytes,
             Shape::Enum(enumeration) | Shape::Enum64(enumeration) => enumeration.bytes,
             Shape::Datasec(datasec) => datasec.bytes,
             Shape::Float { bytes } => bytes,
-            _ => return Err(Error::invalid(format!("type {id}: `{}` has no size", ty.describe()))),
+            _ => {
+                let what = self.type_by_id(behind)?.describe();
+                return Err(Error::invalid(format!("type {id}: `{what}` has no size")));
+            }
         };
         count.checked_mul(u64::from(bytes)).ok_or_else(|| too_big(id))
     }
@@ -65,7 +68,8 @@ impl Btf {
     }
 
     fn strip(&self, id: TypeId, next: impl Fn(Shape<'_>) -> Option<TypeId>) -> Result<Type<'_>> {
-        self.follow(id, |shape| Ok(next(shape)))
+        let (behind, _) = self.follow(id, |shape| Ok(next(shape)))?;
+        self.type_by_id(behind)
     }
 
     /// Goes from type to type as `next` says, until it says `None`.
@@ -73,12 +77,13 @@ impl Btf {
         &'a self,
         id: TypeId,
         mut next: impl FnMut(Shape<'a>) -> Result<Option<TypeId>>,
-    ) -> Result<Type<'a>> {
-        let mut ty = self.type_by_id(id)?;
+    ) -> Result<(TypeId, Shape<'a>)> {
+        let mut at = id;
+        let mut shape = self.shape_by_id(at)?;
         for _ in 0..MAX_DEPTH {
-            match next(ty.shape)? {
-                Some(id) => ty = self.type_by_id(id)?,
-                None => return Ok(ty),
+            match next(shape)? {
+                Some(id) => (at, shape) = (id, self.shape_by_id(id)?),
+                None => return Ok((at, shape)),
             }
         }
         Err(Error::malformed(format!(

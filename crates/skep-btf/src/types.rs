@@ -172,6 +172,17 @@ pub struct Member<'a> {
     pub bitfield_bits: u8,
 }
 
+/// Where a member lies and what it is: a [`Member`] without its name, which takes most of the time to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Its type.
+    pub ty: TypeId,
+    /// Where it begins.
+    pub bit_offset: u32,
+    /// Its width if it is a bit field, otherwise 0.
+    pub bitfield_bits: u8,
+}
+
 /// An enumeration.
 #[derive(Clone, Copy, Debug)]
 pub struct Enum<'a> {
@@ -266,50 +277,73 @@ impl Linkage {
     }
 }
 
-impl<'a> Type<'a> {
-    pub(crate) const VOID: Type<'static> = Type { id: TypeId::VOID, name: "", shape: Shape::Void };
-
+impl<'a> Shape<'a> {
     /// What kind of type it is.
     pub fn kind(&self) -> Kind {
-        match self.shape {
-            Shape::Void => Kind::Void,
-            Shape::Int(_) => Kind::Int,
-            Shape::Ptr(_) => Kind::Ptr,
-            Shape::Array(_) => Kind::Array,
-            Shape::Struct(_) => Kind::Struct,
-            Shape::Union(_) => Kind::Union,
-            Shape::Enum(_) => Kind::Enum,
-            Shape::Fwd { .. } => Kind::Fwd,
-            Shape::Typedef(_) => Kind::Typedef,
-            Shape::Volatile(_) => Kind::Volatile,
-            Shape::Const(_) => Kind::Const,
-            Shape::Restrict(_) => Kind::Restrict,
-            Shape::Func { .. } => Kind::Func,
-            Shape::FuncProto(_) => Kind::FuncProto,
-            Shape::Var { .. } => Kind::Var,
-            Shape::Datasec(_) => Kind::Datasec,
-            Shape::Float { .. } => Kind::Float,
-            Shape::DeclTag { .. } => Kind::DeclTag,
-            Shape::TypeTag { .. } => Kind::TypeTag,
-            Shape::Enum64(_) => Kind::Enum64,
-            Shape::Other { kind } => Kind::Other(kind),
+        match *self {
+            Self::Void => Kind::Void,
+            Self::Int(_) => Kind::Int,
+            Self::Ptr(_) => Kind::Ptr,
+            Self::Array(_) => Kind::Array,
+            Self::Struct(_) => Kind::Struct,
+            Self::Union(_) => Kind::Union,
+            Self::Enum(_) => Kind::Enum,
+            Self::Fwd { .. } => Kind::Fwd,
+            Self::Typedef(_) => Kind::Typedef,
+            Self::Volatile(_) => Kind::Volatile,
+            Self::Const(_) => Kind::Const,
+            Self::Restrict(_) => Kind::Restrict,
+            Self::Func { .. } => Kind::Func,
+            Self::FuncProto(_) => Kind::FuncProto,
+            Self::Var { .. } => Kind::Var,
+            Self::Datasec(_) => Kind::Datasec,
+            Self::Float { .. } => Kind::Float,
+            Self::DeclTag { .. } => Kind::DeclTag,
+            Self::TypeTag { .. } => Kind::TypeTag,
+            Self::Enum64(_) => Kind::Enum64,
+            Self::Other { kind } => Kind::Other(kind),
         }
     }
 
     /// The structure or union, if it is one.
     pub fn composite(&self) -> Option<Composite<'a>> {
-        match self.shape {
-            Shape::Struct(composite) | Shape::Union(composite) => Some(composite),
+        match *self {
+            Self::Struct(composite) | Self::Union(composite) => Some(composite),
             _ => None,
         }
     }
 
     /// The enumeration, if it is one, of either size.
     pub fn enumeration(&self) -> Option<Enum<'a>> {
-        match self.shape {
-            Shape::Enum(enumeration) | Shape::Enum64(enumeration) => Some(enumeration),
+        match *self {
+            Self::Enum(enumeration) | Self::Enum64(enumeration) => Some(enumeration),
             _ => None,
         }
+    }
+
+    /// Decodes a record of which `end` is known to lie within the section.
+    pub(crate) fn read(btf: &'a Btf, id: TypeId, record: Record, end: usize) -> Result<Self> {
+        let section = btf.type_bytes();
+        RecordReader { btf, id, record, tail: section.tail(record, end), order: section.order }.shape()
+    }
+}
+
+impl<'a> Type<'a> {
+    pub(crate) const VOID: Type<'static> = Type { id: TypeId::VOID, name: "", shape: Shape::Void };
+
+    /// What kind of type it is.
+    pub fn kind(&self) -> Kind {
+        self.shape.kind()
+    }
+
+    /// The structure or union, if it is one.
+    pub fn composite(&self) -> Option<Composite<'a>> {
+        self.shape.composite()
+    }
+
+    /// The enumeration, if it is one, of either size.
+    pub fn enumeration(&self) -> Option<Enum<'a>> {
+        self.shape.enumeration()
     }
 
     /// The type as `struct task_struct` or `u32` in a message; its id if it has no name.
@@ -329,10 +363,8 @@ impl<'a> Type<'a> {
 
     /// Decodes a record of which `end` is known to lie within the section.
     pub(crate) fn read(btf: &'a Btf, id: TypeId, record: Record, end: usize) -> Result<Self> {
-        let section = btf.type_bytes();
-        let reader = RecordReader { btf, id, record, tail: section.tail(record, end), order: section.order };
         let name = btf.string(record.name_off).map_err(|e| e.at(format_args!("name of type {id}")))?;
-        Ok(Type { id, name, shape: reader.shape()? })
+        Ok(Type { id, name, shape: Shape::read(btf, id, record, end)? })
     }
 }
 
@@ -477,6 +509,14 @@ impl<'a, T: Element<'a>> Seq<'a, T> {
     }
 }
 
+impl<'a> Seq<'a, Member<'a>> {
+    /// The members without their names.
+    pub fn positions(&self) -> Seq<'a, Position> {
+        let Self { btf, id, bytes, order, stride, flag, .. } = *self;
+        Seq { btf, id, bytes, order, stride, flag, item: PhantomData }
+    }
+}
+
 /// An element of a [`Seq`].
 pub trait Element<'a>: Sized + sealed::Sealed {
     /// Decodes an element from its bytes.
@@ -487,6 +527,7 @@ pub trait Element<'a>: Sized + sealed::Sealed {
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Member<'_> {}
+    impl Sealed for super::Position {}
     impl Sealed for super::EnumValue<'_> {}
     impl Sealed for super::Param<'_> {}
     impl Sealed for super::SecVar {}
@@ -494,11 +535,18 @@ mod sealed {
 
 impl<'a> Element<'a> for Member<'a> {
     fn decode(seq: &Seq<'a, Self>, words: &[u8]) -> Result<Self> {
+        let Position { ty, bit_offset, bitfield_bits } = Position::decode(&seq.positions(), words)?;
+        Ok(Self { name: seq.name(words)?, ty, bit_offset, bitfield_bits })
+    }
+}
+
+impl<'a> Element<'a> for Position {
+    fn decode(seq: &Seq<'a, Self>, words: &[u8]) -> Result<Self> {
         let place = seq.word(words, 2);
         // With the flag, the upper byte is the width of a bit field.
         let (bit_offset, bitfield_bits) =
             if seq.flag { (place & 0xff_ffff, (place >> 24) as u8) } else { (place, 0) };
-        Ok(Self { name: seq.name(words)?, ty: TypeId(seq.word(words, 1)), bit_offset, bitfield_bits })
+        Ok(Self { ty: TypeId(seq.word(words, 1)), bit_offset, bitfield_bits })
     }
 }
 

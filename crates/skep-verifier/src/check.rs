@@ -486,8 +486,10 @@ impl<'a> Verifier<'a> {
         let module = self.input.module_vars.iter().find(|(pc, _)| *pc == self.pc);
         let obj = module.map_or(BtfRef::KERNEL, |(_, m)| *m as u16 + 2);
         let var = self.types.canonical(BtfRef { obj, id });
-        let Some(t) = self.types.get(var) else { reject!("ldimm64 insn specifies invalid btf_id {id}.") };
-        let ty = match t.shape {
+        let Some(shape) = self.types.shape(var) else {
+            reject!("ldimm64 insn specifies invalid btf_id {id}.")
+        };
+        let ty = match shape {
             Shape::Var { ty, .. } => self.types.at(var, ty),
             Shape::Func { .. } => {
                 let ty = RegType::flagged(Base::Mem, Flags::RDONLY);

@@ -122,11 +122,11 @@ impl Record {
     /// The fields of a structure of the program's BTF, or of the variables of one of its sections.
     pub(crate) fn of(types: &Types, ty: BtfRef) -> Self {
         let (mut record, mut left) = (Self::default(), MEMBERS_MAX);
-        match types.strip(ty).map(|(r, t)| (r, t.shape)) {
+        match types.strip(ty) {
             Some((r, Shape::Datasec(section))) => {
                 for var in section.vars.iter().flatten() {
                     let at = types.at(r, var.ty);
-                    if let Some(Shape::Var { ty, .. }) = types.get(at).map(|t| t.shape) {
+                    if let Some(Shape::Var { ty, .. }) = types.shape(at) {
                         record.add(types, types.at(at, ty), var.offset, Some((at, None)), (0, &mut left));
                     }
                 }
@@ -140,10 +140,10 @@ impl Record {
 
     fn add_members(&mut self, types: &Types, strct: BtfRef, base: u32, (depth, left): (u32, &mut u32)) {
         let Some((strct, c)) = types.composite(strct) else { return };
-        if depth > 8 || types.get(strct).is_some_and(|t| t.kind() == Kind::Union) {
+        if depth > 8 || types.shape(strct).is_some_and(|shape| shape.kind() == Kind::Union) {
             return;
         }
-        for (i, m) in c.members.iter().flatten().enumerate() {
+        for (i, m) in c.members.positions().iter().flatten().enumerate() {
             // What would lie beyond 4 GiB is in no value.
             let Some(at) = base.checked_add(m.bit_offset / 8) else { continue };
             if m.bitfield_bits == 0 {
@@ -244,9 +244,8 @@ impl Record {
 
 /// Is the type special by its name or tags, and how large is it?
 fn special(types: &Types, elem: BtfRef) -> Option<(FieldKind, u32)> {
-    let t = types.get(elem)?;
-    match t.shape {
-        Shape::Struct(_) => Some(match t.name {
+    match types.shape(elem)? {
+        Shape::Struct(_) => Some(match types.name(elem) {
             "bpf_spin_lock" => (FieldKind::SpinLock, 4),
             "bpf_res_spin_lock" => (FieldKind::ResSpinLock, 8),
             "bpf_timer" => (FieldKind::Timer, 16),
@@ -276,12 +275,12 @@ fn special(types: &Types, elem: BtfRef) -> Option<(FieldKind, u32)> {
 
 /// The structure a kptr points to: the kernel's of that name where there is one, else the program's.
 fn kptr_target(types: &Types, to: BtfRef) -> Option<BtfRef> {
-    let (to, t) = types.strip(to)?;
-    let kind = t.kind();
+    let (to, shape) = types.strip(to)?;
+    let kind = shape.kind();
     if !matches!(kind, Kind::Struct | Kind::Union) {
         return None;
     }
-    types.find(t.name, kind).or(Some(to))
+    types.find(types.name(to), kind).or(Some(to))
 }
 
 /// `TYPE:FIELD`: the structure a list or tree holds, and the offset of its node.

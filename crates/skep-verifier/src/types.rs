@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use skep_btf::{Btf, Composite, Kind, Member, Param, Proto, Shape, Type, TypeId};
+use skep_btf::{Btf, Composite, Kind, Param, Proto, Shape, Type, TypeId};
 
 use crate::input::Target;
 use crate::reg::{BtfRef, Flags};
@@ -67,6 +67,11 @@ impl Types {
         self.obj(r.obj)?.type_by_id(TypeId(r.id)).ok()
     }
 
+    /// What a type is, without its name, which takes most of the time to read.
+    pub(crate) fn shape(&self, r: BtfRef) -> Option<Shape<'_>> {
+        self.obj(r.obj)?.shape_by_id(TypeId(r.id)).ok()
+    }
+
     pub(crate) fn name(&self, r: BtfRef) -> &str {
         self.get(r).map_or("", |t| t.name)
     }
@@ -96,13 +101,13 @@ impl Types {
     }
 
     /// Strips qualifiers, tags and typedefs.
-    pub(crate) fn strip(&self, mut r: BtfRef) -> Option<(BtfRef, Type<'_>)> {
+    pub(crate) fn strip(&self, mut r: BtfRef) -> Option<(BtfRef, Shape<'_>)> {
         for _ in 0..64 {
-            let t = self.get(r)?;
-            let next = match t.shape {
+            let shape = self.shape(r)?;
+            let next = match shape {
                 Shape::Typedef(id) | Shape::Volatile(id) | Shape::Const(id) | Shape::Restrict(id) => id,
                 Shape::TypeTag { ty, .. } => ty,
-                _ => return Some((r, t)),
+                _ => return Some((r, shape)),
             };
             r = self.canonical(BtfRef { obj: r.obj, id: next.0 });
         }
@@ -116,8 +121,8 @@ impl Types {
 
     /// The type pointed to, if `r` is a pointer after stripping.
     pub(crate) fn pointee(&self, r: BtfRef) -> Option<BtfRef> {
-        let (r, t) = self.strip(r)?;
-        match t.shape {
+        let (r, shape) = self.strip(r)?;
+        match shape {
             Shape::Ptr(id) => Some(self.at(r, id)),
             _ => None,
         }
@@ -125,18 +130,18 @@ impl Types {
 
     /// Members and size of a structure or union, after stripping.
     pub(crate) fn composite(&self, r: BtfRef) -> Option<(BtfRef, Composite<'_>)> {
-        let (r, t) = self.strip(r)?;
-        t.composite().map(|c| (r, c))
+        let (r, shape) = self.strip(r)?;
+        shape.composite().map(|c| (r, c))
     }
 
     /// Signature of a function.
     pub(crate) fn proto(&self, r: BtfRef) -> Option<(BtfRef, Proto<'_>)> {
         // One step: the signature of a function is none, where damaged types say that it is a function again.
-        let r = match self.get(r)?.shape {
+        let r = match self.shape(r)? {
             Shape::Func { proto, .. } => self.at(r, proto),
             _ => r,
         };
-        match self.get(r)?.shape {
+        match self.shape(r)? {
             Shape::FuncProto(proto) => Some((r, proto)),
             _ => None,
         }
@@ -157,15 +162,15 @@ impl Types {
     /// An integer or enumeration, after stripping?
     pub(crate) fn is_scalar(&self, r: BtfRef) -> bool {
         self.strip(r)
-            .is_some_and(|(_, t)| matches!(t.shape, Shape::Int(_) | Shape::Enum(_) | Shape::Enum64(_)))
+            .is_some_and(|(_, shape)| matches!(shape, Shape::Int(_) | Shape::Enum(_) | Shape::Enum64(_)))
     }
 
     pub(crate) fn is_struct(&self, r: BtfRef) -> bool {
-        self.strip(r).is_some_and(|(_, t)| matches!(t.shape, Shape::Struct(_) | Shape::Union(_)))
+        self.strip(r).is_some_and(|(_, shape)| matches!(shape, Shape::Struct(_) | Shape::Union(_)))
     }
 
     pub(crate) fn is_void(&self, r: BtfRef) -> bool {
-        self.strip(r).is_some_and(|(_, t)| matches!(t.shape, Shape::Void))
+        self.strip(r).is_some_and(|(_, shape)| matches!(shape, Shape::Void))
     }
 
     /// Tags between a pointer and what it points to.
@@ -213,9 +218,12 @@ impl Types {
     ) -> Result<Walk, String> {
         let (mut at, mut off) = (at, off);
         for _ in 0..64 {
-            let Some((strct, t)) = self.strip(at) else { return Err("type is not known".into()) };
-            let Some(c) = t.composite() else { return Err(format!("Type '{}' is not a struct", t.name)) };
-            if t.kind() == Kind::Union && c.members.len() != 1 {
+            let Some((strct, shape)) = self.strip(at) else { return Err("type is not known".into()) };
+            let Some(c) = shape.composite() else {
+                return Err(format!("Type '{}' is not a struct", self.name(strct)));
+            };
+            let union = shape.kind() == Kind::Union;
+            if union && c.members.len() != 1 {
                 *untrusted = untrusted.with(Flags::UNTRUSTED);
             }
             if off + size > i64::from(c.bytes) {
@@ -225,10 +233,14 @@ impl Types {
                         (at, off) = (elem, (off - start) % bytes);
                         continue;
                     }
-                    None => return Err(format!("access beyond struct {} at off {off} size {size}", t.name)),
+                    None => {
+                        let name = self.name(strct);
+                        return Err(format!("access beyond struct {name} at off {off} size {size}"));
+                    }
                 }
             }
-            match self.walk_members(strct, t.name, c, off, size, *untrusted)? {
+            let first = if union { 0 } else { first_near(c, off) };
+            match self.walk_members(strct, c, first, off, size, *untrusted)? {
                 Step::Done(walk) => return Ok(walk),
                 Step::Into(inner, inner_off) => (at, off) = (inner, inner_off),
             }
@@ -239,13 +251,16 @@ impl Types {
     fn walk_members(
         &self,
         strct: BtfRef,
-        name: &str,
         c: Composite<'_>,
+        first: usize,
         off: i64,
         size: i64,
         untrusted: Flags,
     ) -> Result<Step, String> {
-        for m in c.members.iter().flatten() {
+        let positions = c.members.positions();
+        let member_name = |nth| c.members.get(nth).map_or("", |m| m.name);
+        for nth in first..positions.len() {
+            let Ok(m) = positions.get(nth) else { continue };
             let start = i64::from(m.bit_offset / 8);
             if off + size <= start {
                 break;
@@ -262,15 +277,15 @@ impl Types {
             }
             let ty = self.at(strct, m.ty);
             let Some((elem, total, elem_size)) = self.element(ty) else {
-                return Err(format!("field {} doesn't have size", m.name));
+                return Err(format!("field {} doesn't have size", member_name(nth)));
             };
             if off >= start + total {
                 continue;
             }
             let start = if elem_size > 0 { start + (off - start) / elem_size * elem_size } else { start };
             return self.walk_field(
-                name,
-                m,
+                strct,
+                &|| member_name(nth),
                 elem,
                 Span { start, elem_size, end: i64::from(m.bit_offset / 8) + total },
                 off,
@@ -278,39 +293,43 @@ impl Types {
                 untrusted,
             );
         }
-        Err(format!("struct {name} doesn't have field at offset {off}"))
+        Err(format!("struct {} doesn't have field at offset {off}", self.name(strct)))
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn walk_field(
+    fn walk_field<'a>(
         &self,
-        name: &str,
-        m: Member<'_>,
+        strct: BtfRef,
+        field: &dyn Fn() -> &'a str,
         elem: BtfRef,
         span: Span,
         off: i64,
         size: i64,
         untrusted: Flags,
     ) -> Result<Step, String> {
-        let Some((elem, t)) = self.strip(elem) else {
-            return Err(format!("field {} doesn't have size", m.name));
+        let Some((elem, shape)) = self.strip(elem) else {
+            return Err(format!("field {} doesn't have size", field()));
         };
-        match t.shape {
+        match shape {
             Shape::Struct(_) | Shape::Union(_) if off == span.start => Ok(Step::Done(Walk::Struct(elem))),
             Shape::Struct(_) | Shape::Union(_) => Ok(Step::Into(elem, off - span.start)),
             Shape::Ptr(_) if span.elem_size != size || off != span.start => Err(format!(
-                "cannot access ptr member {} with moff {} in struct {name} with off {off} size {size}",
-                m.name, span.start
+                "cannot access ptr member {} with moff {} in struct {} with off {off} size {size}",
+                field(),
+                span.start,
+                self.name(strct)
             )),
             Shape::Ptr(to) if self.is_struct(self.at(elem, to)) => {
                 let to = self.strip(self.at(elem, to)).map_or(elem, |(r, _)| r);
                 let flags = self.first_tag(elem);
-                Ok(Step::Done(Walk::Ptr { to, flags, field: m.name.to_owned() }))
+                Ok(Step::Done(Walk::Ptr { to, flags, field: field().to_owned() }))
             }
             Shape::Ptr(_) => Ok(Step::Done(Walk::Other)),
             _ if off + size > span.end && !untrusted.any(Flags::UNTRUSTED) => Err(format!(
-                "access beyond the end of member {} (mend:{}) in struct {name} with off {off} size {size}",
-                m.name, span.end
+                "access beyond the end of member {} (mend:{}) in struct {} with off {off} size {size}",
+                field(),
+                span.end,
+                self.name(strct)
             )),
             _ => Ok(Step::Done(Walk::Scalar)),
         }
@@ -318,7 +337,7 @@ impl Types {
 
     /// What the tag next to a pointer says.
     fn first_tag(&self, ptr: BtfRef) -> Flags {
-        let Some(Type { shape: Shape::Ptr(to), .. }) = self.get(ptr) else { return Flags::NONE };
+        let Some(Shape::Ptr(to)) = self.shape(ptr) else { return Flags::NONE };
         match self.get(self.at(ptr, to)) {
             Some(Type { name: "user", shape: Shape::TypeTag { .. }, .. }) => Flags::USER,
             Some(Type { name: "percpu", shape: Shape::TypeTag { .. }, .. }) => Flags::PERCPU,
@@ -331,8 +350,8 @@ impl Types {
     pub(crate) fn element(&self, r: BtfRef) -> Option<(BtfRef, i64, i64)> {
         let (mut at, mut count) = (r, 1i64);
         for _ in 0..64 {
-            let (stripped, t) = self.strip(at)?;
-            match t.shape {
+            let (stripped, shape) = self.strip(at)?;
+            match shape {
                 Shape::Array(a) => {
                     count = count.checked_mul(i64::from(a.len))?;
                     at = self.at(stripped, a.elem);
@@ -347,15 +366,14 @@ impl Types {
     }
 
     fn flexible_array(&self, strct: BtfRef, c: Composite<'_>, off: i64) -> Option<FlexElem> {
-        let last = c.members.get(c.members.len().checked_sub(1)?).ok()?;
-        let (r, t) = self.strip(self.at(strct, last.ty))?;
-        let Shape::Array(array) = t.shape else { return None };
+        let last = c.members.positions().get(c.members.len().checked_sub(1)?).ok()?;
+        let (r, Shape::Array(array)) = self.strip(self.at(strct, last.ty))? else { return None };
         let start = i64::from(last.bit_offset / 8);
         if array.len != 0 || off < start {
             return None;
         }
-        let (elem, t) = self.strip(self.at(r, array.elem))?;
-        match t.shape {
+        let (elem, shape) = self.strip(self.at(r, array.elem))?;
+        match shape {
             Shape::Int(_) => Some(FlexElem::Int),
             Shape::Struct(c) | Shape::Union(c) if c.bytes > 0 => {
                 Some(FlexElem::Struct(elem, start, i64::from(c.bytes)))
@@ -394,6 +412,23 @@ fn decl_tags(btf: &Btf) -> Vec<(u32, Option<u32>, String)> {
     let mut tags: Vec<_> = btf.types_from(btf.first_id()).flatten().filter_map(tag).collect();
     tags.sort_by_key(|(ty, ..)| *ty);
     tags
+}
+
+/// The first member of a structure that can reach as far as `off`: those before others that begin there or earlier end
+/// before it, and their types need not be looked at.
+fn first_near(c: Composite<'_>, off: i64) -> usize {
+    let positions = c.members.positions();
+    let start = |nth: usize| positions.get(nth).map_or(i64::MAX, |m| i64::from(m.bit_offset / 8));
+    let (mut low, mut high) = (0, positions.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        if start(middle) <= off { low = middle + 1 } else { high = middle }
+    }
+    let mut first = low.saturating_sub(1);
+    while first > 0 && start(first - 1) == start(first) {
+        first -= 1;
+    }
+    first
 }
 
 enum FlexElem {

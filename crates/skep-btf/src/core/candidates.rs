@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::names::essential_name;
 use crate::{Btf, Error, Kind, Result, TypeId};
 
 /// A type of a target that has the local type's name and kind.
@@ -12,30 +13,6 @@ pub(crate) struct Candidate<'a> {
     pub(crate) id: TypeId,
     /// Index of the target.
     pub(crate) target: usize,
-}
-
-/// A name without its flavour: `task_struct` for `task_struct___old`.
-///
-/// What follows the last `___` between other characters is a flavour: it tells apart several local versions of a type.
-pub fn essential_name(name: &str) -> &str {
-    std::str::from_utf8(essential(name.as_bytes())).unwrap_or(name)
-}
-
-/// The same of bytes. Nearly all names have no flavour, which one look at each byte tells.
-pub(crate) fn essential(name: &[u8]) -> &[u8] {
-    let mut run = 0;
-    let flavoured = name.iter().any(|&byte| {
-        run = if byte == b'_' { run + 1 } else { 0 };
-        run == 3
-    });
-    if !flavoured {
-        return name;
-    }
-    let is_separator = |window: &[u8]| window[0] != b'_' && &window[1..4] == b"___" && window[4] != b'_';
-    match name.windows(5).rposition(is_separator) {
-        Some(last) => &name[..=last],
-        None => name,
-    }
 }
 
 /// The candidates for a local type: those of the first target, or, if it has none, those of all others.

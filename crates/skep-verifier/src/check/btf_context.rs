@@ -178,8 +178,8 @@ impl Verifier<'_> {
 
     fn parameter_access(&mut self, a: CtxAccess, index: usize, name: &str, ty: BtfRef) -> Res<Given> {
         let scalar = Ok(Some((RegType::SCALAR, Detail::None)));
-        let Some((stripped, t)) = self.types.strip(ty) else { return Ok(None) };
-        let to = match t.shape {
+        let Some((stripped, shape)) = self.types.strip(ty) else { return Ok(None) };
+        let to = match shape {
             Shape::Int(_) | Shape::Enum(_) | Shape::Enum64(_) | Shape::Struct(_) | Shape::Union(_) => {
                 return scalar;
             }
@@ -194,7 +194,7 @@ impl Verifier<'_> {
             return Ok(Some((ty, Detail::None)));
         }
         let Some((strct, target)) = self.types.strip(to) else { return Ok(None) };
-        match target.shape {
+        match target {
             Shape::Void | Shape::Int(_) => return scalar,
             Shape::Struct(_) | Shape::Union(_) => {}
             _ => return Ok(None),
@@ -204,7 +204,7 @@ impl Verifier<'_> {
         }
         // Congestion control gets TCP sockets, whatever its prototypes say.
         let strct = match self.struct_ops_name() {
-            "tcp_congestion_ops" if target.name == "sock" => {
+            "tcp_congestion_ops" if self.types.name(strct) == "sock" => {
                 self.types.kernel_struct("tcp_sock").unwrap_or(strct)
             }
             _ => strct,

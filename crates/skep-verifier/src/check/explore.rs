@@ -397,6 +397,7 @@ impl Verifier<'_> {
     }
 
     fn clean(&mut self, id: StateId) {
+        self.live_stack.settle(&self.code);
         let marks = &self.marks;
         let callback = |pc: u32| marks[pc as usize].calls_callback;
         for f in 0..self.states[id.0 as usize].state.frames.len() {

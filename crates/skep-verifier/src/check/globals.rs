@@ -99,7 +99,7 @@ impl Verifier<'_> {
         if has("ctx") || self.is_context(to) {
             return if only("ctx") { Ok(GlobalArg::Ctx) } else { combination() };
         }
-        let target = self.types.strip(to).map_or("", |(_, t)| t.name);
+        let target = self.types.strip(to).map_or("", |(to, _)| self.types.name(to));
         if target == "bpf_dynptr" {
             return if tags.is_empty() { Ok(GlobalArg::Dynptr) } else { combination() };
         }
@@ -126,7 +126,7 @@ impl Verifier<'_> {
             return combination();
         }
         let Some(size) = self.types.size(to) else {
-            let kind = self.types.strip(to).map_or("UNKNOWN", |(_, t)| kind_word(t.kind()));
+            let kind = self.types.strip(to).map_or("UNKNOWN", |(_, shape)| kind_word(shape.kind()));
             reject!("arg#{i} reference type('{kind} {target}') size cannot be determined: -22");
         };
         Ok(GlobalArg::Mem { size: size as u32, nullable: !has("nonnull") })
@@ -134,9 +134,9 @@ impl Verifier<'_> {
 
     /// The kernel's structure of the same name, flavours after `___` left off.
     fn kernel_twin(&self, i: u32, to: BtfRef) -> Res<BtfRef> {
-        let Some((_, t)) = self.types.strip(to) else { unsupported!("argument without a type") };
-        let name = t.name.split("___").next().unwrap_or("");
-        match self.types.find(name, t.kind()) {
+        let Some((to, shape)) = self.types.strip(to) else { unsupported!("argument without a type") };
+        let name = self.types.name(to).split("___").next().unwrap_or("");
+        match self.types.find(name, shape.kind()) {
             Some(found) => Ok(found),
             None => reject!("arg#{i} reference type('{name}') has no matches"),
         }

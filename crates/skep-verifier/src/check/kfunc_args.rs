@@ -80,8 +80,8 @@ impl Verifier<'_> {
                     meta.release_regno = regno;
                 }
             }
-            let Some((to, t)) = self.types.strip(to) else { unsupported!("kernel function `{}`", k.name) };
-            let to_name = t.name.to_owned();
+            let Some((to, _)) = self.types.strip(to) else { unsupported!("kernel function `{}`", k.name) };
+            let to_name = self.types.name(to).to_owned();
             let kind = self.kfunc_arg_kind(k, kfunc, i, to, &to_name)?;
             let arg = Arg { i, name, to, to_name, kind };
             self.pointer_arg(k, kfunc, &arg, &reg, &mut meta)?;
@@ -156,7 +156,7 @@ impl Verifier<'_> {
             }
             return Ok(Kind::Btf);
         }
-        let target = self.types.strip(to).map(|(_, t)| t.shape);
+        let target = self.types.strip(to).map(|(_, shape)| shape);
         if matches!(target, Some(Shape::FuncProto(_))) {
             return Ok(Kind::Callback);
         }

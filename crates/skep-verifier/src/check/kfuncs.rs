@@ -250,8 +250,8 @@ impl Verifier<'_> {
     fn kfunc_result(&mut self, k: &Resolved, kfunc: &Kfunc, meta: &KMeta) -> Res {
         let Some((r, proto)) = self.types.proto(k.func) else { unsupported!("kernel function `{}`", k.name) };
         let ret = self.types.at(r, proto.ret);
-        let Some((ret, t)) = self.types.strip(ret) else { unsupported!("kernel function `{}`", k.name) };
-        let to = match t.shape {
+        let Some((ret, shape)) = self.types.strip(ret) else { unsupported!("kernel function `{}`", k.name) };
+        let to = match shape {
             Shape::Void => return Ok(()),
             Shape::Ptr(to) => self.types.at(ret, to),
             _ => {
@@ -276,7 +276,7 @@ impl Verifier<'_> {
                 r0.id = id;
             }
             r0.ref_obj_id = id;
-        } else if is_node(self.types.strip(to).map_or("", |(_, t)| t.name)) {
+        } else if is_node(self.types.strip(to).map_or("", |(to, _)| self.types.name(to))) {
             self.set_non_owning(&mut r0)?;
         }
         if self.may_hold_lock(&r0) && r0.id == 0 {
@@ -309,7 +309,8 @@ impl Verifier<'_> {
             "bpf_dynptr_slice" | "bpf_dynptr_slice_rdwr" => return self.dynptr_slice(&k.name, meta),
             _ => {}
         }
-        let target = self.types.strip(to).map(|(r, t)| (r, t.name, matches!(t.shape, Shape::Void)));
+        let target =
+            self.types.strip(to).map(|(r, shape)| (r, self.types.name(r), matches!(shape, Shape::Void)));
         let Some((ty, name, void)) = target else { unsupported!("kernel function `{}`", k.name) };
         match (name, &meta.head, &meta.root) {
             ("bpf_list_node", Some(field), _) | ("bpf_rb_node", _, Some(field)) => {
@@ -353,7 +354,7 @@ impl Verifier<'_> {
             reject!("local type ID argument must be in range [0, U32_MAX]")
         };
         let ty = BtfRef { obj: BtfRef::PROGRAM, id };
-        match self.types.get(ty).map(|t| t.shape) {
+        match self.types.shape(ty) {
             Some(Shape::Struct(_)) => Ok(ty),
             _ => reject!("bpf_obj_new/bpf_percpu_obj_new type ID argument must be of a struct"),
         }
@@ -377,7 +378,7 @@ impl Verifier<'_> {
     fn rdonly_cast(&self, meta: &KMeta) -> Res<Reg> {
         let Some(id) = meta.constant else { unsupported!("cast to an unknown type") };
         let ty = BtfRef { obj: BtfRef::KERNEL, id: id as u32 };
-        match self.types.get(ty).map(|t| t.shape) {
+        match self.types.shape(ty) {
             Some(Shape::Struct(_) | Shape::Union(_)) => {
                 let ty_flags = RegType::flagged(Base::BtfId, Flags::UNTRUSTED);
                 Ok(Reg::pointer(ty_flags, Detail::Btf(ty)))
@@ -467,9 +468,9 @@ impl Verifier<'_> {
     /// A structure of numbers only, up to three levels deep?
     pub(crate) fn is_scalar_struct(&self, ty: BtfRef, depth: u32) -> bool {
         let Some((r, c)) = self.types.composite(ty) else { return false };
-        c.members.iter().flatten().all(|m| {
-            let Some((at, t)) = self.types.strip(self.types.at(r, m.ty)) else { return false };
-            match t.shape {
+        c.members.positions().iter().flatten().all(|m| {
+            let Some((at, shape)) = self.types.strip(self.types.at(r, m.ty)) else { return false };
+            match shape {
                 Shape::Struct(_) | Shape::Union(_) => depth < 3 && self.is_scalar_struct(at, depth + 1),
                 Shape::Array(a) => a.len > 0 && self.types.is_scalar(self.types.at(at, a.elem)),
                 _ => self.types.is_scalar(at),

@@ -7,8 +7,9 @@
 //! live = (∪ live of successors − written) ∪ read
 //! ```
 //!
-//! and an instruction never visited contributes nothing, so sets only grow and updates are incremental. When all paths
-//! through a state have been explored, a slot that is not live there cannot matter to any comparison with it.
+//! and an instruction never visited contributes nothing, so sets only grow and updates are incremental: those of several
+//! instructions wait until somebody asks what is live, which small programs never do. When all paths through a state have
+//! been explored, a slot that is not live there cannot matter to any comparison with it.
 
 use crate::program::Code;
 use crate::state::State;
@@ -43,12 +44,19 @@ pub(crate) struct LiveStack {
     roots: Vec<(u32, u32)>,
     /// How instructions follow each other, once some instruction touches a stack.
     edges: Option<Edges>,
-    /// Instructions to recompute, by instance; empty but while that goes on.
-    work: Vec<(u32, usize)>,
+    /// Instructions to recompute before what is live is known, in the order of their changes.
+    changed: Vec<Changed>,
     /// Slots the running instruction has written, by frame.
     writes: [u64; 8],
     /// Is any of them not empty?
     wrote: bool,
+}
+
+/// An instruction of an instance whose slots of a frame are to be recomputed.
+struct Changed {
+    instance: u32,
+    frame: usize,
+    at: usize,
 }
 
 /// Edges within functions, both ways.
@@ -156,17 +164,17 @@ impl LiveStack {
     }
 
     /// The instruction may read slots of a frame.
-    pub(crate) fn read(&mut self, code: &Code, instance: u32, pc: u32, frame: usize, slots: u64) {
+    pub(crate) fn read(&mut self, instance: u32, pc: u32, frame: usize, slots: u64) {
         let Some(at) = self.index(instance, pc) else { return };
         let masks = self.masks(instance, frame);
         if masks[at].read & slots != slots {
             masks[at].read |= slots;
-            self.propagate(code, instance, frame, at);
+            self.changed.push(Changed { instance, frame, at });
         }
     }
 
     /// The instruction is done: what it wrote on every visit so far is what it writes.
-    pub(crate) fn commit(&mut self, code: &Code, instance: u32, pc: u32) {
+    pub(crate) fn commit(&mut self, instance: u32, pc: u32) {
         let Some(at) = self.index(instance, pc) else { return };
         let writes = self.writes;
         let first = !std::mem::replace(&mut self.instances[instance as usize].visited[at], true);
@@ -178,12 +186,12 @@ impl LiveStack {
             let now = if first { written } else { masks[at].written & written };
             if now != masks[at].written || first {
                 masks[at].written = now;
-                self.propagate(code, instance, frame, at);
+                self.changed.push(Changed { instance, frame, at });
             }
         }
     }
 
-    /// Slots of frame `frame` that may be read after `state`.
+    /// Slots of frame `frame` that may be read after `state`, as [`LiveStack::settle`] found it last.
     pub(crate) fn live_slots(
         &self,
         calls_callback: &dyn Fn(u32) -> bool,
@@ -219,15 +227,18 @@ impl LiveStack {
         })
     }
 
-    /// Recomputes an instruction and everything before it that changes.
-    fn propagate(&mut self, code: &Code, instance: u32, frame: usize, at: usize) {
+    /// Recomputes what has changed and everything before it that changes with it.
+    pub(crate) fn settle(&mut self, code: &Code) {
+        if self.changed.is_empty() {
+            return;
+        }
         let edges = self.edges.take().unwrap_or_else(|| Edges::new(code));
-        let mut work = std::mem::take(&mut self.work);
-        work.push((instance, at));
-        while let Some((id, at)) = work.pop() {
-            let Instance { start, len, depth, outer, .. } = self.instances[id as usize];
+        let mut work = std::mem::take(&mut self.changed);
+        // From the last instruction visited back: most need one look.
+        while let Some(Changed { instance, frame, at }) = work.pop() {
+            let Instance { start, len, depth, outer, .. } = self.instances[instance as usize];
             let pc = start + at as u32;
-            let masks = self.masks(id, frame);
+            let masks = self.masks(instance, frame);
             let after = edges.live_after(masks, start, pc);
             let now = &mut masks[at];
             let live = (after & !now.written) | now.read;
@@ -236,15 +247,15 @@ impl LiveStack {
             }
             now.live = live;
             let before = edges.before(pc).iter().map(|p| p.wrapping_sub(start) as usize);
-            work.extend(before.filter(|&p| p < len).map(|p| (id, p)));
+            work.extend(before.filter(|&p| p < len).map(|at| Changed { instance, frame, at }));
             // What a function reads of an outer frame, its call reads.
             if let Some((outer, callsite)) = outer.filter(|_| at == 0 && frame < depth)
                 && let Some(call_at) = self.index(outer, callsite)
             {
                 self.masks(outer, frame)[call_at].read |= live;
-                work.push((outer, call_at));
+                work.push(Changed { instance: outer, frame, at: call_at });
             }
         }
-        (self.edges, self.work) = (Some(edges), work);
+        (self.edges, self.changed) = (Some(edges), work);
     }
 }

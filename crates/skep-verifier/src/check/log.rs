@@ -307,8 +307,10 @@ impl<'a> Verifier<'a> {
             _ => self.member_name(),
         };
         let func = func.strip_prefix("btf_trace_").unwrap_or(func);
-        let kind =
-            self.types.get(ty).map_or("", |t| if t.kind() == Kind::Union { "UNION" } else { "STRUCT" });
+        let kind = self
+            .types
+            .shape(ty)
+            .map_or("", |shape| if shape.kind() == Kind::Union { "UNION" } else { "STRUCT" });
         let name = self.types.name(ty);
         recorder.put(format_args!("func '{func}' arg{arg} has btf_id {} type {kind} '{name}'\n", ty.id));
     }

@@ -357,7 +357,7 @@ impl Verifier<'_> {
     /// The running instruction may read these slots.
     pub(crate) fn mark_stack_read(&mut self, frame: usize, slots: u64) {
         let instance = self.cur.frame().instance;
-        self.live_stack.read(&self.code, instance, self.pc, frame, slots);
+        self.live_stack.read(instance, self.pc, frame, slots);
     }
 }
 

@@ -66,7 +66,7 @@ impl Verifier<'_> {
         let Some(op) = self.code.op(pc).copied() else { return Ok(Next::End) };
         self.live_stack.begin();
         let next = self.execute(op)?;
-        self.live_stack.commit(&self.code, instance, pc);
+        self.live_stack.commit(instance, pc);
         Ok(next)
     }
 
