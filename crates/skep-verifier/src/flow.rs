@@ -23,6 +23,8 @@ pub(crate) struct Marks {
     pub(crate) iter_next: bool,
     /// Loop this instruction is in: its strongly connected component, 0 for none.
     pub(crate) scc: u32,
+    /// The loop is but the rounds of the callback that is called here.
+    pub(crate) rounds: bool,
     /// Can it be reached?
     pub(crate) reachable: bool,
 }
@@ -225,10 +227,10 @@ fn close_component(
         on_stack[pc as usize] = false;
     }
     let calls_again = rounds && marks[root as usize].calls_callback;
-    let repeats = code.successors(root).contains(&Some(root)) || calls_again;
-    let loops = members.len() > 1 || repeats;
-    if loops {
+    let loops = members.len() > 1 || code.successors(root).contains(&Some(root));
+    if loops || calls_again {
         *scc += 1;
+        marks[root as usize].rounds = !loops;
         for pc in members {
             marks[pc as usize].scc = *scc;
         }

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use crate::reg::{ADD_CONST, Base, Detail, Reg};
-use crate::state::{Frame, Ref, RefKind, Slot, SlotKind, State};
+use crate::state::{Frame, MAX_FRAMES, Ref, RefKind, Slot, SlotKind, State};
 
 /// How strict a comparison is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,20 +72,29 @@ impl Ids {
     }
 }
 
-/// Registers that may still be read in each frame, for the comparison.
-pub(crate) type LiveFrames<'a> = &'a dyn Fn(u32) -> u16;
+/// What of a remembered state can still be read: all else matters to no comparison.
+pub(crate) struct Live<'a> {
+    /// Registers before each instruction.
+    pub(crate) regs: &'a [u16],
+    /// Stack slots of each frame.
+    pub(crate) slots: [u64; MAX_FRAMES],
+}
+
+impl Live<'_> {
+    fn regs(&self, pc: u32) -> u16 {
+        self.regs.get(pc as usize).copied().unwrap_or(u16::MAX)
+    }
+}
 
 /// Does `old` cover `cur`?
-pub(crate) fn states(old: &State, cur: &State, ids: &mut Ids, live: LiveFrames<'_>, exact: Exact) -> bool {
+pub(crate) fn states(old: &State, cur: &State, ids: &mut Ids, live: &Live<'_>, exact: Exact) -> bool {
     old.frames.len() == cur.frames.len()
         && old.in_sleepable == cur.in_sleepable
         && refs(old, cur, ids)
-        && old
-            .frames
-            .iter()
-            .zip(&cur.frames)
-            .enumerate()
-            .all(|(i, (a, b))| a.callsite == b.callsite && frames(a, b, ids, live(old.frame_insn(i)), exact))
+        && old.frames.iter().zip(&cur.frames).enumerate().all(|(i, (a, b))| {
+            let live = (live.regs(old.frame_insn(i)), live.slots[i % MAX_FRAMES]);
+            a.callsite == b.callsite && frames(a, b, ids, live, exact)
+        })
 }
 
 fn refs(old: &State, cur: &State, ids: &mut Ids) -> bool {
@@ -111,12 +120,12 @@ fn obligations(old: &Ref, cur: &Ref, ids: &mut Ids) -> bool {
     same_kind && ids.rename(old.id, cur.id)
 }
 
-fn frames(old: &Frame, cur: &Frame, ids: &mut Ids, live: u16, exact: Exact) -> bool {
+fn frames(old: &Frame, cur: &Frame, ids: &mut Ids, live: (u16, u64), exact: Exact) -> bool {
     if old.callback_depth > cur.callback_depth {
         return false;
     }
-    let registers = (0..11).all(|i| live & (1 << i) == 0 || regs(&old.regs[i], &cur.regs[i], ids, exact));
-    registers && stacks(old, cur, ids, exact)
+    let registers = (0..11).all(|i| live.0 & (1 << i) == 0 || regs(&old.regs[i], &cur.regs[i], ids, exact));
+    registers && stacks(old, cur, ids, live.1, exact)
 }
 
 /// Does the old register cover the current one?
@@ -182,8 +191,9 @@ fn as_scalar(slot: &Slot) -> Option<Reg> {
     slot.kind.iter().all(|k| matches!(k, SlotKind::Misc | SlotKind::Invalid)).then_some(Reg::UNKNOWN)
 }
 
-fn stacks(old: &Frame, cur: &Frame, ids: &mut Ids, exact: Exact) -> bool {
-    old.stack.iter().enumerate().all(|(i, slot)| slots(slot, cur.stack.get(i), ids, exact))
+fn stacks(old: &Frame, cur: &Frame, ids: &mut Ids, live: u64, exact: Exact) -> bool {
+    let mut stack = old.stack.iter().enumerate();
+    stack.all(|(i, slot)| live & (1 << i) == 0 || slots(slot, cur.stack.get(i), ids, exact))
 }
 
 fn slots(old: &Slot, cur: Option<&Slot>, ids: &mut Ids, exact: Exact) -> bool {

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use super::Verifier;
-use super::equal::{self, Exact};
+use super::equal::{self, Exact, Live};
 use crate::liveness::RegSet;
 use crate::reg::{Detail, IterState, Reg};
-use crate::state::{Linked, Slot, State, StateId, Step};
+use crate::state::{Linked, MAX_FRAMES, Slot, State, StateId, Step};
 use crate::stop::{Res, reject};
 
 /// Paths that may wait to be walked.
@@ -44,14 +44,17 @@ pub(crate) struct Pending {
 pub(crate) struct Backedge {
     pub(crate) state: State,
     equal: StateId,
+    /// Was it compared as if the marks of the other were final?
+    provisional: bool,
 }
 
 /// The loop a state is in: its component, and the calls that led to it.
 type LoopKey = (u32, Vec<u32>);
 
-/// One visit of a loop that is not finished.
-#[derive(Default)]
-pub(crate) struct LoopVisit {
+/// A loop, and the visit of it that is not finished.
+pub(crate) struct Loop {
+    /// But the rounds of a callback: see [`Verifier::leave_loop`].
+    rounds: bool,
     entry: Option<StateId>,
     backedges: Vec<Backedge>,
 }
@@ -60,26 +63,26 @@ pub(crate) struct LoopVisit {
 #[derive(Default)]
 pub(crate) struct Loops {
     numbers: HashMap<LoopKey, u32>,
-    visits: Vec<LoopVisit>,
+    loops: Vec<Loop>,
 }
 
 impl Loops {
-    fn number(&mut self, key: LoopKey) -> u32 {
-        let next = self.visits.len() as u32;
+    fn number(&mut self, key: LoopKey, rounds: bool) -> u32 {
+        let next = self.loops.len() as u32;
         let number = *self.numbers.entry(key).or_insert(next);
         if number == next {
-            self.visits.push(LoopVisit::default());
+            self.loops.push(Loop { rounds, entry: None, backedges: Vec::new() });
         }
         number
     }
 
-    fn visit(&mut self, number: u32) -> &mut LoopVisit {
-        &mut self.visits[number as usize]
+    fn get(&mut self, number: u32) -> &mut Loop {
+        &mut self.loops[number as usize]
     }
 
     fn clear(&mut self) {
         self.numbers.clear();
-        self.visits.clear();
+        self.loops.clear();
     }
 }
 
@@ -205,9 +208,10 @@ impl Verifier<'_> {
                 }
                 hit.then_some(true)
             } else {
-                let looped = self.loop_unfinished(id);
+                let looped = self.unfinished_loop(id);
                 let exhaustive = self.watch.as_ref().is_some_and(|watch| watch.exhaustive);
-                let exact = if looped { Exact::Within } else { Exact::No };
+                let exact = if looped.is_some_and(|l| !l.rounds) { Exact::Within } else { Exact::No };
+                let looped = looped.is_some();
                 ((looped || !exhaustive) && self.covers(id, exact)).then_some(looped)
             };
             if let Some(looped) = hit {
@@ -262,9 +266,27 @@ impl Verifier<'_> {
 
     fn covers(&mut self, id: StateId, exact: Exact) -> bool {
         self.ids.reset(self.id_gen);
-        let live = &self.live;
-        let live_at = |pc: u32| live.get(pc as usize).copied().unwrap_or(u16::MAX);
-        equal::states(&self.states[id.0 as usize].state, &self.cur, &mut self.ids, &live_at, exact)
+        let slots = self.slots_that_matter(id, exact);
+        let live = Live { regs: &self.live, slots };
+        equal::states(&self.states[id.0 as usize].state, &self.cur, &mut self.ids, &live, exact)
+    }
+
+    /// Slots that can still be read after a state. Finished ones have lost all others, see [`Verifier::clean`].
+    fn slots_that_matter(&mut self, id: StateId, exact: Exact) -> [u64; MAX_FRAMES] {
+        let mut slots = [u64::MAX; MAX_FRAMES];
+        if exact == Exact::No && self.loop_unfinished(id) {
+            self.live_stack.settle(&self.code);
+            let state = &self.states[id.0 as usize].state;
+            for (f, slots) in slots.iter_mut().enumerate().take(state.frames.len()) {
+                *slots = self.live_slots(state, f);
+            }
+        }
+        slots
+    }
+
+    fn live_slots(&self, state: &State, frame: usize) -> u64 {
+        let marks = &self.marks;
+        self.live_stack.live_slots(&|pc: u32| marks[pc as usize].calls_callback, state, frame)
     }
 
     /// The iterator that `r1` points to has not ended.
@@ -284,7 +306,8 @@ impl Verifier<'_> {
         if looped && let Some(number) = self.states[id.0 as usize].in_loop {
             let mut state = self.cur.clone();
             state.insn = self.pc;
-            self.loops.visit(number).backedges.push(Backedge { state, equal: id });
+            let provisional = self.states[id.0 as usize].state.branches == 0;
+            self.loops.get(number).backedges.push(Backedge { state, equal: id, provisional });
         }
         Ok(())
     }
@@ -298,9 +321,9 @@ impl Verifier<'_> {
         state.insn = self.pc;
         let id = StateId(self.states.len() as u32);
         let depth = state.dfs_depth;
-        let in_loop = self.loop_key(&state).map(|key| self.loops.number(key));
+        let in_loop = self.loop_key(&state).map(|(key, rounds)| self.loops.number(key, rounds));
         if let Some(number) = in_loop {
-            self.loops.visit(number).entry.get_or_insert(id);
+            self.loops.get(number).entry.get_or_insert(id);
         }
         let callsite = state.frame().callsite;
         self.states.push(Explored { state, hits: 0, misses: 0, in_loop });
@@ -335,14 +358,15 @@ impl Verifier<'_> {
         self.evicted_enough = (2 * self.evicted.len()).max(EVICTED_ENOUGH);
     }
 
-    /// The outermost loop a state is in.
-    fn loop_key(&self, state: &State) -> Option<LoopKey> {
+    /// The outermost loop a state is in, and whether it is but the rounds of a callback.
+    fn loop_key(&self, state: &State) -> Option<(LoopKey, bool)> {
         let mut calls = Vec::new();
         for f in 0..state.frames.len() {
             let pc = state.frame_insn(f);
-            match self.marks[pc as usize].scc {
+            let mark = self.marks[pc as usize];
+            match mark.scc {
                 0 => calls.push(pc),
-                scc => return Some((scc, calls)),
+                scc => return Some(((scc, calls), mark.rounds)),
             }
         }
         None
@@ -350,21 +374,81 @@ impl Verifier<'_> {
 
     /// Is the loop of this state still being explored, with states that wait for its outcome?
     fn loop_unfinished(&self, id: StateId) -> bool {
-        let number = self.states[id.0 as usize].in_loop;
-        number.is_some_and(|number| !self.loops.visits[number as usize].backedges.is_empty())
+        self.unfinished_loop(id).is_some()
+    }
+
+    /// The loop of this state, where it is still being explored and states wait for its outcome.
+    fn unfinished_loop(&self, id: StateId) -> Option<&Loop> {
+        let number = self.states[id.0 as usize].in_loop?;
+        Some(&self.loops.loops[number as usize]).filter(|l| !l.backedges.is_empty())
     }
 
     /// When the first state of a loop is done, marks travel round it until they settle.
+    ///
+    /// In the rounds of a callback, paths have ended at states whose marks were not final: demanding there that all values
+    /// be within the old ones would walk most of its paths again for every value it leaves behind. So those are compared
+    /// again now; where one is not covered after all, the path goes on, and the loop is left later.
     fn leave_loop(&mut self, id: StateId) -> Res {
         let Some(number) = self.states[id.0 as usize].in_loop else { return Ok(()) };
-        let visit = self.loops.visit(number);
+        let visit = self.loops.get(number);
         if visit.entry != Some(id) {
             return Ok(());
         }
-        self.backedges = std::mem::take(visit).backedges;
-        let result = self.settle();
-        self.backedges.clear();
-        result
+        self.backedges = std::mem::take(&mut visit.backedges);
+        let rounds = visit.rounds;
+        self.settle()?;
+        let kept = std::mem::take(&mut self.backedges);
+        let open = if rounds { self.go_on_uncovered(number, kept) } else { false };
+        if !open {
+            let done = self.loops.get(number);
+            done.entry = None;
+            done.backedges.clear();
+        }
+        Ok(())
+    }
+
+    /// Takes up the paths that ended at a state which does not cover them, now that marks are final. True: there are some.
+    fn go_on_uncovered(&mut self, number: u32, kept: Vec<Backedge>) -> bool {
+        // Until all are compared the loop counts as unfinished.
+        self.loops.get(number).backedges = kept;
+        let mut uncovered = Vec::new();
+        for i in 0..self.loops.get(number).backedges.len() {
+            let Backedge { equal, provisional, .. } = self.loops.loops[number as usize].backedges[i];
+            if !provisional {
+                continue;
+            }
+            let slots = self.slots_that_matter(equal, Exact::No);
+            self.ids.reset(self.id_gen);
+            let live = Live { regs: &self.live, slots };
+            let old = &self.states[equal.0 as usize].state;
+            let cur = &self.loops.loops[number as usize].backedges[i].state;
+            if !equal::states(old, cur, &mut self.ids, &live, Exact::No) {
+                uncovered.push(i);
+            }
+        }
+        for &i in uncovered.iter().rev() {
+            let path = self.loops.get(number).backedges.swap_remove(i);
+            self.take_up(path.state);
+        }
+        !uncovered.is_empty()
+    }
+
+    /// Queues a path that had ended; those that wait for it are unfinished again.
+    fn take_up(&mut self, mut state: State) {
+        let (pc, prev_pc) = (state.insn, state.last_insn);
+        if self.marks[pc as usize].jump {
+            // Noted where it ended; arriving notes it again.
+            state.history.pop();
+        }
+        state.branches = 1;
+        let mut at = state.parent;
+        while let Some(id) = at {
+            let waiting = &mut self.states[id.0 as usize].state;
+            waiting.branches += 1;
+            at = if waiting.branches == 1 { waiting.parent } else { None };
+        }
+        self.pending.push(Pending { state, pc, prev_pc });
+        self.log_put_off();
     }
 
     fn settle(&mut self) -> Res {
@@ -398,15 +482,13 @@ impl Verifier<'_> {
 
     fn clean(&mut self, id: StateId) {
         self.live_stack.settle(&self.code);
-        let marks = &self.marks;
-        let callback = |pc: u32| marks[pc as usize].calls_callback;
         for f in 0..self.states[id.0 as usize].state.frames.len() {
             let state = &self.states[id.0 as usize].state;
             let frame = &state.frames[f];
             let dead = !self.live[state.frame_insn(f) as usize];
             let regs = (0..10).filter(|&i| dead & (1 << i) != 0 && frame.regs[i] != Reg::NOT_INIT);
             let regs = regs.fold(0 as RegSet, |set, i| set | (1 << i));
-            let live = self.live_stack.live_slots(&callback, state, f);
+            let live = self.live_slots(state, f);
             let slots = frame.stack.iter().enumerate();
             let slots = slots.filter(|&(s, slot)| live & (1 << s) == 0 && *slot != Slot::EMPTY);
             let slots = slots.fold(0u64, |set, (s, _)| set | (1 << s));
