@@ -3,11 +3,11 @@
 //! What stands between backticks is checked: a path exists, a crate is in the workspace, an identifier (also
 //! `Type::method`) is defined in some Rust file, `cargo xtask NAME` is a task, `make NAME` a target. Anything else, such
 //! as a command line or a system call, is no claim about the source and is written without backticks, so a form that is
-//! not understood is a finding too. Blocks of code are not looked at.
+//! not understood is a finding too. Blocks of code are not looked at. The table of crates names the modules with `unsafe`.
 
 use std::collections::HashSet;
 
-use super::crates::packages;
+use super::crates::{packages, with_unsafe};
 use super::{File, Tree};
 
 /// The longest the document gets.
@@ -34,12 +34,26 @@ fn check_document(document: &File, crates: &[String], tree: &Tree) -> Vec<String
         .filter(|(_, name)| !known.has(name))
         .map(|(number, name)| format!("{NAME}:{number}: there is no `{name}`"))
         .collect();
+    findings.extend(unnamed_modules(&document.text));
     let missing = crates.iter().filter(|name| !names.iter().any(|(_, named)| named == name));
     findings.extend(missing.map(|name| format!("{NAME}: does not name the crate `{name}`")));
     if lines >= MAX_LINES {
         findings.push(format!("{NAME}: {lines} lines; it stays under {MAX_LINES}"));
     }
     findings
+}
+
+/// Modules with `unsafe` that the row of their crate in the table does not name.
+fn unnamed_modules(text: &str) -> Vec<String> {
+    let row = |name: &str| text.lines().find(|line| line.starts_with(&format!("| `{name}` | ")));
+    let rows = with_unsafe().filter_map(|(name, modules)| Some((name, row(name)?, modules)));
+    rows.flat_map(|(name, row, modules)| {
+        let unnamed = modules.into_iter().filter(|module| !row.contains(&format!("`{module}`")));
+        unnamed.map(move |module| {
+            format!("{NAME}: the row of `{name}` does not say that `{module}` has `unsafe`")
+        })
+    })
+    .collect()
 }
 
 /// What is between backticks, with line numbers, blocks of code apart.
@@ -152,6 +166,15 @@ mod tests {
         check("use std::fs;", None);
         check("    let x = 1;", None);
         check("", None);
+    }
+
+    #[test]
+    fn modules_with_unsafe_have_to_be_named() {
+        assert!(unnamed_modules("| `skep-user` | x; `unsafe` in `sys` | y |\n").is_empty());
+        assert_eq!(
+            unnamed_modules("| `skep-user` | ptrace | y |\n"),
+            ["ARCHITECTURE.md: the row of `skep-user` does not say that `sys` has `unsafe`"]
+        );
     }
 
     #[test]

@@ -70,7 +70,7 @@ const CRATES: &[Rules] = &[
             "skep-isa", "skep-btf", "skep-obj", "skep-cc", "skep-runtime", "skep-verifier", "skep-vm", "skep-user",
             "skep-kernel",
         ],
-        external: &["flate2", "memmap2", "rustix", "serde_json"],
+        external: &["flate2", "memmap2", "rustix", "serde_json", "tokio"],
         may: May::Act(&["host/mapping"]),
     },
     Rules {
@@ -97,6 +97,16 @@ const CRATES: &[Rules] = &[
         may: May::Act(&[]),
     },
 ];
+
+/// The crates that have `unsafe`, with the modules that it is in, as Rust names them.
+pub(super) fn with_unsafe() -> impl Iterator<Item = (&'static str, Vec<String>)> {
+    CRATES.iter().filter_map(|rules| match rules.may {
+        May::Act(modules @ [_, ..]) => {
+            Some((rules.name, modules.iter().map(|module| module.replace('/', "::")).collect()))
+        }
+        _ => None,
+    })
+}
 
 /// Checks dependencies and `unsafe` of every crate.
 pub(super) fn check(tree: &Tree) -> Result<Vec<String>, String> {
