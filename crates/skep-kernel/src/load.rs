@@ -5,14 +5,14 @@ use skep_runtime::codec::{Attr, Log};
 use skep_runtime::command::{ProgLoad, TestRun};
 use skep_runtime::{Command, Error, ErrorKind, Fd, Reply, Result};
 
-use crate::explain;
 use crate::info::arrays;
 use crate::losses::Counted;
 use crate::scope::Filter;
 use crate::sys::{bpf, errno};
+use crate::{attach, explain};
 
-/// Where the verifier's log begins, and how far it grows; the kernel takes no more (`UINT_MAX >> 2`).
-const LOG_BYTES: usize = 64 << 10;
+/// Room for the verifier's log, for more than most logs have, and how far it grows; the kernel takes no more (`UINT_MAX >> 2`).
+const LOG_BYTES: usize = 16 << 20;
 const LOG_BYTES_MAX: usize = (u32::MAX >> 2) as usize;
 
 /// Passes a command on.
@@ -55,12 +55,7 @@ pub(crate) fn test_run(prog: Fd, run: TestRun<'_>) -> Result<Reply> {
     let run = TestRun { ctx_in: &[], ctx_out: &mut context, ..run };
     let mut command = Command::ProgTestRun { prog, run };
     let mut attr = Attr::encode(&mut command, None)?;
-    // Length and address of the context that goes out become those of the one that goes in.
-    let bytes = attr.bytes_mut();
-    for (from, to) in [(44..48, 40), (56..64, 48)] {
-        bytes.copy_within(from.clone(), to);
-        bytes[from].fill(0);
-    }
+    attr.context_in_place();
     let reply = match bpf::bpf(&mut attr) {
         Ok(returned) => attr.reply(returned),
         Err(e) => return Err(explain::command(attr.cmd(), &e)),
@@ -91,45 +86,32 @@ fn prog_type(prog: Fd) -> Result<ProgType> {
 }
 
 /// Loads a program that counts its losses and, where it is one that sees processes, sees only what `filter` lets through.
-pub(crate) fn counted_program(
+///
+/// A refusal speaks of the program as it was given: when the kernel takes it so, it goes without the counting, but not without
+/// the filter.
+pub(crate) fn changed_program(
     spec: &ProgLoad<'_>,
-    counted: &Counted,
+    counted: Option<&Counted>,
     filter: Option<&Filter>,
 ) -> Result<Reply> {
-    let counted = counted.spec(spec);
-    match filter.and_then(|filter| filter.restrict(&counted)) {
-        Some(restricted) => attempt(&restricted.spec(&counted), None),
-        None => attempt(&counted, None),
-    }
-}
-
-/// Loads a program that sees only what `filter` lets through, where it is one that sees processes.
-///
-/// A refusal speaks of the program as it was given, without what the filter has put in front.
-pub(crate) fn filtered_program(spec: &ProgLoad<'_>, filter: &Filter) -> Result<Reply> {
-    let Some(restricted) = filter.restrict(spec) else { return program(spec) };
-    let with_filter = restricted.spec(spec);
-    match attempt(&with_filter, None) {
+    let counting = counted.map_or_else(|| spec.clone(), |counted| counted.spec(spec));
+    let restricted = filter.and_then(|filter| filter.restrict(&counting));
+    let changed =
+        restricted.as_ref().map_or_else(|| counting.clone(), |restricted| restricted.spec(&counting));
+    match attempt(&changed, None) {
         Err(e) if may_have_log(&e) => {}
         result => return result,
     }
-    match program(spec) {
-        Ok(Reply::Fd(fd)) => {
-            bpf::close(fd.0);
-            program(&with_filter).map_err(|e| {
-                e.hint("it is accepted without the filter for a command: `-a` traces the whole machine")
-            })
-        }
-        refusal => refusal,
-    }
+    let as_given = explained(spec)?;
+    let Some(restricted) = filter.and_then(|filter| filter.restrict(spec)) else { return Ok(as_given) };
+    drop(attach::owned(as_given)?);
+    explained(&restricted.spec(spec))
+        .map_err(|e| e.hint("it is accepted without the filter for a command: `-a` traces the whole machine"))
 }
 
 /// Loads a program; when the kernel refuses it, once more with a log.
 pub(crate) fn program(spec: &ProgLoad<'_>) -> Result<Reply> {
-    match attempt(spec, None) {
-        Err(e) if may_have_log(&e) => with_growing_log(spec),
-        result => result,
-    }
+    changed_program(spec, None, None)
 }
 
 /// The verifier refuses with many errors, `ENOENT` and `EFAULT` among them; a system call that was disturbed says nothing.
@@ -137,24 +119,37 @@ fn may_have_log(error: &Error) -> bool {
     error.kind() != ErrorKind::Busy
 }
 
-fn with_growing_log(spec: &ProgLoad<'_>) -> Result<Reply> {
+/// Loads a program with a log. Where the log is longer than it mostly is, that is one load more: kernels before 6.4 do not say
+/// how long, and take more of them.
+fn explained(spec: &ProgLoad<'_>) -> Result<Reply> {
     let mut bytes = LOG_BYTES;
     loop {
+        // The system gives memory as it is written to, so a short log has little.
         let mut buffer = vec![0; bytes];
-        match attempt(spec, Some(Log { level: spec.log_level.max(1), buffer: &mut buffer })) {
+        let mut wanted = 0;
+        let log = Log { level: spec.log_level.max(1), buffer: &mut buffer };
+        match attempt(spec, Some((log, &mut wanted))) {
             Ok(reply) => return Ok(reply),
             Err(e) if e.errno() == libc::ENOSPC && bytes < LOG_BYTES_MAX => {
-                bytes = bytes.saturating_mul(4).min(LOG_BYTES_MAX);
+                let wanted = usize::try_from(wanted).unwrap_or(0);
+                let next = if wanted > bytes { wanted } else { bytes.saturating_mul(4) };
+                bytes = next.min(LOG_BYTES_MAX);
             }
             Err(e) => return Err(with_log(e, spec, &buffer)),
         }
     }
 }
 
-fn attempt(spec: &ProgLoad<'_>, log: Option<Log<'_>>) -> Result<Reply> {
+/// Loads a program; beside a log goes what the kernel says of its length.
+fn attempt(spec: &ProgLoad<'_>, log: Option<(Log<'_>, &mut u32)>) -> Result<Reply> {
     let mut command = Command::ProgLoad(spec);
+    let (log, wanted) = log.unzip();
     let mut attr = Attr::encode(&mut command, log)?;
-    match bpf::bpf(&mut attr) {
+    let returned = bpf::bpf(&mut attr);
+    if let Some(wanted) = wanted {
+        *wanted = attr.log_true_size();
+    }
+    match returned {
         Ok(returned) => Ok(attr.reply(returned)),
         Err(e) => Err(explain::command(attr.cmd(), &e)),
     }

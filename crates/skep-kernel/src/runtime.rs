@@ -78,17 +78,8 @@ impl KernelRuntime {
     }
 
     fn load_program(&self, spec: &ProgLoad<'_>) -> Result<Reply> {
-        let filter = self.filter()?;
-        // That losses are counted keeps nothing from being loaded, and a refusal speaks of the program as it was given.
-        if let Some(counted) = self.losses.as_ref().and_then(|losses| losses.count(spec))
-            && let Ok(reply) = load::counted_program(spec, &counted, filter.map(Arc::as_ref))
-        {
-            return Ok(reply);
-        }
-        match filter {
-            Some(filter) => load::filtered_program(spec, filter),
-            None => load::program(spec),
-        }
+        let counted = self.losses.as_ref().and_then(|losses| losses.count(spec));
+        load::changed_program(spec, counted.as_ref(), self.filter()?.map(Arc::as_ref))
     }
 
     fn composites(&self) -> MutexGuard<'_, HashMap<Fd, Composite>> {

@@ -36,6 +36,15 @@ pub struct Attr<'a> {
     command: PhantomData<&'a mut [u8]>,
 }
 
+/// Of `BPF_PROG_LOAD`: `log_true_size`, which the kernel writes.
+const LOG_TRUE_SIZE: usize = 140;
+
+/// Of `BPF_PROG_TEST_RUN`: `ctx_size_in`, `ctx_size_out`, `ctx_in` and `ctx_out`.
+const CTX_SIZE_IN: usize = 40;
+const CTX_SIZE_OUT: usize = 44;
+const CTX_IN: usize = 48;
+const CTX_OUT: usize = 56;
+
 /// The descriptor of a token is set (`BPF_F_TOKEN_FD`).
 const F_TOKEN_FD: u32 = 1 << 16;
 
@@ -88,6 +97,22 @@ impl<'a> Attr<'a> {
         u64::from_ne_bytes(word)
     }
 
+    /// Bytes that the log of a program load wants, the zero at its end included; 0 from kernels before 6.4, which do not say.
+    pub fn log_true_size(&self) -> u32 {
+        match self.cmd {
+            Cmd::PROG_LOAD => self.get_u32(LOG_TRUE_SIZE),
+            _ => 0,
+        }
+    }
+
+    /// Makes the room for a test run's context also the context that goes in: a `syscall` program has one for both.
+    pub fn context_in_place(&mut self) {
+        self.bytes.copy_within(CTX_SIZE_OUT..CTX_SIZE_OUT + 4, CTX_SIZE_IN);
+        self.bytes.copy_within(CTX_OUT..CTX_OUT + 8, CTX_IN);
+        self.bytes[CTX_SIZE_OUT..CTX_SIZE_OUT + 4].fill(0);
+        self.bytes[CTX_OUT..CTX_OUT + 8].fill(0);
+    }
+
     /// What the call has answered: its return value, and what it left in the attribute.
     pub fn reply(&self, returned: i32) -> Reply {
         match self.cmd {
@@ -127,7 +152,7 @@ impl<'a> Attr<'a> {
                 retval: self.get_u32(4),
                 duration_ns: self.get_u32(36),
                 data_size_out: self.get_u32(12),
-                ctx_size_out: self.get_u32(44),
+                ctx_size_out: self.get_u32(CTX_SIZE_OUT),
             },
             _ => Reply::Done,
         }
@@ -285,6 +310,7 @@ impl<'a> Attr<'a> {
             self.u32(24, log.level);
             self.len(28, log.buffer.len());
             self.address(32, log.buffer.as_mut_ptr());
+            self.used = LOG_TRUE_SIZE + 4;
         }
         self.u32(40, spec.kern_version);
         self.u32(44, spec.prog_flags);
@@ -422,8 +448,8 @@ impl<'a> Attr<'a> {
         self.buffer(8, 16, (run.data_in.as_ptr(), run.data_in.len()));
         self.buffer(12, 24, (run.data_out.as_mut_ptr(), run.data_out.len()));
         self.u32(32, run.repeat);
-        self.buffer(40, 48, (run.ctx_in.as_ptr(), run.ctx_in.len()));
-        self.buffer(44, 56, (run.ctx_out.as_mut_ptr(), run.ctx_out.len()));
+        self.buffer(CTX_SIZE_IN, CTX_IN, (run.ctx_in.as_ptr(), run.ctx_in.len()));
+        self.buffer(CTX_SIZE_OUT, CTX_OUT, (run.ctx_out.as_mut_ptr(), run.ctx_out.len()));
         self.u32(64, run.flags);
         self.u32(68, run.cpu);
         self.u32(72, run.batch_size);
