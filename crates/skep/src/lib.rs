@@ -11,6 +11,8 @@
 //! Everything from [`load()`] on speaks to a [`runtime::Runtime`] and does not know which one it is.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "tokio")]
+pub mod asynchronous;
 pub mod choose;
 pub mod defaults;
 #[cfg(feature = "user")]

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use skep::asynchronous::AsyncEvents;
 use skep_isa::uapi::{MapType, ProgType};
 use skep_isa::{Imm64, Insn, JmpOp, Op, Operand, Reg};
 use skep_kernel::KernelRuntime;
 use skep_obj::AttachPoint;
 use skep_runtime::command::{MapCreate, ProgLoad};
-use skep_runtime::{AttachOptions, Event, EventSource, Fd, Map, Program, SharedRuntime};
+use skep_runtime::{AttachOptions, Event, EventSource, Fd, Link, Map, Program, SharedRuntime};
 
 use crate::asm::{PERF_EVENT_OUTPUT, RINGBUF_OUTPUT, call, load_map, mov, mov_reg, only_in, store};
 use crate::{kernel, unless_refused};
@@ -129,8 +130,63 @@ fn writes() -> AttachPoint {
     AttachPoint::Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_write".to_owned() }
 }
 
+/// A program that every write runs, or `None` with a printed reason.
+fn traced(kernel: &SharedRuntime, code: &[Insn]) -> Option<Link> {
+    let program = Program::load(kernel, &ProgLoad::new(ProgType::TRACEPOINT, "traced", code, "GPL"));
+    unless_refused(program.expect("it is safe").attach(&writes(), &AttachOptions::default()))
+}
+
 fn ring_buffer() -> MapCreate<'static> {
     MapCreate::new(MapType::RINGBUF, "ring", 0, 0, 4096)
+}
+
+/// Tasks of tokio wait for what a `cat` has written in its own time.
+#[test]
+fn tasks_wait_for_records() {
+    let Some(kernel) = kernel() else { return };
+    let perf_buffer = MapCreate::new(MapType::PERF_EVENT_ARRAY, "perf", 4, 4, 4096);
+    type Code = fn(u32, Fd) -> Vec<Insn>;
+    for (buffer, code) in [(ring_buffer(), to_ring_buffer as Code), (perf_buffer, to_perf_buffer)] {
+        let mut cat = Cat::start();
+        let map = Map::create(&kernel, &buffer, 1).expect("a buffer");
+        let source = map.events().expect("it can be read");
+        let Some(_link) = traced(&kernel, &code(cat.pid(), map.fd())) else { return };
+        let tasks = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        tasks.block_on(async {
+            let mut events = AsyncEvents::new(source).expect("tokio takes it");
+            // Nothing comes by itself, and nothing is taken by who does not wait any longer.
+            let nothing = events.next(|_| ControlFlow::Continue(()));
+            assert!(tokio::time::timeout(Duration::from_millis(50), nothing).await.is_err());
+            for round in 0..3 {
+                let poking = std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(20));
+                    (0..=round).for_each(|_| cat.poke());
+                    cat
+                });
+                assert_eq!(awaited(&mut events, round + 1).await, vec![RECORD; round + 1]);
+                cat = poking.join().expect("it writes");
+            }
+        });
+    }
+}
+
+/// So many records, in however many steps they come.
+async fn awaited(events: &mut AsyncEvents, count: usize) -> Vec<Vec<u8>> {
+    let mut records = Vec::new();
+    while records.len() < count {
+        let sink = |event: Event<'_>| {
+            if let Event::Record { data, .. } = event {
+                records.push(data[..RECORD.len()].to_vec());
+            }
+            // One at a time: what is left is there at the next call.
+            ControlFlow::Break(())
+        };
+        tokio::time::timeout(Duration::from_secs(60), events.next(sink))
+            .await
+            .expect("in time")
+            .expect("read");
+    }
+    records
 }
 
 #[test]
@@ -157,6 +213,11 @@ fn a_missing_tracepoint_is_named() {
         program.expect("it is safe").attach(&point, &AttachOptions::default()).expect_err("no such");
     assert!(missing.to_string().contains("`syscalls/sys_enter_frob`"), "{missing}");
     assert!(missing.advice().is_some_and(|advice| advice.contains("events/syscalls")), "{missing:?}");
+}
+
+/// The kernel, with programs that count what they lose.
+fn counting_losses() -> Option<SharedRuntime> {
+    kernel().map(|_| -> SharedRuntime { Arc::new(KernelRuntime::new().counting_losses()) })
 }
 
 /// What a source tells of records that were lost.
@@ -196,17 +257,12 @@ fn to_two_ring_buffers(pid: u32, maps: [Fd; 2]) -> Vec<Insn> {
 
 #[test]
 fn losses_are_counted_where_that_is_wanted() {
-    if kernel().is_none() {
-        return;
-    }
-    let kernel: SharedRuntime = Arc::new(KernelRuntime::new().counting_losses());
+    let Some(kernel) = counting_losses() else { return };
     let mut cat = Cat::start();
     let map = Map::create(&kernel, &ring_buffer(), 1).expect("a buffer");
     let mut events = map.events().expect("it can be read");
     let code = to_ring_buffer(cat.pid(), map.fd());
-    let spec = ProgLoad::new(ProgType::TRACEPOINT, "traced", &code, "GPL");
-    let program = Program::load(&kernel, &spec).expect("it is safe");
-    let Some(_link) = unless_refused(program.attach(&writes(), &AttachOptions::default())) else { return };
+    let Some(_link) = traced(&kernel, &code) else { return };
     for _ in 0..200 {
         cat.poke();
     }
@@ -218,18 +274,13 @@ fn losses_are_counted_where_that_is_wanted() {
 
 #[test]
 fn each_buffer_has_its_own_losses() {
-    if kernel().is_none() {
-        return;
-    }
-    let kernel: SharedRuntime = Arc::new(KernelRuntime::new().counting_losses());
+    let Some(kernel) = counting_losses() else { return };
     let mut cat = Cat::start();
     let maps = [4096, 8192].map(|bytes| {
         Map::create(&kernel, &MapCreate::new(MapType::RINGBUF, "ring", 0, 0, bytes), 1).expect("a buffer")
     });
     let code = to_two_ring_buffers(cat.pid(), [maps[0].fd(), maps[1].fd()]);
-    let spec = ProgLoad::new(ProgType::TRACEPOINT, "traced", &code, "GPL");
-    let program = Program::load(&kernel, &spec).expect("it is safe");
-    let Some(_link) = unless_refused(program.attach(&writes(), &AttachOptions::default())) else { return };
+    let Some(_link) = traced(&kernel, &code) else { return };
     for _ in 0..400 {
         cat.poke();
     }
@@ -244,9 +295,7 @@ fn a_full_ring_buffer_loses_and_goes_on() {
     let map = Map::create(&kernel, &ring_buffer(), 1).expect("a buffer");
     let mut events = map.events().expect("it can be read");
     let code = to_ring_buffer(cat.pid(), map.fd());
-    let spec = ProgLoad::new(ProgType::TRACEPOINT, "traced", &code, "GPL");
-    let program = Program::load(&kernel, &spec).expect("it is safe");
-    let Some(_link) = unless_refused(program.attach(&writes(), &AttachOptions::default())) else { return };
+    let Some(_link) = traced(&kernel, &code) else { return };
     for _ in 0..200 {
         cat.poke();
     }
