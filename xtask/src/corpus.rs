@@ -53,7 +53,7 @@ pub(crate) fn corpus(args: &[String]) -> Result<(), String> {
         let _ = std::io::stdout().flush();
         let outcome = ours(object);
         let peer = libbpf.as_ref().map_or("-".to_owned(), |libbpf| theirs(libbpf, object, libbpf_attaches));
-        tally.count(&outcome, &peer);
+        tally.count(&outcome, &peer, libbpf_attaches);
         println!("{:<10} {peer:<10} {}", outcome.stage, outcome.reason);
     }
     println!("{tally}");
@@ -179,25 +179,34 @@ fn first_and_last_line(message: &str) -> String {
 #[derive(Default)]
 struct Tally {
     all: usize,
-    good: usize,
+    loaded: usize,
+    attached: usize,
     peer_good: usize,
     /// libbpf takes them, we do not.
     behind: usize,
 }
 
 impl Tally {
-    fn count(&mut self, outcome: &Outcome, peer: &str) {
+    /// What libbpf is not asked to attach it only has to load, and so have we.
+    fn count(&mut self, outcome: &Outcome, peer: &str, peer_attaches: bool) {
+        let attached = outcome.stage == "ok";
+        let loaded = attached || outcome.stage == "attach";
+        let behind = peer == "ok" && !(if peer_attaches { attached } else { loaded });
         self.all += 1;
-        self.good += usize::from(outcome.stage == "ok");
+        self.loaded += usize::from(loaded);
+        self.attached += usize::from(attached);
         self.peer_good += usize::from(peer == "ok");
-        self.behind += usize::from(peer == "ok" && outcome.stage != "ok");
+        self.behind += usize::from(behind);
     }
 }
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { all, good, peer_good, behind } = self;
-        write!(f, "{good} of {all}; libbpf {peer_good}; {behind} only with libbpf")
+        let Self { all, loaded, attached, peer_good, behind } = self;
+        write!(
+            f,
+            "{all} objects: {loaded} load, {attached} attach; libbpf {peer_good}; {behind} only with libbpf"
+        )
     }
 }
 
