@@ -16,7 +16,8 @@ use crate::root;
 const CLANG_MAJOR: u32 = 14;
 
 /// Directories whose `*.bpf.c` have objects beside them.
-const DIRECTORIES: &[&str] = &["tools", "bench", "crates/skep-cli/tests/rejections"];
+const DIRECTORIES: &[&str] =
+    &["tools", "bench", "crates/skep-cli/tests/rejections", "crates/skep-kernel/tests/objects"];
 
 /// Writes every object.
 pub(crate) fn objects(_args: &[String]) -> Result<(), String> {

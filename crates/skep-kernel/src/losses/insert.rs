@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! call bpf_ringbuf_reserve
-//! if r0 != 0 goto +4          // for the other calls: if r0 s>= 0
+//! if r0 > 0 goto +4           // for the other calls: if r0 s>= 0
 //! r1 = counter ll
 //! r2 = 1
 //! lock *(u64 *)(r1 + 0) += r2
 //! ```
+//!
+//! The comparison is not one for which the verifier takes `r0` as a record from there on: older kernels then believe the
+//! program's own `if r0 == 0` to go both ways, and miss the record on one.
 //!
 //! Nobody misses `r1` and `r2`: a call leaves nothing in them that may be read. Which ring buffer a call is for is what all ways to
 //! it leave in `r1`, or known because the program has no other.
@@ -235,7 +238,7 @@ fn target(at: usize, insn: Insn) -> Option<usize> {
 
 /// Adds one to the counter where the call has failed.
 fn count_failure(call: Insn, counter: Fd) -> Vec<Insn> {
-    let (op, imm) = if call.imm == RINGBUF_RESERVE { (JmpOp::Ne, 0) } else { (JmpOp::Sge, 0) };
+    let (op, imm) = if call.imm == RINGBUF_RESERVE { (JmpOp::Gt, 0) } else { (JmpOp::Sge, 0) };
     let jump = Op::Jump { wide: true, op, dst: Reg::R0, src: Operand::Imm(imm), off: 4 };
     let one = Op::Alu { wide: true, op: AluOp::Mov, dst: Reg::R2, src: Operand::Imm(1) };
     let slots = |op: Op| op.encode().expect("invariant: these operations have encodings").to_vec();

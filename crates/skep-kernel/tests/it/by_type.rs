@@ -1,4 +1,4 @@
-//! Hooks that are named by the kernel's types: functions, security decisions, tracepoints with types, iterators.
+//! Hooks that are named by the kernel's types: functions, security decisions, tracepoints with types.
 
 use skep_btf::{Btf, Kind};
 use skep_isa::uapi::{AttachType, ProgType};
@@ -7,15 +7,13 @@ use skep_obj::AttachPoint;
 use skep_runtime::command::{ProgLoad, TestRun};
 use skep_runtime::{AttachOptions, Command, Program, SharedRuntime};
 
-use crate::asm::{GET_CURRENT_PID_TGID, alu, call, leave, load, mov, mov_reg, only_in, slots, unless};
+use crate::asm::{GET_CURRENT_PID_TGID, alu, call, leave, load, mov_reg, only_in, slots, unless};
 use crate::hooks::{count_and_answer, counted, counted_at_last, counter};
 use crate::tracing::Cat;
 use crate::{kernel, unless_refused};
 
-const SEQ_WRITE: u32 = 127;
-
 /// The kernel's number of a type, or `None` with a printed reason.
-fn type_of(name: &str, kind: Kind) -> Option<u32> {
+pub(crate) fn type_of(name: &str, kind: Kind) -> Option<u32> {
     let Ok(bytes) = std::fs::read("/sys/kernel/btf/vmlinux") else {
         eprintln!("skipped: the kernel's types are not to be had");
         return None;
@@ -28,7 +26,7 @@ fn type_of(name: &str, kind: Kind) -> Option<u32> {
     id.map(|id| id.0)
 }
 
-fn program(
+pub(crate) fn program(
     kernel: &SharedRuntime,
     prog_type: ProgType,
     attach_type: AttachType,
@@ -98,38 +96,6 @@ fn tracepoints_with_types() {
     let Some(_link) = unless_refused(program.attach(&point, &AttachOptions::default())) else { return };
     cat.poke();
     assert!(counted_at_last(&map, 1) > 0);
-}
-
-#[test]
-fn iterators() {
-    let Some(kernel) = kernel() else { return };
-    let Some(id) = type_of("bpf_iter_task", Kind::Func) else { return };
-    // Eight bytes for each task, and for the end.
-    let code = slots(&[
-        load(Size::DW, Reg::R1, Reg::R1, 0),
-        load(Size::DW, Reg::R1, Reg::R1, 0),
-        crate::asm::store(Reg::R10, -8, 1),
-        mov_reg(Reg::R2, Reg::R10),
-        alu(AluOp::Add, Reg::R2, -8),
-        mov(Reg::R3, 8),
-        call(SEQ_WRITE),
-        mov(Reg::R0, 0),
-        Op::Exit,
-    ]);
-    let Some(program) = program(&kernel, ProgType::TRACING, AttachType::TRACE_ITER, id, &code) else {
-        return;
-    };
-    let point = AttachPoint::Btf { attach_type: Some(AttachType::TRACE_ITER), name: Some("task".to_owned()) };
-    let Some(all) = unless_refused(program.attach(&point, &AttachOptions::default())) else { return };
-    let cat = Cat::start();
-    let written = all.iterate().expect("it can be read").len();
-    assert!(
-        written >= 8 * 3 && written.is_multiple_of(8),
-        "{written} bytes for this process, `cat` and the end"
-    );
-    let options = AttachOptions { process: Some(cat.pid()), ..AttachOptions::default() };
-    let one = program.attach(&point, &options).expect("iterators take a process");
-    assert_eq!(one.iterate().expect("it can be read").len(), 16, "`cat` and the end");
 }
 
 #[test]

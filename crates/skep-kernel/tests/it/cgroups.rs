@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd as _;
 
+use skep_btf::Kind;
 use skep_isa::uapi::{AttachType as A, MapType, ProgType as P};
 use skep_isa::{Insn, Op, Operand, Reg, Size};
 use skep_obj::AttachPoint;
@@ -11,6 +12,7 @@ use skep_runtime::command::{MapCreate, ProgLoad};
 use skep_runtime::{AttachOptions, AttachTarget, Link, Map, Neighbour, Order, Program, SharedRuntime};
 
 use crate::asm::{load, mov, slots, unless};
+use crate::by_type::{self, type_of};
 use crate::hooks::{count_and_answer, counted, counted_at_last, counter};
 use crate::netns::{bound, in_namespace, received};
 use crate::packets::{Cgroup, unless_younger};
@@ -294,28 +296,23 @@ fn namespaces_choose_listeners() {
 }
 
 #[test]
-fn routes_run_programs() {
-    in_namespace("cgroups::routes_run_programs", |kernel| {
-        for prog_type in [P::LWT_OUT, P::LWT_XMIT] {
-            let map = counter(kernel);
-            // `BPF_DROP`
-            let code = slots(&count_and_answer(map.fd(), 2));
-            let program =
-                Program::load(kernel, &ProgLoad::new(prog_type, "drops", &code, "GPL")).expect("it is safe");
-            let to = ("10.98.0.0".parse().expect("an address"), 16);
-            let target = Some(AttachTarget::Route { to, device: "lo".to_owned(), via: None });
-            let options = AttachOptions { target, ..AttachOptions::default() };
-            let link = program.attach(&AttachPoint::None, &options);
-            let Some(link) = unless_younger(A(0), link) else { return };
-            let from = UdpSocket::bind("0.0.0.0:0").expect("any address");
-            // What is dropped on the way out the sender may hear of.
-            let _ = from.send_to(b"x", "10.98.0.1:9");
-            assert_eq!(counted(&map), 1, "{prog_type}");
-            let again = program.attach(&AttachPoint::None, &options).expect_err("there is such a route");
-            assert_eq!(again.errno(), libc::EEXIST, "{again}");
-            drop(link);
-            let unreachable = from.send_to(b"x", "10.98.0.1:9").expect_err("the route is gone");
-            assert_eq!(unreachable.raw_os_error(), Some(libc::ENETUNREACH));
+fn groups_have_security_decisions() {
+    in_namespace("cgroups::groups_have_security_decisions", |kernel| {
+        let Some(id) = type_of("bpf_lsm_socket_bind", Kind::Func) else { return };
+        let Some(cgroup) = Cgroup::enter() else { return };
+        let map = counter(kernel);
+        for verdict in [0, 1] {
+            let code = slots(&count_and_answer(map.fd(), verdict));
+            let Some(program) = by_type::program(kernel, P::LSM, A::LSM_CGROUP, id, &code) else { return };
+            let name = Some("bpf_lsm_socket_bind".to_owned());
+            let point = AttachPoint::Btf { attach_type: Some(A::LSM_CGROUP), name };
+            let target = Some(AttachTarget::Cgroup(cgroup.0.clone()));
+            let link = program.attach(&point, &AttachOptions { target, ..AttachOptions::default() });
+            let Some(_link) = unless_younger(A::LSM_CGROUP, link) else { return };
+            let before = counted(&map);
+            assert_eq!(makes_socket(), verdict == 1, "verdict {verdict}");
+            assert_eq!(counted(&map), before + 1);
         }
+        assert!(makes_socket());
     });
 }

@@ -4,7 +4,7 @@ use skep_isa::uapi::{AttachType, MapType, ProgType};
 use skep_isa::{AluOp, JmpOp, Op, Operand, Reg, Size};
 use skep_obj::AttachPoint;
 use skep_runtime::command::{MapCreate, ProgLoad};
-use skep_runtime::{AttachOptions, ErrorKind, Fd, Link, Map, Program, Sampling, SamplingRate, SharedRuntime};
+use skep_runtime::{AttachOptions, ErrorKind, Fd, Map, Program, Sampling, SamplingRate, SharedRuntime};
 
 use crate::asm::{alu, call, leave, load_map, mov, mov_reg, slots};
 use crate::tracing::Cat;
@@ -63,6 +63,14 @@ fn counting(
     unless_refused(Program::load(kernel, &spec))
 }
 
+/// A probe of the kernel that counts in one process.
+fn counting_in(cat: &Cat, kernel: &SharedRuntime, attach: Option<AttachType>, map: &Map) -> Program {
+    let code = crate::asm::only_in(cat.pid(), &count_and_answer(map.fd(), 0));
+    let spec =
+        ProgLoad { expected_attach_type: attach, ..ProgLoad::new(ProgType::KPROBE, "counts", &code, "GPL") };
+    Program::load(kernel, &spec).expect("it is safe")
+}
+
 fn in_cat(cat: &Cat) -> AttachOptions {
     AttachOptions { process: Some(cat.pid()), ..AttachOptions::default() }
 }
@@ -89,37 +97,31 @@ fn functions_of_libraries_are_probed() {
     }
 }
 
-#[test]
-fn many_functions_are_probed_by_one_link() {
+/// One write runs a program on functions of the C library so often.
+fn check_many(attach: AttachType, pattern: &str, session: bool, expected: u64) {
     let Some(kernel) = kernel() else { return };
     let mut cat = Cat::start();
     cat.poke();
     let map = counter(&kernel);
-    let attach = Some(AttachType::TRACE_UPROBE_MULTI);
-    let Some(program) = counting(&kernel, ProgType::KPROBE, attach, &map) else { return };
-    let (path, pattern) = (Some("libc.so.6".to_owned()), Some("writ?".to_owned()));
-    let point = AttachPoint::UprobeMulti { path, pattern, ret: false, session: false };
-    let link: Option<Link> = unless_refused(program.attach(&point, &in_cat(&cat)));
-    let Some(_link) = link else { return };
+    let Some(program) = counting(&kernel, ProgType::KPROBE, Some(attach), &map) else { return };
+    let (path, pattern) = (Some("libc.so.6".to_owned()), Some(pattern.to_owned()));
+    let point = AttachPoint::UprobeMulti { path, pattern, ret: false, session };
+    let Some(_link) = crate::packets::unless_younger(attach, program.attach(&point, &in_cat(&cat))) else {
+        return;
+    };
     cat.poke();
-    assert_eq!(counted(&map), 1);
+    assert_eq!(counted_at_last(&map, expected), expected);
 }
 
 #[test]
+fn many_functions_are_probed_by_one_link() {
+    check_many(AttachType::TRACE_UPROBE_MULTI, "writ?", false, 1);
+}
+
+/// Once where it begins, and once where it returns.
+#[test]
 fn functions_have_sessions() {
-    let Some(kernel) = kernel() else { return };
-    let mut cat = Cat::start();
-    cat.poke();
-    let map = counter(&kernel);
-    let attach = Some(AttachType::TRACE_UPROBE_SESSION);
-    let Some(program) = counting(&kernel, ProgType::KPROBE, attach, &map) else { return };
-    let (path, pattern) = (Some("libc.so.6".to_owned()), Some("write".to_owned()));
-    let point = AttachPoint::UprobeMulti { path, pattern, ret: false, session: true };
-    let link: Option<Link> = unless_refused(program.attach(&point, &in_cat(&cat)));
-    let Some(_link) = link else { return };
-    cat.poke();
-    // Once where it begins, and once where it returns.
-    assert_eq!(counted_at_last(&map, 2), 2);
+    check_many(AttachType::TRACE_UPROBE_SESSION, "write", true, 2);
 }
 
 #[test]
@@ -166,9 +168,7 @@ fn kernel_functions_are_probed() {
     let Some(kernel) = kernel() else { return };
     let mut cat = Cat::start();
     let map = counter(&kernel);
-    let code = crate::asm::only_in(cat.pid(), &count_and_answer(map.fd(), 0));
-    let spec = ProgLoad::new(ProgType::KPROBE, "counts", &code, "GPL");
-    let program = Program::load(&kernel, &spec).expect("it is safe");
+    let program = counting_in(&cat, &kernel, None, &map);
     for ret in [false, true] {
         let point = AttachPoint::Ksyscall { name: Some("write".to_owned()), ret };
         let Some(_link) = unless_refused(program.attach(&point, &AttachOptions::default())) else { return };
@@ -182,12 +182,7 @@ fn many_kernel_functions_are_probed_by_one_link() {
     let Some(kernel) = kernel() else { return };
     let mut cat = Cat::start();
     let map = counter(&kernel);
-    let code = crate::asm::only_in(cat.pid(), &count_and_answer(map.fd(), 0));
-    let spec = ProgLoad {
-        expected_attach_type: Some(AttachType::TRACE_KPROBE_MULTI),
-        ..ProgLoad::new(ProgType::KPROBE, "counts", &code, "GPL")
-    };
-    let program = Program::load(&kernel, &spec).expect("it is safe");
+    let program = counting_in(&cat, &kernel, Some(AttachType::TRACE_KPROBE_MULTI), &map);
     let point =
         AttachPoint::KprobeMulti { pattern: Some("ksys_writ?".to_owned()), ret: false, session: false };
     let Some(_link) = unless_refused(program.attach(&point, &AttachOptions::default())) else { return };
@@ -200,12 +195,7 @@ fn kernel_functions_have_sessions() {
     let Some(kernel) = kernel() else { return };
     let mut cat = Cat::start();
     let map = counter(&kernel);
-    let code = crate::asm::only_in(cat.pid(), &count_and_answer(map.fd(), 0));
-    let spec = ProgLoad {
-        expected_attach_type: Some(AttachType::TRACE_KPROBE_SESSION),
-        ..ProgLoad::new(ProgType::KPROBE, "counts", &code, "GPL")
-    };
-    let program = Program::load(&kernel, &spec).expect("it is safe");
+    let program = counting_in(&cat, &kernel, Some(AttachType::TRACE_KPROBE_SESSION), &map);
     let point =
         AttachPoint::KprobeMulti { pattern: Some("ksys_writ?".to_owned()), ret: false, session: true };
     let link = program.attach(&point, &AttachOptions::default());

@@ -13,7 +13,7 @@ use crate::kernel;
 const INSIDE: &str = "SKEP_TEST_NETNS";
 
 /// Runs `body` in a new network namespace with a loopback device.
-pub(crate) fn in_namespace(test: &str, body: fn(&SharedRuntime)) {
+pub(crate) fn in_namespace(test: &str, body: impl FnOnce(&SharedRuntime)) {
     let Some(kernel) = kernel() else { return };
     if std::env::var_os(INSIDE).is_some() {
         return body(&kernel);
@@ -133,7 +133,12 @@ impl Peer {
 
     /// Changes the configuration over there.
     pub(crate) fn ip(&self, arguments: &str) {
-        ip(Some(self.holder.id()), arguments).expect("the peer can be configured");
+        self.try_ip(arguments).expect("the peer can be configured");
+    }
+
+    /// Changes it, or says why that is not possible here.
+    pub(crate) fn try_ip(&self, arguments: &str) -> Result<(), String> {
+        ip(Some(self.holder.id()), arguments)
     }
 
     /// Runs `body` over there; sockets that it opens stay there.

@@ -1,11 +1,11 @@
 //! Programs through the waist: loading, running, refusals.
 
 use skep_isa::uapi::ProgType;
-use skep_isa::{AluOp, Op, Reg, Size};
+use skep_isa::{AluOp, Op, Operand, Reg, Size};
 use skep_runtime::command::{Command, InfoArray, ProgLoad, Reply, TestRun};
 use skep_runtime::{ErrorKind, Program};
 
-use crate::asm::{alu, load, mov, mov_reg, slots, store};
+use crate::asm::{alu, load, mov, mov_reg, slots};
 use crate::kernel;
 
 #[test]
@@ -30,7 +30,13 @@ fn a_program_runs_on_a_packet() {
 fn contexts_of_calls_come_back_where_there_is_room() {
     const SLEEPABLE: u32 = 1 << 4;
     let Some(kernel) = kernel() else { return };
-    let code = slots(&[store(Reg::R1, 8, 42), mov(Reg::R0, 3), Op::Exit]);
+    // From a register: Linux before 6.4 lets no program store a constant into its context.
+    let code = slots(&[
+        mov(Reg::R2, 42),
+        Op::Store { size: Size::DW, base: Reg::R1, off: 8, src: Operand::Reg(Reg::R2) },
+        mov(Reg::R0, 3),
+        Op::Exit,
+    ]);
     let spec = ProgLoad { prog_flags: SLEEPABLE, ..ProgLoad::new(ProgType::SYSCALL, "call", &code, "GPL") };
     let program = Program::load(&kernel, &spec).expect("the verifier accepts it");
     let given = [41_u64, 0].map(u64::to_ne_bytes).concat();
