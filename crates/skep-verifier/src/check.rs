@@ -13,6 +13,7 @@ pub(crate) mod format;
 mod globals;
 mod graph;
 pub(crate) mod helpers;
+mod imm;
 mod iter;
 mod jump;
 mod kfunc_args;
@@ -22,6 +23,7 @@ mod locks;
 mod log;
 mod memory;
 mod precision;
+mod prepare;
 mod ret;
 mod stack;
 mod step;
@@ -29,19 +31,18 @@ mod step;
 use std::cell::RefCell;
 
 use skep_isa::uapi::{MapType, ProgType};
-use skep_isa::{CallTarget, Imm64, Op};
 
 use crate::environment::{Environment, MapData};
-use crate::flow::{self, CallShape, Marks};
+use crate::flow::Marks;
 use crate::input::{Attach, Input};
-use crate::liveness::{self, RegSet};
+use crate::liveness::RegSet;
 use crate::log::Recording;
 use crate::log::record::Recorder;
 use crate::outcome::Stats;
 use crate::program::Code;
-use crate::reg::{Base, BtfRef, Detail, Reg, RegType};
+use crate::reg::{Base, Detail, Reg, RegType};
 use crate::state::{Frame, NO_CALLSITE, State, StateId};
-use crate::stop::{Res, Stop, reject, unsupported};
+use crate::stop::{Res, Stop, reject};
 use crate::types::Types;
 
 /// The kernel's structure behind a map of this type.
@@ -177,7 +178,7 @@ impl<'a> Verifier<'a> {
     ) -> Result<Self, (u32, Stop)> {
         let at_start = |stop| (0, stop);
         let Environment { types, maps, arena, .. } = environment;
-        let callback = exception_callback(input, types).map_err(at_start)?;
+        let callback = prepare::exception_callback(input, types).map_err(at_start)?;
         let mut code = Code::new(input.insns, callback.as_slice()).map_err(at_start)?;
         if let Some(subprog) = callback.and_then(|pc| code.subprog_at(pc)) {
             let info = &mut code.subprogs[subprog as usize];
@@ -225,126 +226,6 @@ impl<'a> Verifier<'a> {
         };
         v.prepare().map_err(|stop| (v.pc, stop))?;
         Ok(v)
-    }
-
-    /// Everything that does not depend on values.
-    fn prepare(&mut self) -> Res {
-        self.name_subprogs();
-        self.resolve_kfuncs()?;
-        self.check_abnormal_returns()?;
-        self.check_references()?;
-        self.check_attach()?;
-        let shapes: Vec<CallShape> = (0..self.code.len()).map(|pc| self.call_shape(pc)).collect();
-        let shapes = |pc: u32| shapes.get(pc as usize).copied().unwrap_or_default();
-        let code = &mut self.code;
-        let entries: Vec<u32> = code.subprogs.iter().filter(|s| s.is_exception_cb).map(|s| s.start).collect();
-        // A watcher of all paths wants those of callbacks, too; they end where the call comes back to a state.
-        let rounds = self.watch.as_ref().is_none_or(|watch| !watch.exhaustive);
-        self.marks = flow::mark(code, &shapes, &entries, rounds)?;
-        let prog = self.prog_type();
-        let args = |pc: u32| match self.code.op(pc) {
-            Some(Op::Call(CallTarget::Helper(id))) => {
-                crate::helper::find(*id, prog).map(|p| p.args.len() as u32)
-            }
-            Some(Op::Call(CallTarget::Kfunc { .. })) => self.kfunc_at(pc).map(|k| k.params.len() as u32),
-            _ => None,
-        };
-        self.live = liveness::live_registers(&self.code, &args);
-        Ok(())
-    }
-
-    /// What the call at `pc` does to the flow of control.
-    fn call_shape(&self, pc: u32) -> CallShape {
-        match self.code.op(pc) {
-            Some(&Op::Call(CallTarget::Helper(id))) => CallShape {
-                sync_callback: helpers::calls_back(id),
-                async_callback: id == helpers::id::TIMER_SET_CALLBACK,
-                iter_next: false,
-                changes_pkt_data: helpers::changes_pkt_data(id),
-                might_sleep: crate::helper::find(id, ProgType::UNSPEC).is_some_and(|p| p.might_sleep),
-            },
-            Some(Op::Call(CallTarget::Kfunc { .. })) => {
-                self.kfunc_at(pc).map_or_else(CallShape::default, kfuncs::Resolved::shape)
-            }
-            _ => CallShape::default(),
-        }
-    }
-
-    /// Legacy packet loads and tail calls may return for the function they are in: it must return a number.
-    fn check_abnormal_returns(&self) -> Res {
-        for i in 1..self.code.subprogs.len() as u32 {
-            let info = &self.code.subprogs[i as usize];
-            let what = match (info.has_ld_abs, info.has_tail_call) {
-                (true, _) => "LD_ABS",
-                (_, true) => "tail_call",
-                _ => continue,
-            };
-            let Some(func) = self.subprog_type(i) else {
-                reject!("{what} is not allowed in subprogs without BTF");
-            };
-            let number =
-                self.types.proto(func).is_some_and(|(r, p)| self.types.is_scalar(self.types.at(r, p.ret)));
-            if !number {
-                reject!("{what} is only allowed in functions that return 'int'.");
-            }
-        }
-        Ok(())
-    }
-
-    /// Map and type references name something.
-    fn check_references(&mut self) -> Res {
-        for pc in 0..self.code.len() {
-            self.pc = pc;
-            match self.code.op(pc) {
-                Some(Op::LoadImm64 { imm: Imm64::MapIdx(i) | Imm64::MapIdxValue { idx: i, .. }, .. }) => {
-                    if usize::try_from(*i).ok().is_none_or(|i| i >= self.input.maps.len()) {
-                        reject!("fd {i} is not pointing to valid bpf_map");
-                    }
-                    self.check_map_program(*i as u32)?;
-                }
-                Some(Op::LoadImm64 { imm: Imm64::MapFd(fd) | Imm64::MapFdValue { fd, .. }, .. }) => {
-                    reject!("fd {fd} is not pointing to valid bpf_map");
-                }
-                _ => {}
-            }
-        }
-        self.pc = 0;
-        Ok(())
-    }
-
-    /// Maps that go only with some program types (`check_map_prog_compatibility`).
-    fn check_map_program(&self, map: u32) -> Res {
-        let data = &self.maps[map as usize];
-        let prog = self.prog_type();
-        let tracing = matches!(
-            prog,
-            ProgType::KPROBE
-                | ProgType::TRACEPOINT
-                | ProgType::PERF_EVENT
-                | ProgType::RAW_TRACEPOINT
-                | ProgType::RAW_TRACEPOINT_WRITABLE
-        );
-        use crate::record::FieldKind;
-        let has = |kind| data.record.first(kind).is_some();
-        if (has(FieldKind::ListHead) || has(FieldKind::RbRoot)) && tracing {
-            reject!("tracing progs cannot use bpf_{{list_head,rb_root}} yet");
-        }
-        if data.record.has_lock()
-            && (prog == ProgType::SOCKET_FILTER || (tracing && has(FieldKind::SpinLock)))
-        {
-            let who = if prog == ProgType::SOCKET_FILTER { "socket filter progs" } else { "tracing progs" };
-            reject!("{who} cannot use bpf_spin_lock yet");
-        }
-        if has(FieldKind::Timer) && tracing {
-            reject!("tracing progs cannot use bpf_timer yet");
-        }
-        if has(FieldKind::Workqueue) && tracing {
-            reject!("tracing progs cannot use bpf_wq yet");
-        }
-        if self.input.sleepable && !sleepable_map(data.info.ty) {
-            reject!("Sleepable programs can only use array, hash, ringbuf and local storage maps");
-        }
-        Ok(())
     }
 
     /// Walks every path of the program and of each global function it calls.
@@ -440,90 +321,6 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// A 64-bit immediate: a constant, a map, a value in it, a function, a kernel variable.
-    pub(crate) fn load_imm(&mut self, dst: usize, imm: Imm64) -> Res {
-        self.check_writable_reg(dst)?;
-        let reg = match imm {
-            Imm64::Value(x) => Reg::known(x),
-            Imm64::MapIdx(i) => {
-                let detail = Detail::Map { map: i as u32, uid: 0 };
-                Reg::pointer(RegType::new(Base::MapPtr), detail)
-            }
-            Imm64::MapIdxValue { idx, off } => self.map_value_address(idx as u32, off)?,
-            Imm64::Func(_) => {
-                let Some(subprog) = self.code.callee(self.pc) else { unsupported!("address of no function") };
-                if self.code.subprogs[subprog as usize].global {
-                    reject!("callback function not static");
-                }
-                Reg::pointer(RegType::new(Base::Func), Detail::Func(subprog))
-            }
-            Imm64::BtfId { id, .. } => self.kernel_variable(id)?,
-            other => unsupported!("immediate {other:?}"),
-        };
-        *self.cur.reg_mut(dst) = reg;
-        Ok(())
-    }
-
-    fn map_value_address(&mut self, map: u32, off: u32) -> Res<Reg> {
-        let data = &self.maps[map as usize];
-        if data.info.ty == MapType::ARENA {
-            return Ok(Reg { ty: RegType::new(Base::Arena), ..Reg::UNKNOWN });
-        }
-        if data.info.ty != MapType::ARRAY {
-            reject!("no direct value access support for this map type");
-        }
-        if u64::from(off) >= u64::from(data.info.value_size) {
-            reject!("invalid access to map value pointer, value_size={} off={off}", data.info.value_size);
-        }
-        let reg = Reg::pointer(RegType::new(Base::MapValue), Detail::Map { map, uid: 0 });
-        Ok(Reg { off: off as i32, ..reg })
-    }
-
-    /// A kernel variable or function by BTF.
-    fn kernel_variable(&mut self, id: u32) -> Res<Reg> {
-        use crate::reg::Flags;
-        use skep_btf::Shape;
-        let module = self.input.module_vars.iter().find(|(pc, _)| *pc == self.pc);
-        let obj = module.map_or(BtfRef::KERNEL, |(_, m)| *m as u16 + 2);
-        let var = self.types.canonical(BtfRef { obj, id });
-        let Some(shape) = self.types.shape(var) else {
-            reject!("ldimm64 insn specifies invalid btf_id {id}.")
-        };
-        let ty = match shape {
-            Shape::Var { ty, .. } => self.types.at(var, ty),
-            Shape::Func { .. } => {
-                let ty = RegType::flagged(Base::Mem, Flags::RDONLY);
-                return Ok(Reg::pointer(ty, Detail::Mem { size: 0, dynptr: 0 }));
-            }
-            _ => reject!("pseudo btf_id {id} in ldimm64 isn't KIND_VAR or KIND_FUNC"),
-        };
-        let percpu = self.is_percpu_variable(var);
-        let Some((stripped, _)) = self.types.strip(ty) else {
-            unsupported!("kernel variable without a type")
-        };
-        if percpu {
-            let ty = RegType::flagged(Base::BtfId, Flags::PERCPU);
-            return Ok(Reg::pointer(ty, Detail::Btf(stripped)));
-        }
-        if self.types.is_struct(stripped) {
-            return Ok(Reg::pointer(RegType::new(Base::BtfId), Detail::Btf(stripped)));
-        }
-        let Some(size) = self.types.size(stripped) else {
-            reject!("ldimm64 unable to resolve the size of type '{}'", self.types.name(stripped))
-        };
-        let ty = RegType::flagged(Base::Mem, Flags::RDONLY);
-        Ok(Reg::pointer(ty, Detail::Mem { size: size as u32, dynptr: 0 }))
-    }
-
-    fn is_percpu_variable(&self, var: BtfRef) -> bool {
-        use skep_btf::{Kind, Shape};
-        let Some(btf) = self.types.obj(var.obj) else { return false };
-        let Some(section) = btf.find(".data..percpu", Kind::Datasec) else { return false };
-        let Ok(t) = btf.type_by_id(section) else { return false };
-        let Shape::Datasec(section) = t.shape else { return false };
-        section.vars.iter().flatten().any(|v| v.ty.0 == var.id)
-    }
-
     /// An instruction that sees different kinds of kernel pointers on different paths could not be compiled.
     pub(crate) fn check_same_pointer(&mut self, ty: RegType, load: bool) -> Res {
         use crate::reg::Flags;
@@ -555,43 +352,4 @@ impl<'a> Verifier<'a> {
         }
         Ok(())
     }
-}
-
-/// First instruction of the function that the main program names to be called on exceptions.
-fn exception_callback(input: &Input<'_>, types: &Types) -> Res<Option<u32>> {
-    let Some((_, main)) = input.func_info.iter().find(|(insn, _)| *insn == 0) else { return Ok(None) };
-    let main = BtfRef { obj: BtfRef::PROGRAM, id: *main };
-    let mut names = types.decl_tags(main, None).filter_map(|tag| tag.strip_prefix("exception_callback:"));
-    let Some(name) = names.next() else { return Ok(None) };
-    if names.next().is_some() {
-        reject!("multiple exception callback tags for main subprog");
-    }
-    let named = |id: u32| types.name(BtfRef { obj: BtfRef::PROGRAM, id }) == name;
-    match input.func_info.iter().find(|(_, id)| named(*id)) {
-        Some((insn, _)) => Ok(Some(*insn)),
-        None => unsupported!("exception callback `{name}` that is not in the program"),
-    }
-}
-
-fn sleepable_map(ty: MapType) -> bool {
-    matches!(
-        ty,
-        MapType::HASH
-            | MapType::LRU_HASH
-            | MapType::ARRAY
-            | MapType::PERCPU_HASH
-            | MapType::PERCPU_ARRAY
-            | MapType::LRU_PERCPU_HASH
-            | MapType::ARRAY_OF_MAPS
-            | MapType::HASH_OF_MAPS
-            | MapType::RINGBUF
-            | MapType::USER_RINGBUF
-            | MapType::INODE_STORAGE
-            | MapType::SK_STORAGE
-            | MapType::TASK_STORAGE
-            | MapType::CGRP_STORAGE
-            | MapType::QUEUE
-            | MapType::STACK
-            | MapType::ARENA
-    )
 }
