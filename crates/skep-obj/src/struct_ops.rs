@@ -3,6 +3,7 @@
 //! An object holds a structure as its compiler knew it; [`collect`] describes it. A kernel may have added,
 //! moved or removed members, so [`fit`] writes the structure anew as the target has it.
 
+use skep_btf::core::essential_name;
 use skep_btf::{Btf, Composite, Kind, Member, Seq, Shape, Type, TypeId};
 use skep_isa::uapi::{AttachType, MapType, ProgType};
 
@@ -160,7 +161,7 @@ pub(crate) fn fit_all(object: &Object, maps: &mut [MapDef], programs: &mut [Link
 /// Writes a structure as the target has it, and tells its programs which member they are.
 fn fit(object: &Btf, map: &mut MapDef, programs: &mut [LinkedProgram], target: &Target) -> Result<()> {
     let local = object.type_by_id(map.value_type)?;
-    let found = Kernel::find(target, local.name)?;
+    let found = Kernel::find(target, essential_name(local.name))?;
     let mut value = vec![0; found.value_bytes as usize];
     let mut slots = Vec::new();
     let members = local.composite().map(|c| c.members);

@@ -5,8 +5,8 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
-// What is used of the kernel's structure, whose members are found by their names.
-struct tcp_congestion_ops {
+// What is used of the kernel's structure: it is found by its name without what follows `___`, its members by theirs.
+struct tcp_congestion_ops___counted {
 	__u32 (*ssthresh)(struct sock *sk);
 	void (*cong_avoid)(struct sock *sk, __u32 ack, __u32 acked);
 	__u32 (*undo_cwnd)(struct sock *sk);
@@ -34,7 +34,7 @@ __u32 BPF_PROG(count_undo, struct sock *sk)
 }
 
 SEC(".struct_ops")
-struct tcp_congestion_ops skep_counts = {
+struct tcp_congestion_ops___counted skep_counts = {
 	.ssthresh = (void *)count_ssthresh,
 	.cong_avoid = (void *)count_avoid,
 	.undo_cwnd = (void *)count_undo,
