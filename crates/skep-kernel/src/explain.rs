@@ -1,5 +1,7 @@
 //! What the kernel's errno means for a command, in words, with what to do.
 
+mod map;
+
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -7,6 +9,7 @@ use std::path::Path;
 use skep_isa::uapi::{Cmd, ProgType};
 use skep_runtime::Error;
 
+pub(crate) use self::map::map;
 use crate::sys::errno;
 
 /// The error of a command that the kernel refused.
@@ -19,8 +22,10 @@ pub(crate) fn command(cmd: Cmd, error: &io::Error) -> Error {
         (Cmd::PROG_TEST_RUN, ENOTSUPP) => {
             Error::os(errno, format!("`{name}`: Linux has no test runs of programs of this type"))
         }
-        (_, libc::ENOSYS) if is_confined() => failed.hint(CONFINED),
-        (_, libc::ENOSYS) => failed.hint("this kernel is built without `CONFIG_BPF_SYSCALL`"),
+        (_, libc::ENOSYS) => failed.hint(
+            confined("bpf(2)")
+                .unwrap_or_else(|| "this kernel is built without `CONFIG_BPF_SYSCALL`".to_owned()),
+        ),
         (Cmd::MAP_UPDATE_ELEM | Cmd::MAP_UPDATE_BATCH, libc::E2BIG) => {
             Error::os(errno, "the map is full, or the key is beyond its end")
                 .hint("`max_entries` says how many elements it has room for")
@@ -38,8 +43,15 @@ const BPF_FS: i64 = 0xcafe_4a11;
 /// The error of a command on a path of a BPF file system.
 pub(crate) fn pin(cmd: Cmd, path: &Path, error: &io::Error) -> Error {
     let failed = command(cmd, error).context(format_args!("`{}`", path.display()));
-    let directory = path.parent().unwrap_or(path);
+    let directory = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    };
     match rustix::fs::statfs(directory) {
+        _ if cmd == Cmd::OBJ_GET && path.is_dir() => {
+            failed.hint("it is a directory, and nothing that is pinned")
+        }
         Err(_) => failed.hint(format!("there is no directory `{}`", directory.display())),
         Ok(stat) if stat.f_type != BPF_FS => failed.hint(format!(
             "`{}` is not on a BPF file system: `mount -t bpf bpf /sys/fs/bpf` makes one",
@@ -58,8 +70,23 @@ pub(crate) fn pin(cmd: Cmd, path: &Path, error: &io::Error) -> Error {
     }
 }
 
-const CONFINED: &str = "a seccomp filter confines this process, and bpf(2) is not among the calls that it lets through: \
-    containers allow it by their profile";
+/// What keeps a system call from whom a seccomp filter confines; `None` for others.
+pub(crate) fn confined(call: &str) -> Option<String> {
+    is_confined().then(|| {
+        format!(
+            "a seccomp filter confines this process, and {call} is not among the calls that it lets through: containers \
+             allow it by their profile"
+        )
+    })
+}
+
+/// What an event may need that the kernel refuses to open.
+pub(crate) fn event_privileges() -> String {
+    let filter = if is_confined() { ", and so may the seccomp filter of this process" } else { "" };
+    format!(
+        "tracing needs CAP_PERFMON, or root; `perf_event_paranoid` and lockdown may forbid it too{filter}"
+    )
+}
 
 /// Does a seccomp filter decide which system calls this thread may make?
 fn is_confined() -> bool {
@@ -88,8 +115,8 @@ fn privileges() -> String {
             missing.join(", ")
         );
     }
-    if is_confined() {
-        return CONFINED.to_owned();
+    if let Some(filter) = confined("bpf(2)") {
+        return filter;
     }
     let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
     match lockdown_level(&lockdown) {

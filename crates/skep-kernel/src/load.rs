@@ -17,10 +17,6 @@ const LOG_BYTES_MAX: usize = (u32::MAX >> 2) as usize;
 
 /// Passes a command on.
 pub(crate) fn command(mut command: Command<'_>) -> Result<Reply> {
-    let pinned = match &command {
-        Command::ObjPin { path, .. } | Command::ObjGet { path } => Some(path.to_path_buf()),
-        _ => None,
-    };
     if let Command::ObjGetInfo { fd, info, arrays } = &command {
         arrays::check(*fd, info, arrays)?;
     }
@@ -35,10 +31,14 @@ pub(crate) fn command(mut command: Command<'_>) -> Result<Reply> {
                 other => Ok(other),
             }
         }
-        (Err(e), cmd) => Err(match pinned {
-            Some(path) => explain::pin(cmd, &path, &e),
-            None => explain::command(cmd, &e),
-        }),
+        (Err(e), cmd) => {
+            drop(attr);
+            Err(match command {
+                Command::ObjPin { path, .. } | Command::ObjGet { path } => explain::pin(cmd, path, &e),
+                Command::MapCreate(spec) => explain::map(spec, &e),
+                _ => explain::command(cmd, &e),
+            })
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use skep_runtime::command::LinkData;
 use skep_runtime::{AttachOptions, Error, Fd, Result, Sampling, SamplingRate};
 
 use super::{Attachment, fd, link, tracefs};
-use crate::explain::describe;
+use crate::explain::{self, describe};
 use crate::runtime::online_cpus;
 use crate::sys::{errno, perf};
 
@@ -105,9 +105,13 @@ pub(super) fn open(attr: &perf::PerfAttr, (pid, cpu): (i32, i32), what: &str) ->
     perf::open(attr, pid, cpu).map_err(|e| {
         let error = Error::os(errno(&e), format!("{what}: {}", describe(&e)));
         match errno(&e) {
-            libc::EPERM | libc::EACCES => error.hint(
-                "tracing needs CAP_PERFMON, or root; `perf_event_paranoid` and lockdown may forbid it too",
-            ),
+            libc::EPERM | libc::EACCES => error.hint(explain::event_privileges()),
+            libc::ENOSYS => match explain::confined("perf_event_open(2)") {
+                Some(filter) => error.hint(filter),
+                None => error.hint("this kernel is built without `CONFIG_PERF_EVENTS`"),
+            },
+            libc::ENOENT | libc::EOPNOTSUPP if perf::COUNTED.contains(&attr.kind) => error
+                .hint("this machine does not count that: virtual machines often have no hardware counters"),
             libc::ENOENT => error.hint("the kernel has no such function, or does not let it be probed"),
             _ => error,
         }

@@ -31,6 +31,8 @@ pub(crate) struct PerfAttr {
     pub(crate) reserved: u16,
 }
 
+/// Types of what is counted: `PERF_TYPE_HARDWARE`, `PERF_TYPE_SOFTWARE`, `PERF_TYPE_HW_CACHE`, `PERF_TYPE_RAW`.
+pub(crate) const COUNTED: &[u32] = &[0, 1, 3, 4];
 /// `PERF_TYPE_TRACEPOINT`.
 pub(crate) const TYPE_TRACEPOINT: u32 = 2;
 /// `PERF_TYPE_SOFTWARE`.

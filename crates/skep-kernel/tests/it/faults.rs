@@ -42,6 +42,9 @@ fn full_maps() {
     check(&full.batch(batch).expect_err("it is full"), ErrorKind::Full, "full", "max_entries");
     full.update(&[1; 4], &[9; 4], 0).expect("what is there can be replaced");
     let array = Map::create(&kernel, &MapCreate::new(MapType::ARRAY, "small", 4, 4, 2), 1).expect("an array");
+    let nothing = Map::create(&kernel, &MapCreate::new(MapType::ARRAY, "none", 4, 4, 0), 1);
+    let nothing = nothing.expect_err("it has room for none").to_string();
+    assert!(nothing.contains("map `none`") && nothing.contains("`max_entries` is 0"), "{nothing}");
     let beyond = array.update(&2_u32.to_ne_bytes(), &[0; 4], 0).expect_err("it ends before");
     check(&beyond, ErrorKind::Full, "beyond its end", "max_entries");
 }
@@ -87,6 +90,8 @@ fn pins() {
     check(&taken, ErrorKind::Exists, &path.display().to_string(), "choose another name");
     let nowhere = link.pin(&directory.path().join("no/link")).expect_err("no such directory");
     check(&nowhere, ErrorKind::NotFound, "no/link", "no directory");
+    let directory_itself = Link::open(&kernel, directory.path()).expect_err("nothing is pinned there");
+    check(&directory_itself, ErrorKind::Denied, &directory.path().display().to_string(), "it is a directory");
 
     let id = link.info().expect("a link").id;
     drop(link);
@@ -110,16 +115,18 @@ fn confined_callers() {
         });
         check(&error, kind, "map `m`: `BPF_MAP_CREATE`", "seccomp filter");
     }
-    let error = answer_with(libc::EACCES, &[libc::SYS_perf_event_open], || {
-        let kernel: SharedRuntime = Arc::new(KernelRuntime::new());
-        let code = slots(&leave());
-        let program = Program::load(&kernel, &ProgLoad::new(ProgType::PERF_EVENT, "p", &code, "GPL"))
-            .expect("it is safe");
-        program
-            .attach(&AttachPoint::PerfEvent { sampling: None }, &AttachOptions::default())
-            .expect_err("it is not let through")
-    });
-    check(&error, ErrorKind::Denied, "sampled event", "CAP_PERFMON");
+    for (errno, kind) in [(libc::EACCES, ErrorKind::Denied), (libc::ENOSYS, ErrorKind::Os)] {
+        let error = answer_with(errno, &[libc::SYS_perf_event_open], || {
+            let kernel: SharedRuntime = Arc::new(KernelRuntime::new());
+            let code = slots(&leave());
+            let spec = ProgLoad::new(ProgType::PERF_EVENT, "p", &code, "GPL");
+            let program = Program::load(&kernel, &spec).expect("it is safe");
+            program
+                .attach(&AttachPoint::PerfEvent { sampling: None }, &AttachOptions::default())
+                .expect_err("it is not let through")
+        });
+        check(&error, kind, "sampled event", "seccomp filter");
+    }
 }
 
 /// Says that we are a process of our own.
