@@ -11,7 +11,6 @@ use skep_runtime::{AttachOptions, AttachTarget, Error, Link, Neighbour, Order, P
 use crate::asm::{alu, call, load, mov, mov_reg, slots};
 use crate::hooks::{count_and_answer, counted, counter};
 use crate::netns::{Peer, bound, in_namespace, received};
-use crate::packets::unless_younger;
 use crate::unless_refused;
 
 const REDIRECT: u32 = 23;
@@ -257,32 +256,5 @@ fn actions_give_verdicts() {
         assert_eq!(from_peer(&peer, &ours), None);
         drop(link);
         assert!(from_peer(&peer, &ours).is_some());
-    });
-}
-
-#[test]
-fn netkit_pairs() {
-    in_namespace("devices::netkit_pairs", |kernel| {
-        let added = std::process::Command::new("ip")
-            .args("link add near1 type netkit peer name other1".split(' '))
-            .output()
-            .expect("there is `ip`");
-        if !added.status.success() {
-            eprintln!("skipped: no netkit: {}", String::from_utf8_lossy(&added.stderr).trim_end());
-            return;
-        }
-        for attach_type in [AttachType::NETKIT_PRIMARY, AttachType::NETKIT_PEER] {
-            let kind = Kind { attach_type: Some(attach_type), ..TC };
-            let passes = program(kernel, kind, &slots(&[mov(Reg::R0, 0), Op::Exit]));
-            let options = AttachOptions {
-                target: Some(AttachTarget::Device("near1".to_owned())),
-                ..AttachOptions::default()
-            };
-            let link = passes.attach(&AttachPoint::Target { attach_type }, &options);
-            let Some(_link) = unless_younger(attach_type, link) else { return };
-            let hook =
-                kernel.query(&AttachTarget::Device("near1".to_owned()), attach_type).expect("it tells");
-            assert_eq!(hook.programs.len(), 1);
-        }
     });
 }

@@ -10,6 +10,7 @@ mod hooks;
 mod iterators;
 mod killed;
 mod maps;
+mod netkit;
 mod netns;
 mod objects;
 mod packets;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use skep_runtime::SharedRuntime;
 
-use crate::kernel;
+use crate::{kernel, netkit};
 
 /// Says that we are in our own namespace.
 const INSIDE: &str = "SKEP_TEST_NETNS";
@@ -56,6 +56,15 @@ fn ip(namespace: Option<u32>, arguments: &str) -> Result<(), String> {
     Err(format!("`ip {arguments}`: {}", String::from_utf8_lossy(&output.stderr).trim_end()))
 }
 
+/// What a pair of devices is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Devices {
+    /// With Ethernet addresses, which the ends know of each other.
+    Veth,
+    /// For IP packets alone, with a program at each end.
+    Netkit,
+}
+
 /// A host at the other end of a pair of devices, in a namespace of its own.
 ///
 /// Pair `N` is `nearN` with us, `10.7.N.1`, and `farN` over there, `10.7.N.2`; they know each other's addresses.
@@ -67,7 +76,12 @@ pub(crate) struct Peer {
 impl Peer {
     /// A peer, or `None` with a printed reason.
     pub(crate) fn new(number: u8) -> Option<Self> {
-        match Self::try_new(number) {
+        Self::of_devices(number, Devices::Veth)
+    }
+
+    /// A peer behind devices of a kind, or `None` with a printed reason.
+    pub(crate) fn of_devices(number: u8, devices: Devices) -> Option<Self> {
+        match Self::try_new(number, devices) {
             Ok(peer) => Some(peer),
             Err(reason) => {
                 eprintln!("skipped: no pair of network devices: {reason}");
@@ -76,26 +90,29 @@ impl Peer {
         }
     }
 
-    fn try_new(number: u8) -> Result<Self, String> {
+    fn try_new(number: u8, devices: Devices) -> Result<Self, String> {
         let holder =
             Command::new("unshare").args(["-n", "cat"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
         let peer = Self { holder: holder.map_err(|e| format!("`unshare`: {e}"))?, number };
         peer.wait_for_namespace()?;
         let there = peer.holder.id();
         let (near, far, n) = (peer.near(), format!("far{number}"), number);
-        ip(
-            None,
-            &format!(
-                "link add {near} address 02:00:00:00:0{n}:01 type veth peer name {far} address 02:00:00:00:0{n}:02 netns {there}"
-            ),
-        )?;
+        match devices {
+            Devices::Veth => ip(
+                None,
+                &format!(
+                    "link add {near} address 02:00:00:00:0{n}:01 type veth peer name {far} address 02:00:00:00:0{n}:02 netns {there}"
+                ),
+            )?,
+            Devices::Netkit => netkit::add_pair(&near, &far, there)?,
+        }
         for (namespace, device, own, other) in [(None, &near, 1, 2), (Some(there), &far, 2, 1)] {
             ip(namespace, &format!("addr add 10.7.{n}.{own}/24 dev {device}"))?;
             ip(namespace, &format!("link set {device} up"))?;
-            ip(
-                namespace,
-                &format!("neigh add 10.7.{n}.{other} lladdr 02:00:00:00:0{n}:0{other} dev {device}"),
-            )?;
+            if devices == Devices::Veth {
+                let neighbour = format!("10.7.{n}.{other} lladdr 02:00:00:00:0{n}:0{other} dev {device}");
+                ip(namespace, &format!("neigh add {neighbour}"))?;
+            }
         }
         Ok(peer)
     }
