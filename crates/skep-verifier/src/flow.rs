@@ -113,6 +113,7 @@ fn mark_insn(code: &Code, shapes: &dyn Fn(u32) -> CallShape, marks: &mut [Marks]
             marks[at].prune = true;
         }
         Op::Call(_) => {
+            mark_jump(Some(pc + 1));
             let shape = shapes(pc);
             let mark = &mut marks[at];
             mark.prune |= shape.async_callback || shape.sync_callback || shape.iter_next;
