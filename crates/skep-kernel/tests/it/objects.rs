@@ -10,24 +10,22 @@ use skep::Loaded;
 use skep::load::Options;
 use skep::object::Object;
 use skep_runtime::command::TestRun;
+use skep_runtime::info::MapInfo;
 use skep_runtime::{Fd, SharedRuntime};
 
+use crate::faults::{bpffs, unmount};
 use crate::netns::in_namespace;
 use crate::{kernel, unless_refused};
 
+fn load(kernel: &SharedRuntime, bytes: &[u8], options: &Options) -> skep::Result<Loaded> {
+    let object = Object::read(bytes, "object")?;
+    skep::load::load_with(kernel, &object, skep::host::link(&object)?, options)
+}
+
 /// Loads an object; `None` with a printed reason where this machine does not let us.
 fn loaded(kernel: &SharedRuntime, bytes: &[u8], extends: &[(&str, Fd)]) -> Option<Loaded> {
-    let object = Object::read(bytes, "object").expect("it is an object");
-    let linked = match skep::host::link(&object) {
-        Ok(linked) => linked,
-        Err(e) => {
-            eprintln!("skipped: {e}");
-            return None;
-        }
-    };
     let extends = extends.iter().map(|(name, fd)| ((*name).to_owned(), *fd)).collect();
-    let options = Options { extends, ..Options::default() };
-    match skep::load::load_with(kernel, &object, linked, &options) {
+    match load(kernel, bytes, &Options { extends, ..Options::default() }) {
         Ok(loaded) => Some(loaded),
         Err(e) => {
             eprintln!("skipped: {e}");
@@ -99,4 +97,27 @@ fn functions_of_programs_are_replaced() {
     assert_eq!((answer(), answer(), number(&replaces, "asked")), (2, 2, 2));
     drop(link);
     assert_eq!((answer(), number(&replaces, "asked")), (1, 2), "the function is its own again");
+}
+
+#[test]
+fn maps_are_shared_under_their_names() {
+    let Some(kernel) = kernel() else { return };
+    let Some(directory) = bpffs() else { return };
+    let options = Options { pin_directory: directory.path().to_owned(), ..Options::default() };
+    let load =
+        || load(&kernel, include_bytes!("../objects/shared.bpf.o"), &options).expect("every kernel has them");
+    let maps = |loaded: &Loaded| -> Vec<(String, bool, u32)> {
+        let id = |map: &skep::LoadedMap| MapInfo::of(&kernel, map.map.fd()).expect("a map").id;
+        loaded.maps().map(|map| (map.def.name.clone(), map.reused, id(map))).collect()
+    };
+    let first = maps(&load());
+    assert!(first.iter().all(|(_, reused, _)| !reused), "{first:?}");
+    // Nobody but the file system holds them now.
+    let again = maps(&load());
+    let expected: Vec<_> = first.iter().map(|(name, _, id)| (name.clone(), true, *id)).collect();
+    assert_eq!(again, expected);
+    first
+        .iter()
+        .for_each(|(name, ..)| std::fs::remove_file(directory.path().join(name)).expect("it is ours"));
+    unmount(directory.path());
 }

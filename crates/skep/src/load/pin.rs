@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use skep_obj::map::MapDef;
+use skep_isa::uapi::MapType;
+use skep_obj::map::{F_RDONLY_PROG, MapDef};
 use skep_runtime::command::{Command, ObjectKind, Reply};
 use skep_runtime::info::{self, MapInfo};
 use skep_runtime::{ErrorKind, Fd, Handle, Map, SharedRuntime};
@@ -53,12 +54,17 @@ pub(super) fn given(runtime: &SharedRuntime, def: &MapDef, id: u32, cpus: usize)
 
 /// The first parameter that differs: what it is, what the object wants, and what is there.
 fn difference(def: &MapDef, info: &MapInfo) -> Option<(&'static str, u64, u64)> {
+    // The kernel adds this flag to maps of devices (`kernel/bpf/devmap.c`).
+    let added = match def.map_type {
+        MapType::DEVMAP | MapType::DEVMAP_HASH => F_RDONLY_PROG,
+        _ => 0,
+    };
     let parameters: [(&str, u64, u64); 6] = [
         ("type", def.map_type.0.into(), info.map_type.0.into()),
         ("size of keys", def.key_size.into(), info.key_size.into()),
         ("size of values", def.value_size.into(), info.value_size.into()),
         ("number of elements", def.max_entries.into(), info.max_entries.into()),
-        ("set of flags", def.map_flags.into(), info.map_flags.into()),
+        ("set of flags", (def.map_flags | added).into(), (info.map_flags | added).into()),
         ("`map_extra`", def.map_extra, info.map_extra),
     ];
     parameters.into_iter().find(|(_, wanted, there)| wanted != there)
