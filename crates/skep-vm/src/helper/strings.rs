@@ -20,13 +20,24 @@ fn start_of(machine: &mut Machine<'_>, addr: u64, most: usize) -> Result<Vec<u8>
     probe::kernel_string(machine, addr, most + 1).map_err(outside)
 }
 
+/// The bytes of a string that are among its first `count`; for none, nothing is read.
+fn first_bytes(machine: &mut Machine<'_>, addr: u64, count: u64) -> Result<Vec<u8>, Errno> {
+    let count = (count as usize).min(MAX_STRING);
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let mut text = start_of(machine, addr, count)?;
+    text.truncate(count);
+    Ok(text)
+}
+
 /// A place in a string, or an error; a missing thing is `ENOENT`.
 fn place(found: Result<Option<usize>, Errno>) -> HelperResult {
     Ok(found.and_then(|found| found.ok_or(Errno::ENOENT)).map_or_else(Errno::to_reg, |n| n as u64))
 }
 
 pub(super) fn strlen(call: &mut Call<'_, '_>) -> HelperResult {
-    place(string(call.machine, call.args[0]).map(|text| Some(text.len())))
+    find(call, |text| Some(text.len()))
 }
 
 pub(super) fn strnlen(call: &mut Call<'_, '_>) -> HelperResult {
@@ -35,71 +46,80 @@ pub(super) fn strnlen(call: &mut Call<'_, '_>) -> HelperResult {
     place(text.map(|text| Some(text.len().min(limit))))
 }
 
-pub(super) fn strcmp(call: &mut Call<'_, '_>) -> HelperResult {
-    let (first, second) = (string(call.machine, call.args[0]), string(call.machine, call.args[1]));
-    match (first, second) {
-        (Ok(first), Ok(second)) => Ok(first.cmp(&second) as i64 as u64),
-        (Err(e), _) | (_, Err(e)) => errno(e),
-    }
-}
-
 pub(super) fn strchr(call: &mut Call<'_, '_>) -> HelperResult {
-    let wanted = call.args[1] as u8;
-    let find = |text: Vec<u8>| match wanted {
-        0 => Some(text.len()),
-        _ => text.iter().position(|byte| *byte == wanted),
-    };
-    place(string(call.machine, call.args[0]).map(find))
+    find_byte(call, |text, wanted| text.iter().position(|byte| *byte == wanted))
 }
 
 pub(super) fn strrchr(call: &mut Call<'_, '_>) -> HelperResult {
-    let wanted = call.args[1] as u8;
-    let find = |text: Vec<u8>| match wanted {
-        0 => Some(text.len()),
-        _ => text.iter().rposition(|byte| *byte == wanted),
-    };
-    place(string(call.machine, call.args[0]).map(find))
+    find_byte(call, |text, wanted| text.iter().rposition(|byte| *byte == wanted))
 }
 
-pub(super) fn strstr(call: &mut Call<'_, '_>) -> HelperResult {
-    let (text, part) = (string(call.machine, call.args[0]), string(call.machine, call.args[1]));
-    let find = |text: Vec<u8>, part: Vec<u8>| match part.len() {
-        0 => Some(0),
-        len => text.windows(len).position(|window| window == part),
-    };
-    place(text.and_then(|text| Ok(find(text, part?))))
-}
-
-/// `bpf_strcasecmp(a, b)`: capital letters of ASCII count as small ones.
-pub(super) fn strcasecmp(call: &mut Call<'_, '_>) -> HelperResult {
-    let (first, second) = (string(call.machine, call.args[0]), string(call.machine, call.args[1]));
-    match (first, second) {
-        (Ok(first), Ok(second)) => {
-            Ok(first.to_ascii_lowercase().cmp(&second.to_ascii_lowercase()) as i64 as u64)
-        }
-        (Err(e), _) | (_, Err(e)) => errno(e),
-    }
+/// `bpf_strchrnul(text, c)`: the end is found where nothing else is.
+pub(super) fn strchrnul(call: &mut Call<'_, '_>) -> HelperResult {
+    let or_end = |text: &[u8], wanted| text.iter().position(|byte| *byte == wanted).or(Some(text.len()));
+    find_byte(call, or_end)
 }
 
 /// `bpf_strnchr(text, count, c)`: the NUL counts among the bytes.
 pub(super) fn strnchr(call: &mut Call<'_, '_>) -> HelperResult {
     let (count, wanted) = (call.args[1] as usize, call.args[2] as u8);
-    let text = match count {
-        0 => Ok(Vec::new()),
-        _ => start_of(call.machine, call.args[0], count.min(MAX_STRING)),
-    };
     let find = |mut text: Vec<u8>| {
         text.push(0);
         text.iter().take(count).position(|byte| *byte == wanted)
     };
-    place(text.map(find))
+    place(first_bytes(call.machine, call.args[0], call.args[1]).map(find))
 }
 
-/// `bpf_strchrnul(text, c)`: the end is found where nothing else is.
-pub(super) fn strchrnul(call: &mut Call<'_, '_>) -> HelperResult {
-    let wanted = call.args[1] as u8;
-    let find = |text: Vec<u8>| text.iter().position(|byte| *byte == wanted).or(Some(text.len()));
-    place(string(call.machine, call.args[0]).map(find))
+/// Where something is in the string of the first argument.
+fn find(call: &mut Call<'_, '_>, find: impl FnOnce(&[u8]) -> Option<usize>) -> HelperResult {
+    place(string(call.machine, call.args[0]).map(|text| find(&text)))
+}
+
+/// Where the byte of the second argument is; the end is a NUL.
+fn find_byte(call: &mut Call<'_, '_>, position: impl FnOnce(&[u8], u8) -> Option<usize>) -> HelperResult {
+    match call.args[1] as u8 {
+        0 => find(call, |text| Some(text.len())),
+        wanted => find(call, |text| position(text, wanted)),
+    }
+}
+
+pub(super) fn strcmp(call: &mut Call<'_, '_>) -> HelperResult {
+    compare(call, |text| text)
+}
+
+/// `bpf_strcasecmp(a, b)`: capital letters of ASCII count as small ones.
+pub(super) fn strcasecmp(call: &mut Call<'_, '_>) -> HelperResult {
+    compare(call, |text| text.to_ascii_lowercase())
+}
+
+/// Compares two strings as `form` makes them.
+fn compare(call: &mut Call<'_, '_>, form: impl Fn(Vec<u8>) -> Vec<u8>) -> HelperResult {
+    let (first, second) = (string(call.machine, call.args[0]), string(call.machine, call.args[1]));
+    match (first, second) {
+        (Ok(first), Ok(second)) => Ok(form(first).cmp(&form(second)) as i64 as u64),
+        (Err(e), _) | (_, Err(e)) => errno(e),
+    }
+}
+
+pub(super) fn strstr(call: &mut Call<'_, '_>) -> HelperResult {
+    let text = string(call.machine, call.args[0]);
+    find_part(call, text)
+}
+
+/// `bpf_strnstr(text, part, len)`: only the first `len` bytes of the text are looked at.
+pub(super) fn strnstr(call: &mut Call<'_, '_>) -> HelperResult {
+    let text = first_bytes(call.machine, call.args[0], call.args[2]);
+    find_part(call, text)
+}
+
+/// Where the string of the second argument is in a text.
+fn find_part(call: &mut Call<'_, '_>, text: Result<Vec<u8>, Errno>) -> HelperResult {
+    let part = string(call.machine, call.args[1]);
+    let find = |text: Vec<u8>, part: Vec<u8>| match part.len() {
+        0 => Some(0),
+        len => text.windows(len).position(|window| window == part),
+    };
+    place(text.and_then(|text| Ok(find(text, part?))))
 }
 
 /// `bpf_strspn(text, accept)`: how many bytes from the start are all among `accept`.
@@ -118,19 +138,4 @@ fn span(call: &mut Call<'_, '_>, among: bool) -> HelperResult {
         text.iter().position(|byte| set.contains(byte) != among).unwrap_or(text.len())
     };
     place(text.and_then(|text| Ok(Some(count(text, set?)))))
-}
-
-/// `bpf_strnstr(text, part, len)`: only the first `len` bytes of the text are looked at.
-pub(super) fn strnstr(call: &mut Call<'_, '_>) -> HelperResult {
-    let len = (call.args[2] as usize).min(MAX_STRING);
-    let text = match len {
-        0 => Ok(Vec::new()),
-        _ => start_of(call.machine, call.args[0], len),
-    };
-    let part = string(call.machine, call.args[1]);
-    let find = |text: Vec<u8>, part: Vec<u8>| match part.len() {
-        0 => Some(0),
-        size => text[..text.len().min(len)].windows(size).position(|window| window == part),
-    };
-    place(text.and_then(|text| Ok(find(text, part?))))
 }

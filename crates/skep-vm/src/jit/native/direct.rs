@@ -128,14 +128,14 @@ unsafe extern "C" fn put(map: u64, key: u64, value: u64, flags: u64) -> u64 {
 
 unsafe extern "C" fn put_word(map: u64, key: u64, value: u64, flags: u64) -> u64 {
     // SAFETY: compiled code names a map of its program.
-    let layout = unsafe { named(map) }.layout();
+    let words = unsafe { named(map) };
     // SAFETY: the verifier has proved the key.
     let index = unsafe { u32::load(key) };
-    match layout {
+    match words.layout() {
         Some(layout) if index < layout.entries && flags & !update::EXIST == 0 => {
             let at = layout.base + u64::from(index) * layout.stride as u64;
             // SAFETY: the verifier has proved the value, and the element is one of the map.
-            unsafe { copy_word(value, at, map) };
+            unsafe { copy_word(value, at, words.spec().value_size) };
             0
         }
         // SAFETY: the arguments are compiled code's.
@@ -144,11 +144,10 @@ unsafe extern "C" fn put_word(map: u64, key: u64, value: u64, flags: u64) -> u64
 }
 
 /// # Safety
-/// There is a value of the map's size at both addresses, accessed atomically by other threads.
+/// There are so many bytes, 4 or 8, at both addresses, accessed atomically by other threads.
 #[inline(always)]
-unsafe fn copy_word(from: u64, to: u64, map: u64) {
-    // SAFETY: compiled code names a map of its program.
-    if unsafe { named(map) }.spec().value_size == 4 {
+unsafe fn copy_word(from: u64, to: u64, bytes: u32) {
+    if bytes == 4 {
         // SAFETY: as the caller says.
         let word = unsafe { u32::load(from) };
         // SAFETY: as the caller says.
