@@ -5,6 +5,7 @@
 
 use skep_isa::{AluOp, AtomicOp, Endian, JmpOp, Operand, Reg, Size};
 
+use crate::direct::Proved;
 use crate::helper::{HelperFn, HostFn};
 
 /// A register, known to exist.
@@ -60,11 +61,19 @@ macro_rules! for_each_binary {
                 Sle sle Jsle64R Jsle64I Jsle32R Jsle32I;
             }
             load {
-                LoadB u8 widen; LoadH u16 widen; LoadW u32 widen; LoadDW u64 widen;
-                LoadSB u8 widen_signed; LoadSH u16 widen_signed; LoadSW u32 widen_signed;
+                LoadB DirectLoadB u8 widen;
+                LoadH DirectLoadH u16 widen;
+                LoadW DirectLoadW u32 widen;
+                LoadDW DirectLoadDW u64 widen;
+                LoadSB DirectLoadSB u8 widen_signed;
+                LoadSH DirectLoadSH u16 widen_signed;
+                LoadSW DirectLoadSW u32 widen_signed;
             }
             store {
-                StoreB StoreImmB u8; StoreH StoreImmH u16; StoreW StoreImmW u32; StoreDW StoreImmDW u64;
+                StoreB StoreImmB DirectStoreB DirectStoreImmB u8;
+                StoreH StoreImmH DirectStoreH DirectStoreImmH u16;
+                StoreW StoreImmW DirectStoreW DirectStoreImmW u32;
+                StoreDW StoreImmDW DirectStoreDW DirectStoreImmDW u64;
             }
         }
     };
@@ -75,8 +84,8 @@ macro_rules! define {
     (
         alu { $($alu:ident $alu_fn:ident $a64r:ident $a64i:ident $a32r:ident $a32i:ident;)* }
         jump { $($jmp:ident $jmp_fn:ident $j64r:ident $j64i:ident $j32r:ident $j32i:ident;)* }
-        load { $($load:ident $load_ty:ident $widen:ident;)* }
-        store { $($store:ident $store_imm:ident $store_ty:ident;)* }
+        load { $($load:ident $direct_load:ident $load_ty:ident $widen:ident;)* }
+        store { $($store:ident $store_imm:ident $direct_store:ident $direct_imm:ident $store_ty:ident;)* }
     ) => {
         /// One instruction. Offsets are in bytes; targets are slots of the program.
         #[derive(Clone, Copy, Debug)]
@@ -93,10 +102,15 @@ macro_rules! define {
                 $j32r { dst: R, src: R, target: u32 },
                 $j32i { dst: R, imm: i32, target: u32 },
             )*
-            $($load { dst: R, base: R, off: i16 },)*
+            $(
+                $load { dst: R, base: R, off: i16 },
+                $direct_load { dst: R, base: R, off: i16, proved: Proved },
+            )*
             $(
                 $store { base: R, src: R, off: i16 },
                 $store_imm { base: R, off: i16, imm: i32 },
+                $direct_store { base: R, src: R, off: i16, proved: Proved },
+                $direct_imm { base: R, off: i16, imm: i32, proved: Proved },
             )*
             /// Sign-extends the low `bits`.
             MovSx { wide: bool, bits: u8, dst: R, src: R },
@@ -143,6 +157,18 @@ macro_rules! define {
                         (JmpOp::$jmp, false, Operand::Reg(src)) => Self::$j32r { dst, src: src.into(), target },
                         (JmpOp::$jmp, false, Operand::Imm(imm)) => Self::$j32i { dst, imm, target },
                     )*
+                }
+            }
+
+            /// The same without a check, if it is a load or a store.
+            pub(crate) fn without_check(self, proved: Proved) -> Self {
+                match self {
+                    $(Self::$load { dst, base, off } => Self::$direct_load { dst, base, off, proved },)*
+                    $(
+                        Self::$store { base, src, off } => Self::$direct_store { base, src, off, proved },
+                        Self::$store_imm { base, off, imm } => Self::$direct_imm { base, off, imm, proved },
+                    )*
+                    other => other,
                 }
             }
         }

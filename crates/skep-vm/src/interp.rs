@@ -1,4 +1,5 @@
-//! The interpreter: one dispatch for each instruction, every memory access checked by [`Space`](crate::memory::Space).
+//! The interpreter: one dispatch for each instruction, every memory access checked by [`Space`](crate::memory::Space) that
+//! no proof says is [`direct`](crate::direct).
 //!
 //! Registers and active functions are local to one call of [`Machine::execute`]; callbacks and tail calls are calls of it
 //! again, on the same machine, so all of them share stack frames and budget. The budget is charged where control goes
@@ -34,6 +35,7 @@ type Regs = [u64; 16];
 impl Machine<'_> {
     /// Runs a function of a program to its exit; answers `r0`.
     pub(crate) fn execute(&mut self, program: &Program, entry: usize, args: [u64; 5]) -> Result<u64, Fault> {
+        program.note_interpreted();
         let mut pc = entry;
         let frames = self.space.frames();
         let result = match self.env.watches() {
@@ -58,7 +60,7 @@ impl Machine<'_> {
         at: &mut usize,
         args: [u64; 5],
     ) -> Result<u64, Box<Failed>> {
-        let code = program.code();
+        let code = program.code_for(self.space.context_len(), self.packet.is_some());
         let mut pc = *at;
         let mut regs: Regs = [0; 16];
         regs[1..=5].copy_from_slice(&args);
@@ -180,8 +182,8 @@ impl Machine<'_> {
             (
                 alu { $($alu:ident $alu_fn:ident $a64r:ident $a64i:ident $a32r:ident $a32i:ident;)* }
                 jump { $($jmp:ident $jmp_fn:ident $j64r:ident $j64i:ident $j32r:ident $j32i:ident;)* }
-                load { $($load:ident $load_ty:ident $widen:ident;)* }
-                store { $($store:ident $store_imm:ident $store_ty:ident;)* }
+                load { $($load:ident $direct_load:ident $load_ty:ident $widen:ident;)* }
+                store { $($store:ident $store_imm:ident $direct_store:ident $direct_imm:ident $store_ty:ident;)* }
             ) => {
                 match code[pc - 1] {
                     $(
@@ -221,10 +223,21 @@ impl Machine<'_> {
                             }
                         }
                     )*
-                    $(Code::$load { dst, base, off } => regs[dst.at()] = load!($load_ty, base, off).$widen(),)*
+                    $(
+                        Code::$load { dst, base, off } => regs[dst.at()] = load!($load_ty, base, off).$widen(),
+                        Code::$direct_load { dst, base, off, proved } => {
+                            regs[dst.at()] = proved.load::<$load_ty>(addr!(base, off)).$widen();
+                        }
+                    )*
                     $(
                         Code::$store { base, src, off } => store!($store_ty, base, off, regs[src.at()]),
                         Code::$store_imm { base, off, imm } => store!($store_ty, base, off, imm as i64 as u64),
+                        Code::$direct_store { base, src, off, proved } => {
+                            proved.store(addr!(base, off), <$store_ty>::cut(regs[src.at()]));
+                        }
+                        Code::$direct_imm { base, off, imm, proved } => {
+                            proved.store(addr!(base, off), <$store_ty>::cut(imm as i64 as u64));
+                        }
                     )*
                     Code::MovSx { wide, bits, dst, src } => {
                         regs[dst.at()] = sign_extend(regs[src.at()], bits, wide);

@@ -31,6 +31,7 @@ mod run;
 mod shape;
 mod source;
 mod translate;
+mod waiting;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -46,14 +47,17 @@ use crate::code::Code;
 use crate::map::Map;
 use compiler::Compiler;
 pub(crate) use native::{Called, Native, Record};
-use source::Source;
+pub(crate) use source::{Place, Source};
+pub(crate) use waiting::Waiting;
 
 /// What runs a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
-    /// The checked interpreter.
+    /// The interpreter, with a check of every access.
+    Checked,
+    /// The interpreter, with checks of what is not proved.
     Interpreter,
-    /// The interpreter, until compiled code is there: it is made in the background.
+    /// The interpreter, until compiled code is there: it is made in the background after a few runs.
     #[default]
     Auto,
     /// Compiled code from the first run on, as far as the program can be compiled.

@@ -35,6 +35,7 @@
 mod alu;
 mod clock;
 mod code;
+mod direct;
 pub mod env;
 mod errno;
 mod fault;

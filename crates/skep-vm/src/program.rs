@@ -8,8 +8,9 @@ use skep_isa::{CallTarget, DecodeError, Imm64, Insn, Op, Reg, decode};
 use skep_verifier::Verified;
 
 use crate::code::{Code, R};
+use crate::direct::Direct;
 use crate::helper::{self, HostFn};
-use crate::jit::{self, Compiled, Declined, Engine, Native};
+use crate::jit::{self, Compiled, Declined, Engine, Native, Waiting};
 use crate::machine::Machine;
 use crate::map::Map;
 use crate::memory::{Stack, Windows};
@@ -93,9 +94,12 @@ impl ProgramInfo {
 pub struct Program {
     info: ProgramInfo,
     code: Arc<[Code]>,
+    /// The same with accesses that need no check, if it is verified with facts.
+    direct: Option<Direct>,
     maps: Arc<[Arc<Map>]>,
     windows: Arc<Windows>,
     native: Arc<OnceLock<Result<Native, Declined>>>,
+    waiting: Waiting,
     /// Itself, for what calls it later.
     shared: OnceLock<Weak<Self>>,
 }
@@ -124,32 +128,39 @@ impl Program {
         info: ProgramInfo,
     ) -> Result<Self, PrepareError> {
         let reached = |slot| verified.is_reached(slot);
-        let program = Self::prepare_reached(verified.insns(), &reached, resolve, info)?;
-        program.start_compiling(verified);
+        let mut program = Self::prepare_reached(verified.insns(), &reached, resolve, info)?;
+        if program.info.engine != Engine::Checked {
+            program.direct = Direct::new(verified, &program.code, &program.maps);
+        }
+        match program.info.engine {
+            Engine::Jit => {
+                let blind = program.info.blind_constants;
+                let _ = program.native.set(jit::compile(verified, &program.code, &program.maps, blind));
+            }
+            Engine::Auto if verified.facts().is_some() => program.waiting.put(verified.clone()),
+            Engine::Checked | Engine::Interpreter | Engine::Auto => {}
+        }
         Ok(program)
     }
 
-    /// Compiles now, or has it done, as the program is to be run.
-    fn start_compiling(&self, verified: &Verified) {
-        let blind = self.info.blind_constants;
-        match self.info.engine {
-            Engine::Interpreter => {}
-            Engine::Jit => {
-                let _ = self.native.set(jit::compile(verified, &self.code, &self.maps, blind));
-            }
-            Engine::Auto if verified.facts().is_none() => {}
-            Engine::Auto => {
-                let (verified, code, maps) =
-                    (verified.clone(), Arc::clone(&self.code), Arc::clone(&self.maps));
-                let native = Arc::downgrade(&self.native);
-                jit::in_background(move || {
-                    // The program may be gone already.
-                    if let Some(native) = native.upgrade() {
-                        let _ = native.set(jit::compile(&verified, &code, &maps, blind));
-                    }
-                });
-            }
+    /// Takes note that the interpreter runs it, and has it compiled when that is worth it.
+    #[inline]
+    pub(crate) fn note_interpreted(&self) {
+        if let Some(verified) = self.waiting.count() {
+            self.start_compiling(verified);
         }
+    }
+
+    #[cold]
+    fn start_compiling(&self, verified: Verified) {
+        let (code, maps) = (Arc::clone(&self.code), Arc::clone(&self.maps));
+        let (native, blind) = (Arc::downgrade(&self.native), self.info.blind_constants);
+        jit::in_background(move || {
+            // The program may be gone already.
+            if let Some(native) = native.upgrade() {
+                let _ = native.set(jit::compile(&verified, &code, &maps, blind));
+            }
+        });
     }
 
     fn prepare_reached(
@@ -162,7 +173,9 @@ impl Program {
         let code = preparing.lower()?;
         let maps: Arc<[Arc<Map>]> = preparing.maps.into();
         let windows = Arc::new(maps.iter().flat_map(|map| map.windows()).collect());
-        Ok(Self { info, code, maps, windows, native: Arc::default(), shared: OnceLock::new() })
+        let native = Arc::default();
+        let (waiting, shared) = (Waiting::default(), OnceLock::new());
+        Ok(Self { info, code, direct: None, maps, windows, native, waiting, shared })
     }
 
     /// Puts it where timers and work queues can find it: its functions may be called later, as long as it is held.
@@ -237,6 +250,13 @@ impl Program {
 
     pub(crate) fn code(&self) -> &[Code] {
         &self.code
+    }
+
+    /// What the interpreter runs: instructions that need no check, as far as they are for such a run.
+    #[inline]
+    pub(crate) fn code_for(&self, context_bytes: u64, packet: bool) -> &[Code] {
+        let direct = self.direct.as_ref().and_then(|direct| direct.code(context_bytes, packet));
+        direct.unwrap_or(&self.code)
     }
 
     pub(crate) fn windows(&self) -> &Arc<Windows> {

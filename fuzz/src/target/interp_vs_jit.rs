@@ -1,7 +1,8 @@
 //! A program does the same in compiled code as in the interpreter: same `r0`, same context or packet, same maps.
 //!
-//! Each program runs three times from the same start: twice interpreted, with the stack elsewhere, and once compiled.
-//! Where the interpreter differs from itself, the program's result depends on addresses, and nothing can be compared.
+//! Each program runs four times from the same start: twice interpreted with every access checked, with the stack elsewhere,
+//! once with the checks that the proof leaves, and once compiled. Where the checked interpreter differs from itself, the
+//! program's result depends on addresses, and nothing can be compared.
 
 use std::ops::Range;
 
@@ -32,27 +33,31 @@ fn differ(ground: &mut Ground, made: &Made, rng: &mut Rng) -> Verdict {
         Outcome::Reject(_) => return Verdict::Other("rejected"),
         Outcome::Unsupported(_) => return Verdict::Other("unsupported"),
     };
-    let Ok(interpreted) = ground.prepare(&verified, Engine::Interpreter) else {
+    let prepare = |engine| ground.prepare(&verified, engine);
+    let (Ok(checked), Ok(interpreted), Ok(compiled)) =
+        (prepare(Engine::Checked), prepare(Engine::Interpreter), prepare(Engine::Jit))
+    else {
         return Verdict::Other("not served");
     };
-    let Ok(compiled) = ground.prepare(&verified, Engine::Jit) else { return Verdict::Other("not served") };
     if let Some(Err(declined)) = compiled.compiled() {
         return Verdict::Wrong(format!("it is not compiled: {}", declined.reason));
     }
     let mut what = "the same";
     for _ in 0..RUNS {
-        let expected = once(ground, &interpreted, rng);
+        let expected = once(ground, &checked, rng);
         if matches!(expected.result, Err(Fault { reason: Reason::Budget | Reason::Unsupported(_), .. })) {
             what = "too long";
             continue;
         }
-        if deeper(|| once(ground, &interpreted, rng)) != expected {
+        if deeper(|| once(ground, &checked, rng)) != expected {
             what = "depends on addresses";
             continue;
         }
-        let left = once(ground, &compiled, rng);
-        if left != expected {
-            return Verdict::Wrong(difference(&expected, &left));
+        for (how, program) in [("interpreted", &interpreted), ("compiled", &compiled)] {
+            let left = once(ground, program, rng);
+            if left != expected {
+                return Verdict::Wrong(difference(how, &expected, &left));
+            }
         }
         rng.next();
     }
@@ -75,13 +80,13 @@ fn deeper<T>(f: impl FnOnce() -> T) -> T {
     result
 }
 
-/// In which respect two runs differ.
-fn difference(expected: &Left, left: &Left) -> String {
+/// In which respect a run differs from the checked one.
+fn difference(how: &str, expected: &Left, left: &Left) -> String {
     match (&expected.result, &left.result) {
-        (Ok(a), Ok(b)) if a != b => format!("`r0` differs\ninterpreted {a:#x}, compiled {b:#x}"),
-        (Ok(_), Ok(_)) if expected.bytes != left.bytes => "the context or packet differs".to_owned(),
-        (Ok(_), Ok(_)) => "maps differ".to_owned(),
-        (Ok(_), Err(fault)) => format!("compiled code stops\n{fault}"),
-        (Err(fault), _) => format!("only the interpreter stops\n{fault}"),
+        (Ok(a), Ok(b)) if a != b => format!("{how}, `r0` differs\nchecked {a:#x}, else {b:#x}"),
+        (Ok(_), Ok(_)) if expected.bytes != left.bytes => format!("{how}, the context or packet differs"),
+        (Ok(_), Ok(_)) => format!("{how}, maps differ"),
+        (Ok(_), Err(fault)) => format!("{how}, it stops\n{fault}"),
+        (Err(fault), _) => format!("{how}, it does not stop\n{fault}"),
     }
 }

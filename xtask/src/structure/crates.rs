@@ -44,7 +44,7 @@ const CRATES: &[Rules] = &[
         name: "skep-vm",
         crates: &["skep-isa", "skep-btf", "skep-obj", "skep-verifier"],
         external: &["cranelift-codegen", "cranelift-native", "libc", "rustix"],
-        may: May::Act(&["clock", "jit/native", "memory"]),
+        may: May::Act(&["clock", "direct", "jit/native", "memory"]),
     },
     Rules {
         name: "skep-user",
@@ -84,7 +84,9 @@ const CRATES: &[Rules] = &[
     },
     Rules {
         name: "skep-fuzz",
-        crates: &["skep-isa", "skep-btf", "skep-obj", "skep-verifier", "skep-vm", "skep"],
+        crates: &[
+            "skep-isa", "skep-btf", "skep-obj", "skep-runtime", "skep-verifier", "skep-vm", "skep-user", "skep-kernel", "skep",
+        ],
         external: &["rustix"],
         may: May::Act(&[]),
     },

@@ -1,7 +1,8 @@
 //! Verification of a program that is loaded: what bpf(2) says of it as the verifier takes it, and what comes of the verdict.
 //!
-//! The verifier refers to maps by number, so descriptors become numbers here, and a program that is accepted is run with
-//! those. What the verifier cannot judge yet runs as it was given: the interpreter checks every access anyway.
+//! The verifier refers to maps by number, so descriptors become numbers here. A program that is accepted is run with those,
+//! and compiled when it has run a few times. What the verifier cannot judge yet runs as it was given: the interpreter checks
+//! every access anyway.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use skep_isa::{Insn, Reg};
 use skep_runtime::command::ProgLoad;
 use skep_runtime::{Error, Fd, Result};
 use skep_verifier::log::{Level, Recording};
-use skep_verifier::{Attach, Input, MapInfo, Outcome, Rejection, Target, verify, verify_recorded};
+use skep_verifier::{Attach, Input, MapInfo, Outcome, Rejection, Target, prove, verify_recorded};
 use skep_vm::env::KERNEL_HALF;
 use skep_vm::map::flags;
 use skep_vm::{Map, MapRef, PrepareError, PrepareErrorKind, Program, ProgramInfo, Resolve};
@@ -82,7 +83,7 @@ impl UserRuntime {
     }
 
     fn judge(&self, spec: &ProgLoad<'_>, maps: &NumberedMaps, types: Option<&Types>) -> Outcome {
-        self.with_input(spec, maps, types, |input| verify(input).outcome)
+        self.with_input(spec, maps, types, |input| prove(input).outcome)
     }
 
     /// The verifier's answer in the form of the kernel's: the log of the path that fails, which the verifier walks once more.

@@ -14,7 +14,7 @@ use crate::map::Map;
 
 /// How an access is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// By the address itself: the proof says that it lies in memory of this process.
     Direct,
     /// By asking the run, because it may be the kernel's memory, or is different things on different paths.
@@ -25,7 +25,7 @@ pub(super) enum Place {
 const MAX_CONTEXT: i64 = 1 << 16;
 
 /// A verified program.
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     verified: &'a Verified,
     facts: &'a Facts,
     code: &'a [Code],
@@ -37,7 +37,7 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         verified: &'a Verified,
         code: &'a [Code],
         maps: &'a [Arc<Map>],
@@ -142,7 +142,7 @@ impl<'a> Source<'a> {
     }
 
     /// How the access of a load, store or atomic operation is done.
-    pub(super) fn place(&self, slot: usize) -> Place {
+    pub(crate) fn place(&self, slot: usize) -> Place {
         match self.facts.access(slot).map(|access| access.region) {
             Some(
                 Region::Frame
@@ -158,7 +158,7 @@ impl<'a> Source<'a> {
     }
 
     /// Bytes that the context must have, as far as it is accessed by address.
-    pub(super) fn context_bytes(&self) -> Result<u64, Declined> {
+    pub(crate) fn context_bytes(&self) -> Result<u64, Declined> {
         let mut bytes = 0;
         for (slot, access) in self.accesses(Region::Context) {
             if access.min < 0 || access.max > MAX_CONTEXT {
@@ -170,7 +170,7 @@ impl<'a> Source<'a> {
     }
 
     /// Does it access packet data by address?
-    pub(super) fn needs_packet(&self) -> bool {
+    pub(crate) fn needs_packet(&self) -> bool {
         self.accesses(Region::Packet).next().is_some()
     }
 

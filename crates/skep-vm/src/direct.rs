@@ -1,0 +1,63 @@
+//! A verified program as the interpreter runs it: what the proof says lies in memory of this process is accessed by its
+//! address, as compiled code does it, and everything else is checked.
+//!
+//! What makes this sound is what makes compiled code sound: [`Direct`] is made of what the verifier has accepted, with facts,
+//! and its instructions are given out only for runs with a context (and a packet) as large as the program was seen to
+//! access.
+#![expect(unsafe_code, reason = "the proof says where accesses go")]
+
+use std::sync::Arc;
+
+use skep_verifier::Verified;
+
+use crate::code::Code;
+use crate::jit::{Place, Source};
+use crate::map::Map;
+use crate::memory::Word;
+
+/// Stands in an instruction whose access is proved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proved(());
+
+impl Proved {
+    /// Loads from where the instruction goes.
+    #[inline(always)]
+    pub(crate) fn load<T: Word>(self, addr: u64) -> T {
+        // SAFETY: the verifier has proved the access of the instruction that this stands in, and the run was admitted.
+        unsafe { T::load(addr) }
+    }
+
+    /// Stores to where the instruction goes.
+    #[inline(always)]
+    pub(crate) fn store<T: Word>(self, addr: u64, value: T) {
+        // SAFETY: as for `load`.
+        unsafe { value.store(addr) }
+    }
+}
+
+/// Instructions with direct accesses, and what they take for granted.
+pub(crate) struct Direct {
+    code: Box<[Code]>,
+    context_bytes: u64,
+    needs_packet: bool,
+}
+
+impl Direct {
+    /// Of a program that was verified with facts.
+    pub(crate) fn new(verified: &Verified, code: &[Code], maps: &[Arc<Map>]) -> Option<Self> {
+        let source = Source::new(verified, code, maps).ok()?;
+        let (context_bytes, needs_packet) = (source.context_bytes().ok()?, source.needs_packet());
+        let each = code.iter().enumerate().map(|(slot, code)| match source.place(slot) {
+            Place::Direct => code.without_check(Proved(())),
+            Place::Asked => *code,
+        });
+        Some(Self { code: each.collect(), context_bytes, needs_packet })
+    }
+
+    /// The instructions, for a run with what they access.
+    #[inline]
+    pub(crate) fn code(&self, context_bytes: u64, packet: bool) -> Option<&[Code]> {
+        let admitted = context_bytes >= self.context_bytes && (packet || !self.needs_packet);
+        admitted.then_some(&*self.code)
+    }
+}
