@@ -74,7 +74,8 @@ impl PacketRunner for Runner {
             }
             Some(Redirect::Map { .. }) | None => None,
         };
-        let copies = self.packet.take_clones().into_iter().map(|copy| (copy.ifindex, copy.data)).collect();
+        let mut copies = Vec::new();
+        copies.extend(self.packet.take_clones().into_iter().map(|copy| (copy.ifindex, copy.data)));
         Ok(PacketRan { retval, redirect, copies })
     }
 

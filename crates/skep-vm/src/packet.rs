@@ -220,7 +220,10 @@ impl Packet {
         self.frags.clear();
         self.clones.clear();
         (self.tunnel, self.cookie) = (None, 0);
-        self.memory.zero(0, self.context_bytes());
+        match self.form {
+            Form::Xdp => self.memory.write(0, &[0; xdp::CONTEXT_BYTES]),
+            Form::Skb => self.memory.zero(0, skb::CONTEXT_BYTES),
+        }
         self.refresh();
         Ok(())
     }
@@ -231,11 +234,13 @@ impl Packet {
     }
 
     /// Which kind of context it has.
+    #[inline]
     pub fn form(&self) -> Form {
         self.form
     }
 
     /// Bytes of its context.
+    #[inline]
     pub fn context_bytes(&self) -> usize {
         match self.form {
             Form::Xdp => xdp::CONTEXT_BYTES,
@@ -302,6 +307,7 @@ impl Packet {
     }
 
     /// Takes the copies that were sent off.
+    #[inline]
     pub fn take_clones(&mut self) -> Vec<Clone> {
         std::mem::take(&mut self.clones)
     }
@@ -319,6 +325,7 @@ impl Packet {
     }
 
     /// Writes bytes of the context.
+    #[inline]
     pub fn set_context(&mut self, off: usize, bytes: &[u8]) {
         assert!(off + bytes.len() <= self.context_bytes(), "invariant: inside the context");
         self.memory.write(off, bytes);
@@ -332,6 +339,7 @@ impl Packet {
     }
 
     /// Writes a field of four bytes.
+    #[inline]
     pub fn set_field(&mut self, off: usize, value: u32) {
         self.set_context(off, &value.to_ne_bytes());
     }
@@ -369,6 +377,7 @@ impl Packet {
     }
 
     /// Address of the context.
+    #[inline]
     pub(crate) fn context_addr(&self) -> u64 {
         self.memory.base()
     }
@@ -390,8 +399,8 @@ impl Packet {
 
     /// Writes the bounds into the context after they have changed.
     pub(crate) fn refresh(&mut self) {
-        let base = self.memory.base() as u32;
-        let [meta, data, end] = [self.meta, self.data, self.end].map(|at| base + at as u32);
+        let at = |place: usize| self.memory.base() as u32 + place as u32;
+        let (meta, data, end) = (at(self.meta), at(self.data), at(self.end));
         match self.form {
             Form::Xdp => {
                 let mut bounds = [0; 12];

@@ -156,6 +156,7 @@ word!(u64, i64, AtomicU64);
 ///
 /// # Safety
 /// `out.len()` bytes from `addr` on are mapped, readable, initialised, and only accessed atomically by other threads.
+#[inline]
 pub(crate) unsafe fn copy_out(addr: u64, out: &mut [u8]) {
     let mut at = addr;
     let mut rest = out;
@@ -182,6 +183,7 @@ pub(crate) unsafe fn copy_out(addr: u64, out: &mut [u8]) {
 ///
 /// # Safety
 /// As for [`copy_out`], and writable.
+#[inline]
 pub(super) unsafe fn copy_in(addr: u64, data: &[u8]) {
     let mut at = addr;
     let mut rest = data;

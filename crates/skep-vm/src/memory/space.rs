@@ -66,8 +66,6 @@ struct Cells {
     /// Accessible bytes of each.
     bytes: u64,
     writable: bool,
-    /// The cells come in groups, each behind a key.
-    keyed: Option<Keyed>,
 }
 
 /// Groups of cells, each behind a key that may be read.
@@ -88,7 +86,7 @@ impl Cells {
     fn of(bytes: &mut [u8]) -> Self {
         let len = bytes.len() as u64;
         let start = if bytes.is_empty() { 0 } else { bytes.as_mut_ptr().expose_provenance() as u64 };
-        Self { start, len, stride: len.max(1), bytes: len, writable: true, keyed: None }
+        Self { start, len, stride: len.max(1), bytes: len, writable: true }
     }
 
     /// One cell of an arena.
@@ -96,7 +94,7 @@ impl Cells {
         assert!(part.start <= part.end && part.end <= arena.len(), "invariant: inside the arena");
         let len = part.len() as u64;
         let start = if len == 0 { 0 } else { arena.base() + part.start as u64 };
-        Self { start, len, stride: len.max(1), bytes: len, writable, keyed: None }
+        Self { start, len, stride: len.max(1), bytes: len, writable }
     }
 
     /// The cell that holds this access entirely.
@@ -105,64 +103,63 @@ impl Cells {
         if off >= self.len || (write && !self.writable) {
             return None;
         }
-        if let Some(keyed) = self.keyed {
-            return self.group(keyed, off).find(addr, size, write);
-        }
         // Most cells are single; a division takes longer than all the rest.
         let start = if off < self.stride { 0 } else { off - off % self.stride };
-        let cell = Cell {
-            start: self.start + start,
-            readable: self.bytes,
-            writable: if self.writable { self.bytes } else { 0 },
-        };
-        cell.holds(addr, size, self.bytes).then_some(cell)
+        let cell = Cell::new(self.start + start, self.bytes, self.writable);
+        holds(cell.start, self.bytes, addr, size).then_some(cell)
     }
-}
 
-impl Cells {
     /// The key, or the cells behind it, where an offset leads to.
     fn group(&self, keyed: Keyed, off: u64) -> Self {
         let (stride, cells_at) = (keyed.stride as u64, keyed.cells_at as u64);
         let start = self.start + off - off % stride;
         if off % stride < cells_at {
             let len = keyed.key_bytes as u64;
-            return Self { start, len, stride: len, bytes: len, writable: false, keyed: None };
+            return Self { start, len, stride: len, bytes: len, writable: false };
         }
-        Self { start: start + cells_at, len: keyed.cells as u64 * self.stride, keyed: None, ..*self }
+        Self { start: start + cells_at, len: keyed.cells as u64 * self.stride, ..*self }
     }
 }
 
 /// The cell of a record.
 fn record_cells((start, len): (u64, u64)) -> Cells {
-    Cells { start, len, stride: len.max(1), bytes: len, writable: true, keyed: None }
+    Cells { start, len, stride: len.max(1), bytes: len, writable: true }
 }
 
 /// One cell, remembered.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cell {
     start: u64,
-    /// Bytes that may be read; 0 when nothing is remembered.
-    readable: u64,
+    /// Bytes that may be read, as far as a number of this size goes; 0 when nothing is remembered.
+    readable: u32,
     /// Bytes that may be written.
-    writable: u64,
+    writable: u32,
 }
 
 impl Cell {
-    fn frame(bottom: u64) -> Self {
-        Self { start: bottom, readable: FRAME_BYTES, writable: FRAME_BYTES }
+    fn new(start: u64, bytes: u64, writable: bool) -> Self {
+        let readable = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self { start, readable, writable: if writable { readable } else { 0 } }
     }
 
-    #[inline(always)]
-    fn holds(&self, addr: u64, size: u64, bytes: u64) -> bool {
-        let off = addr.wrapping_sub(self.start);
-        off < bytes && bytes - off >= size
+    fn frame(bottom: u64) -> Self {
+        Self::new(bottom, FRAME_BYTES, true)
     }
+}
+
+/// Do `bytes` from `start` on hold an access entirely?
+#[inline(always)]
+fn holds(start: u64, bytes: u64, addr: u64, size: u64) -> bool {
+    let off = addr.wrapping_sub(start);
+    off < bytes && bytes - off >= size
 }
 
 /// A part of an arena that programs may reach; keeps the arena alive.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
     cells: Cells,
+    /// The cells come in groups, each behind a key: `cells` has the bounds of all groups, and what is in one.
+    keyed: Option<Keyed>,
     _arena: Arc<Arena>,
 }
 
@@ -176,8 +173,8 @@ impl Window {
         );
         let (stride, bytes) = (stride.max(1) as u64, bytes as u64);
         let (start, len) = (arena.base() + off as u64, len as u64);
-        let cells = Cells { start, len, stride, bytes, writable: true, keyed: None };
-        Self { cells, _arena: Arc::clone(arena) }
+        let cells = Cells { start, len, stride, bytes, writable: true };
+        Self { cells, keyed: None, _arena: Arc::clone(arena) }
     }
 
     /// `count` groups from `off` on, whose cells come every `stride` bytes and have `bytes` accessible ones each.
@@ -194,9 +191,9 @@ impl Window {
                 && bytes <= stride,
             "invariant: cells lie behind their key, inside the group"
         );
-        let Self { cells, _arena } = Self::cells(arena, off, count, keyed.stride, keyed.stride);
-        let cells = Cells { stride: stride as u64, bytes: bytes as u64, keyed: Some(keyed), ..cells };
-        Self { cells, _arena }
+        let Self { cells, _arena, .. } = Self::cells(arena, off, count, keyed.stride, keyed.stride);
+        let cells = Cells { stride: stride as u64, bytes: bytes as u64, ..cells };
+        Self { cells, keyed: Some(keyed), _arena }
     }
 
     /// The same, not writable by programs.
@@ -210,12 +207,21 @@ impl Window {
         self.cells.start
     }
 
+    /// The cell that holds an access entirely.
+    fn find(&self, addr: u64, size: u64, write: bool) -> Option<Cell> {
+        self.group(addr).unwrap_or(self.cells).find(addr, size, write)
+    }
+
+    /// The cells of the group that an address is in, or its key.
+    fn group(&self, addr: u64) -> Option<Cells> {
+        let off = addr.wrapping_sub(self.cells.start);
+        let keyed = self.keyed.filter(|_| off < self.cells.len)?;
+        Some(self.cells.group(keyed, off))
+    }
+
     /// Says where an address that was denied is, if it is in or next to this part of a map.
     pub(crate) fn near(&self, addr: u64, map: &str) -> Option<String> {
-        let inside = addr.wrapping_sub(self.cells.start) < self.cells.len;
-        let group =
-            self.cells.keyed.filter(|_| inside).map(|keyed| self.cells.group(keyed, addr - self.cells.start));
-        let Cells { start, len, stride, bytes, writable, .. } = group.unwrap_or(self.cells);
+        let Cells { start, len, stride, bytes, writable } = self.group(addr).unwrap_or(self.cells);
         let off = addr.wrapping_sub(start);
         let (place, what) = match off {
             _ if off < len && writable => (off % stride, "crosses the end"),
@@ -242,7 +248,7 @@ impl FromIterator<Window> for Windows {
 impl Windows {
     fn find(&self, addr: u64, size: u64, write: bool) -> Option<Cell> {
         let after = self.0.partition_point(|w| w.cells.start <= addr);
-        self.0[..after].last()?.cells.find(addr, size, write)
+        self.0[..after].last()?.find(addr, size, write)
     }
 }
 
@@ -309,7 +315,7 @@ impl<'a> Space<'a> {
 
     /// Where the native stack ends for the program: compiled code runs below.
     pub(crate) fn begin_native(&mut self, end: u64) {
-        self.native = Cells { start: end, len: 0, stride: 1, bytes: 0, writable: true, keyed: None };
+        self.native = Cells { start: end, len: 0, stride: 1, bytes: 0, writable: true };
     }
 
     /// Lets helpers reach the frames of compiled functions, which begin at `low`.
@@ -317,7 +323,7 @@ impl<'a> Space<'a> {
     pub(crate) fn set_native_stack(&mut self, low: u64) {
         let end = self.native.start + self.native.len;
         let len = end - low;
-        self.native = Cells { start: low, len, stride: len.max(1), bytes: len, writable: true, keyed: None };
+        self.native = Cells { start: low, len, stride: len.max(1), bytes: len, writable: true };
     }
 
     /// Bytes of the context.
@@ -403,7 +409,7 @@ impl<'a> Space<'a> {
             unsafe { next.write_bytes(0, SCRATCH_BYTES as usize) };
             let len = self.scratch.len + SCRATCH_BYTES;
             let (stride, bytes) = (SCRATCH_BYTES, SCRATCH_BYTES);
-            self.scratch = Cells { start, len, stride, bytes, writable: false, keyed: None };
+            self.scratch = Cells { start, len, stride, bytes, writable: false };
         }
         // SAFETY: the cell is in bounds and initialised.
         unsafe { raw::copy_in(at, &bytes) };
@@ -457,7 +463,7 @@ impl<'a> Space<'a> {
     fn find(&self, addr: u64, size: u64, write: bool) -> Option<Cell> {
         let len = self.frames as u64 * FRAME_BYTES;
         let (stride, bytes) = (FRAME_BYTES, FRAME_BYTES);
-        let stack = Cells { start: self.lowest_frame(), len, stride, bytes, writable: true, keyed: None };
+        let stack = Cells { start: self.lowest_frame(), len, stride, bytes, writable: true };
         stack
             .find(addr, size, write)
             .or_else(|| self.native.find(addr, size, write))
@@ -466,7 +472,7 @@ impl<'a> Space<'a> {
             .or_else(|| self.scratch.find(addr, size, write))
             .or_else(|| self.beside.iter().find_map(|cells| cells.find(addr, size, write)))
             .or_else(|| self.tail_windows.as_deref().unwrap_or(self.windows).find(addr, size, write))
-            .or_else(|| self.lent.iter().find_map(|window| window.cells.find(addr, size, write)))
+            .or_else(|| self.lent.iter().find_map(|window| window.find(addr, size, write)))
             .or_else(|| self.records.iter().find_map(|record| record_cells(*record).find(addr, size, write)))
     }
 
@@ -475,7 +481,7 @@ impl<'a> Space<'a> {
     fn check<const WRITE: bool>(&mut self, reg: u8, addr: u64, size: u64) -> Result<(), Denied> {
         let cell = &self.remembered[usize::from(reg) % REMEMBERED];
         let bytes = if WRITE { cell.writable } else { cell.readable };
-        if cell.holds(addr, size, bytes) {
+        if holds(cell.start, bytes.into(), addr, size) {
             return Ok(());
         }
         self.check_anew(reg, addr, size, WRITE)
@@ -561,6 +567,6 @@ impl<'a> Space<'a> {
 
     /// Bytes from `addr` to the end of its cell that may be read.
     pub(crate) fn readable_from(&self, addr: u64) -> u64 {
-        self.find(addr, 1, false).map_or(0, |cell| cell.start + cell.readable - addr)
+        self.find(addr, 1, false).map_or(0, |cell| cell.start + u64::from(cell.readable) - addr)
     }
 }

@@ -53,7 +53,8 @@ impl Records {
             return Ok(false);
         }
         let header: [u8; 16] = self.input.take()?;
-        let [seconds, fraction, len, wire_len] = [0, 4, 8, 12].map(|at| word(self.big_endian, &header, at));
+        let word = |at| word(self.big_endian, &header, at);
+        let (seconds, fraction, len, wire_len) = (word(0), word(4), word(8), word(12));
         if len as usize > MAX_RECORD {
             return Err(Bad::Damaged("a record claims to be longer than 16 MiB"));
         }
@@ -74,6 +75,7 @@ impl Records {
     }
 }
 
+#[inline]
 fn word(big_endian: bool, bytes: &[u8], at: usize) -> u32 {
     let bytes = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
     if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }

@@ -31,6 +31,7 @@ impl<R: Read> Input<R> {
 
     /// Takes `len` bytes that are read ahead already, without moving them; [`lent`](Self::lent) has them until the next
     /// call. `false` when they are not all there.
+    #[inline]
     pub(super) fn lend(&mut self, len: usize) -> bool {
         self.take_lent();
         if self.inner.buffer().len() < len {
@@ -42,17 +43,25 @@ impl<R: Read> Input<R> {
     }
 
     /// What is lent.
+    #[inline]
     pub(super) fn lent(&self) -> &[u8] {
         &self.inner.buffer()[..self.lent]
     }
 
+    #[inline]
     fn take_lent(&mut self) {
         self.inner.consume(std::mem::take(&mut self.lent));
     }
 
     /// Is there nothing more?
+    #[inline]
     pub(super) fn at_end(&mut self) -> Result<bool, Bad> {
         self.take_lent();
+        if self.inner.buffer().is_empty() { self.read_ahead() } else { Ok(false) }
+    }
+
+    #[cold]
+    fn read_ahead(&mut self) -> Result<bool, Bad> {
         loop {
             match self.inner.fill_buf() {
                 Ok(bytes) => return Ok(bytes.is_empty()),
@@ -63,7 +72,14 @@ impl<R: Read> Input<R> {
     }
 
     /// Takes exactly these many bytes.
+    #[inline]
     pub(super) fn take<const N: usize>(&mut self) -> Result<[u8; N], Bad> {
+        self.take_lent();
+        if let Some(bytes) = self.inner.buffer().first_chunk().copied() {
+            self.inner.consume(N);
+            self.position += N as u64;
+            return Ok(bytes);
+        }
         let mut bytes = [0; N];
         self.fill(&mut bytes)?;
         Ok(bytes)

@@ -78,7 +78,11 @@ impl Writer {
         let stamp = frame.stamp.nanoseconds;
         let len = frame.data.len() as u32;
         let words = [(stamp / SECOND) as u32, (stamp % SECOND) as u32, len, frame.stamp.wire_len.max(len)];
-        self.out.write_all(words.map(u32::to_ne_bytes).as_flattened())?;
+        let mut header = [0; 16];
+        for (bytes, word) in header.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *bytes = word.to_ne_bytes();
+        }
+        self.out.write_all(&header)?;
         self.out.write_all(frame.data)
     }
 
