@@ -244,7 +244,7 @@ fn elements(map: &Map) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 /// Numbers of the kinds that go wrong.
-fn fill(bytes: &mut [u8], rng: &mut Rng) {
+pub(crate) fn fill(bytes: &mut [u8], rng: &mut Rng) {
     // Most of a large context is never looked at.
     let looked_at = bytes.len().min(512);
     for chunk in bytes[..looked_at].chunks_mut(8) {

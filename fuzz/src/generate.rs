@@ -8,7 +8,7 @@ mod memory;
 mod statements;
 
 use skep_isa::uapi::{AttachType, MapType, ProgType};
-use skep_isa::{AluOp, CallTarget, Imm64, Insn, JmpOp, Op, Operand, Reg};
+use skep_isa::{AluOp, CallTarget, Imm64, Insn, JmpOp, Op, Operand, Reg, Size};
 use skep_verifier::MapInfo;
 
 use crate::rng::Rng;
@@ -62,6 +62,25 @@ pub fn maps() -> Vec<MapInfo> {
     ]
 }
 
+/// The types that have test runs (`BPF_PROG_TEST_RUN`), and their attach types.
+const TESTED: &[(ProgType, AttachType)] = &[
+    (ProgType::SOCKET_FILTER, AttachType(0)),
+    (ProgType::XDP, AttachType::XDP),
+    (ProgType::XDP, AttachType::XDP),
+    (ProgType::SCHED_CLS, AttachType(0)),
+    (ProgType::RAW_TRACEPOINT, AttachType(0)),
+    (ProgType::SYSCALL, AttachType(0)),
+];
+
+/// The maps that [`steady_program`] uses: which element a map of least recently used ones gives up is nobody's promise.
+pub fn steady_maps() -> Vec<MapInfo> {
+    let steady = |info: MapInfo| match info.ty {
+        MapType::LRU_HASH => MapInfo { ty: MapType::HASH, ..info },
+        _ => info,
+    };
+    maps().into_iter().map(steady).collect()
+}
+
 /// The map that is a ring buffer.
 const RING: usize = 5;
 
@@ -78,8 +97,18 @@ pub struct Made {
 
 /// Makes a program.
 pub fn program(rng: &mut Rng) -> Made {
-    let (prog_type, attach_type) = rng.pick(TYPES);
-    let mut maker = Maker::new(rng, prog_type);
+    made(rng, TYPES, false)
+}
+
+/// Makes a program that does the same wherever it runs, as long as it makes nothing of addresses: numbers that nobody knows
+/// beforehand come from a map, and frames are written before anything is read from them.
+pub fn steady_program(rng: &mut Rng) -> Made {
+    made(rng, TESTED, true)
+}
+
+fn made(rng: &mut Rng, types: &[(ProgType, AttachType)], steady: bool) -> Made {
+    let (prog_type, attach_type) = rng.pick(types);
+    let mut maker = Maker { steady, ..Maker::new(rng, prog_type) };
     maker.main();
     let insns = maker.finish();
     Made { prog_type, attach_type, insns }
@@ -100,6 +129,8 @@ struct Maker<'r> {
     depth: usize,
     /// In a loop, whose counter is `r9`?
     counting: bool,
+    /// Is the program to do the same wherever it runs?
+    steady: bool,
     maps: Vec<MapInfo>,
 }
 
@@ -124,6 +155,7 @@ impl<'r> Maker<'r> {
             branches: 0,
             depth: 0,
             counting: false,
+            steady: false,
             maps: maps(),
         }
     }
@@ -149,6 +181,9 @@ impl<'r> Maker<'r> {
 
     /// Statements, and an exit with a number that the type allows.
     fn body(&mut self, most: usize) {
+        if self.steady {
+            self.clear_frame();
+        }
         for _ in 0..1 + self.rng.below(most) {
             self.statement();
         }
@@ -158,6 +193,13 @@ impl<'r> Maker<'r> {
             self.mov_imm(Reg::R0, result);
         }
         self.op(Op::Exit);
+    }
+
+    /// What is not written may hold anything.
+    fn clear_frame(&mut self) {
+        for off in (-512..0).step_by(8) {
+            self.op(Op::Store { size: Size::DW, base: Reg::R10, off, src: Operand::Imm(0) });
+        }
     }
 
     /// Slots, with jumps that lead where they should.
@@ -265,7 +307,7 @@ impl<'r> Maker<'r> {
                 self.set(reg, Kind::Scalar);
             }
             _ => {
-                self.call(7);
+                self.unknown();
                 if self.rng.one_in(2) {
                     // `bpf_get_prandom_u32` gives 32 bits; make it 64.
                     self.mov(reg, Reg::R0);
@@ -275,6 +317,17 @@ impl<'r> Maker<'r> {
                 }
             }
         }
+    }
+
+    /// Puts 32 bits that nobody knows beforehand into `r0`.
+    fn unknown(&mut self) {
+        if !self.steady {
+            return self.call(7);
+        }
+        let off = self.rng.below(self.maps[0].value_size as usize / 4) as u32 * 4;
+        self.op(Op::LoadImm64 { dst: Reg::R0, imm: Imm64::MapIdxValue { idx: 0, off } });
+        self.op(Op::Load { size: Size::W, signed: false, dst: Reg::R0, base: Reg::R0, off: 0 });
+        self.set(Reg::R0, Kind::Scalar);
     }
 
     fn imm(&mut self) -> i32 {

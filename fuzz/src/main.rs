@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use skep_fuzz::campaign::{self, Plan, Target};
 use skep_fuzz::corpus::Corpus;
-use skep_fuzz::target::{AbstractContainsConcrete, InterpVsJit, VerifiedNeverFaults, VerifyAlwaysAnswers};
+use skep_fuzz::target::{
+    AbstractContainsConcrete, InterpVsJit, VerifiedNeverFaults, VerifyAlwaysAnswers, VmVsKernel,
+};
 
 /// What the command line asks for.
 struct Args {
@@ -29,6 +31,9 @@ const TARGETS: &[Row] = &[
     }),
     ("verify_always_answers", "whatever the program, the verifier answers, and soon", |args| {
         Ok(Box::new(VerifyAlwaysAnswers { corpus: args.corpus()? }))
+    }),
+    ("vm_vs_kernel", "the user runtime does what the kernel does; loads random programs into it", |_| {
+        Ok(Box::new(VmVsKernel::new()?))
     }),
 ];
 

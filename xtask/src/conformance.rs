@@ -1,5 +1,5 @@
 //! `cargo xtask conformance DIR`: the instruction tests of the bpf_conformance project, in the interpreter and, as far as
-//! the verifier accepts them, in compiled code.
+//! the verifier accepts them, without checks and in compiled code, and as far as Linux's accepts them, on the kernel.
 //!
 //! A `.data` file has sections that begin with `-- name`: `asm` (the program), `mem` (bytes in hexadecimal; `r1` points to
 //! them and `r2` is their number), `result` (what `r0` must be) or `error` (the run must fail). `raw` says what the program
@@ -10,9 +10,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use skep::runtime::SharedRuntime;
+use skep::runtime::command::{MapCreate, ProgLoad, TestRun};
 use skep_isa::asm::assemble;
 use skep_isa::uapi::{MapType, ProgType};
 use skep_isa::{Insn, decode};
+use skep_kernel::KernelRuntime;
 use skep_verifier::{MapInfo, Outcome as Verdict, Target, Verified, prove};
 use skep_vm::{Engine, Input, Map, MapRef, MapSpec, NoEnv, Program, ProgramInfo};
 
@@ -21,13 +24,22 @@ pub(crate) fn conformance(args: &[String]) -> Result<(), String> {
     if args.is_empty() {
         return Err("usage: cargo xtask conformance DIR|FILE.data…".to_owned());
     }
-    let (mut passed, mut in_both, mut failed, mut skipped) = (0, 0, 0, 0);
+    let kernel: SharedRuntime = Arc::new(KernelRuntime::new());
+    let kernel = match one_map(&kernel, 8) {
+        Ok(_) => Some(kernel),
+        Err(e) => {
+            println!("not on the kernel: {e}");
+            None
+        }
+    };
+    let (mut passed, mut proved, mut on_kernel, mut failed, mut skipped) = (0, 0, 0, 0, 0);
     for path in data_files(args)? {
         let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        match check(&sections(&text)) {
-            Outcome::Passed { compiled } => {
+        match check(&sections(&text), kernel.as_ref()) {
+            Outcome::Passed(places) => {
                 passed += 1;
-                in_both += u32::from(compiled);
+                proved += u32::from(places.proved);
+                on_kernel += u32::from(places.kernel);
             }
             Outcome::Failed(why) => {
                 failed += 1;
@@ -39,7 +51,10 @@ pub(crate) fn conformance(args: &[String]) -> Result<(), String> {
             }
         }
     }
-    println!("{passed} passed, {in_both} of them also compiled, {failed} failed, {skipped} skipped");
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    println!(
+        "of those that passed: {passed} checked, {proved} without checks and compiled, {on_kernel} on the kernel"
+    );
     if failed == 0 && passed > 0 { Ok(()) } else { Err("not everything conforms".to_owned()) }
 }
 
@@ -78,49 +93,59 @@ fn sections(text: &str) -> BTreeMap<&str, String> {
     sections
 }
 
+/// Where a test ran beside the checked interpreter, with the same result.
+struct Places {
+    /// Proved: in the interpreter without checks, and compiled.
+    proved: bool,
+    kernel: bool,
+}
+
 enum Outcome {
-    Passed { compiled: bool },
+    Passed(Places),
     Failed(String),
     Skipped(&'static str),
 }
 
-fn check(sections: &BTreeMap<&str, String>) -> Outcome {
+fn check(sections: &BTreeMap<&str, String>, kernel: Option<&SharedRuntime>) -> Outcome {
     let Some(asm) = sections.get("asm") else { return Outcome::Skipped("it has no program in assembler") };
     if !sections.contains_key("result") && !sections.contains_key("error") {
         return Outcome::Skipped("it expects nothing");
     }
-    match run(asm, sections) {
-        Ok(compiled) => Outcome::Passed { compiled },
+    match run(asm, sections, kernel) {
+        Ok(places) => Outcome::Passed(places),
         Err(why) => Outcome::Failed(why),
     }
 }
 
-/// Assembles, runs and compares; answers whether it ran compiled, too.
-fn run(asm: &str, sections: &BTreeMap<&str, String>) -> Result<bool, String> {
+/// Assembles, runs and compares; answers where else it ran.
+fn run(
+    asm: &str,
+    sections: &BTreeMap<&str, String>,
+    kernel: Option<&SharedRuntime>,
+) -> Result<Places, String> {
     let insns = assemble(asm).map_err(|e| format!("does not assemble: {e}"))?.insns;
     if let Some(raw) = sections.get("raw") {
         compare_raw(&insns, raw)?;
     }
     let memory = bytes(sections.get("mem").map_or("", String::as_str))?;
     let result = execute(&insns, &mut memory.clone());
-    let compiled = execute_compiled(&insns, &memory);
-    if let Some(compiled) = &compiled
-        && *compiled != result
-    {
-        return Err(format!("compiled it gives {compiled:x?}, interpreted {result:x?}"));
-    }
+    let same = |place: &str, other: Option<Result<u64, String>>| match other {
+        Some(other) if other != result => Err(format!("{place} gives {other:x?}, interpreted {result:x?}")),
+        other => Ok(other.is_some()),
+    };
+    let places = Places {
+        proved: same("without checks it", execute_proved(&insns, &memory, Engine::Interpreter))?
+            & same("compiled it", execute_proved(&insns, &memory, Engine::Jit))?,
+        kernel: same("the kernel", kernel.and_then(|kernel| execute_on(kernel, &insns, &memory)))?,
+    };
     match (sections.get("result"), result) {
         (Some(expected), Ok(r0)) => {
             let expected = number(expected.trim())?;
-            if r0 == expected {
-                Ok(compiled.is_some())
-            } else {
-                Err(format!("r0 is {r0:#x}, expected {expected:#x}"))
-            }
+            if r0 == expected { Ok(places) } else { Err(format!("r0 is {r0:#x}, expected {expected:#x}")) }
         }
         (Some(_), Err(why)) => Err(why),
         (None, Ok(r0)) => Err(format!("r0 is {r0:#x}, expected an error")),
-        (None, Err(_)) => Ok(false),
+        (None, Err(_)) => Ok(places),
     }
 }
 
@@ -133,9 +158,9 @@ fn execute(insns: &[Insn], memory: &mut [u8]) -> Result<u64, String> {
     program.run_with(input, &mut NoEnv).map_err(|fault| fault.to_string())
 }
 
-/// The same in compiled code; nothing where the verifier does not accept the program. The memory is a map's value, whose
-/// address and size are put into `r1` and `r2` by instructions before the program.
-fn execute_compiled(insns: &[Insn], memory: &[u8]) -> Option<Result<u64, String>> {
+/// The same by its proof; nothing where the verifier does not accept the program. The memory is a map's value, whose address
+/// and size are put into `r1` and `r2` by instructions before the program.
+fn execute_proved(insns: &[Insn], memory: &[u8], engine: Engine) -> Option<Result<u64, String>> {
     let bytes = memory.len().max(1) as u32;
     let map = Map::create(MapSpec::new(MapType::ARRAY, "memory", 4, bytes, 1)).ok()?;
     let mut value = memory.to_vec();
@@ -146,12 +171,50 @@ fn execute_compiled(insns: &[Insn], memory: &[u8]) -> Option<Result<u64, String>
     all.extend_from_slice(insns);
     let verified = verified(&all, bytes)?;
     let find = |_: MapRef| Some(Arc::clone(&map));
-    let info = ProgramInfo { engine: Engine::Jit, ..ProgramInfo::new("conformance", ProgType::SYSCALL) };
+    let info = ProgramInfo { engine, ..ProgramInfo::new("conformance", ProgType::SYSCALL) };
     let program = Program::prepare_verified(&verified, &find, info).ok()?;
     if let Some(Err(declined)) = program.compiled() {
         return Some(Err(declined.to_string()));
     }
     Some(program.run(&mut [], &mut NoEnv).map_err(|fault| fault.to_string()))
+}
+
+/// The same on the kernel, if it accepts the program, which is a function here: all of its `r0` goes into a second map.
+fn execute_on(kernel: &SharedRuntime, insns: &[Insn], memory: &[u8]) -> Option<Result<u64, String>> {
+    let maps = [one_map(kernel, memory.len().max(1) as u32).ok()?, one_map(kernel, 8).ok()?];
+    let mut value = memory.to_vec();
+    value.resize(maps[0].value_stride(), 0);
+    maps[0].update(&[0; 4], &value, 0).ok()?;
+    let main = format!(
+        "r1 = map[idx:0]+0\nw2 = {}\ncall test\nr1 = map[idx:1]+0\n*(u64 *)(r1 + 0) = r0\nr0 = 0\nexit\n\
+         test: exit",
+        memory.len()
+    );
+    let mut all = assemble(&main).ok()?.insns;
+    all.pop();
+    all.extend_from_slice(insns);
+    /// `BPF_F_SLEEPABLE`.
+    const SLEEPABLE: u32 = 1 << 4;
+    let fds = [maps[0].fd(), maps[1].fd()];
+    let spec = ProgLoad {
+        prog_flags: SLEEPABLE,
+        fd_array: &fds,
+        ..ProgLoad::new(ProgType::SYSCALL, "conformance", &all, "GPL")
+    };
+    let program = skep::runtime::Program::load(kernel, &spec).ok()?;
+    let ran = program.test_run(TestRun::default()).map_err(|e| e.to_string());
+    let result = ran.and_then(|_| {
+        let value = maps[1].lookup(&[0; 4]).map_err(|e| e.to_string())?.unwrap_or_default();
+        let value = value.first_chunk().ok_or("the result is no number")?;
+        Ok(u64::from_ne_bytes(*value))
+    });
+    Some(result)
+}
+
+/// An array of one value.
+fn one_map(runtime: &SharedRuntime, value_size: u32) -> Result<skep::runtime::Map, skep::runtime::Error> {
+    let spec = MapCreate::new(MapType::ARRAY, "memory", 4, value_size, 1);
+    skep::runtime::Map::create(runtime, &spec, 1)
 }
 
 fn verified(insns: &[Insn], value_size: u32) -> Option<Verified> {

@@ -24,6 +24,11 @@ pub(super) type Try<'a> = &'a mut dyn FnMut(&mut Ground, &Made, &mut Rng) -> Ver
 
 /// Makes and tries a program for each case.
 pub(super) fn batch(cases: Range<u64>, run: &Run<'_>, attempt: Try<'_>) {
+    batch_of(cases, run, make, attempt);
+}
+
+/// The same of programs made otherwise.
+pub(super) fn batch_of(cases: Range<u64>, run: &Run<'_>, make: fn(&mut Rng) -> Made, attempt: Try<'_>) {
     let mut ground = Ground::new(generate::maps());
     for case in cases {
         run.case(case, |rng| {
