@@ -1,5 +1,5 @@
-//! What an XDP program costs on a capture, reading and writing included: under `skep run` in the interpreter, beside a
-//! plain copy of the file and the same filter in tcpdump.
+//! What an XDP program costs on a capture, reading and writing included: under `skep run`, beside a plain copy of the
+//! file and the same filter in tcpdump.
 
 use std::fs;
 use std::io::{BufWriter, Write};
