@@ -17,6 +17,10 @@ use std::process::Command;
 
 use self::report::Run;
 
+/// How long a guest may take for the tests, and for each object that it tries: emulated, on a machine that does other things.
+const TESTS_SECONDS: usize = 600;
+const OBJECT_SECONDS: usize = 30;
+
 /// Boots every kernel that the arguments name.
 pub(crate) fn vm(args: &[String]) -> Result<(), String> {
     let (kernels, tests) = match args.iter().position(|arg| arg == "--") {
@@ -39,7 +43,7 @@ pub(crate) fn vm(args: &[String]) -> Result<(), String> {
         let text = match kernel.as_str() {
             "host" => on_host(&binary, tests)?,
             kernel => match prepare(&directory, kernel, &system) {
-                Ok((image, initramfs)) => guest::boot(&image, &initramfs)?,
+                Ok((image, initramfs)) => guest::boot(&image, &initramfs, TESTS_SECONDS)?,
                 Err(reason) => {
                     println!("skipped: {kernel}: {reason}");
                     continue;
@@ -75,7 +79,7 @@ pub(crate) fn corpus(kernel: &str, objects: &[PathBuf], libbpf: Option<PathBuf>)
     let arguments = ["corpus", "/objects", "--libbpf-attach"];
     let system = guest::file_system(&binary, &arguments, others, &files)?;
     let (image, initramfs) = prepare(&directory, kernel, &system)?;
-    guest::boot(&image, &initramfs)
+    guest::boot(&image, &initramfs, TESTS_SECONDS + objects.len() * OBJECT_SECONDS)
 }
 
 /// Builds the tests of the kernel runtime; answers the binary.

@@ -43,6 +43,16 @@ pub struct AsyncEvents {
 }
 
 /// Records of one type, waited for.
+///
+/// ```no_run
+/// # async fn show<T: skep::plain::Plain + std::fmt::Debug>(buffer: &skep::typed::Buffer) -> skep::Result<()> {
+/// let mut records = skep::asynchronous::AsyncRecords::new(buffer.records::<T>()?)?;
+/// while records.lost() == 0 {
+///     records.next(|record| println!("{record:?}")).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct AsyncRecords<T> {
     ready: Ready,

@@ -101,10 +101,11 @@ fn libraries_of(program: &Path) -> Result<Vec<String>, String> {
     Ok(paths.map(str::to_owned).collect())
 }
 
-/// Runs a guest; answers what it wrote. BPF is made one of its security modules, which Debian leaves to the command line.
-pub(super) fn boot(kernel: &Path, initramfs: &Path) -> Result<String, String> {
+/// Runs a guest, for so many seconds at most; answers what it wrote. BPF is made one of its security modules, which Debian leaves to the command line.
+pub(super) fn boot(kernel: &Path, initramfs: &Path, seconds: usize) -> Result<String, String> {
     let mut qemu = Command::new("timeout");
-    qemu.args(["600", "qemu-system-x86_64", "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"])
+    qemu.arg(seconds.to_string())
+        .args(["qemu-system-x86_64", "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"])
         .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1G"])
         .args(["-append", "console=ttyS0 quiet panic=-1 lsm=capability,bpf", "-kernel"])
         .arg(kernel)
