@@ -20,6 +20,10 @@ pub(crate) use rows::encode;
 #[doc(alias = "BPF_LD_IMM64")]
 pub const LD_IMM64: u8 = 0x18;
 
+/// Opcode of calls: of helpers, of functions of the program, of the kernel's functions (RFC 9669 section 4.3).
+#[doc(alias = "BPF_CALL")]
+pub const CALL: u8 = 0x85;
+
 /// Opcode of the return from a function (RFC 9669 section 4.3).
 #[doc(alias = "BPF_EXIT")]
 pub const EXIT: u8 = 0x95;

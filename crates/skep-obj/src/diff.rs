@@ -9,13 +9,13 @@ use std::sync::Arc;
 use skep_btf::dedup::{self, Dedup};
 use skep_btf::{Btf, Builder, Shape, Type, TypeId, cdump};
 use skep_isa::disasm;
+use skep_isa::table::{CALL, LD_IMM64};
 use skep_isa::text::Style;
 
 use crate::error::Result;
 use crate::inspect::FunctionView;
 use crate::map::MapDef;
 use crate::object::Object;
-use crate::reloc::{CALL, LD_IMM64};
 
 /// Texts of more lines than this are not compared line by line.
 const LINES_MAX: usize = 4000;

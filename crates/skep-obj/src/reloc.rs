@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use skep_isa::table::{CALL, LD_IMM64};
 use skep_isa::{Insn, Reg};
 
 use crate::elf::{Elf, RawReloc, SectionKind, Symbol, SymbolKind, SymbolPlace};
@@ -14,10 +15,6 @@ use crate::function::{self, Function};
 use crate::map::{MapDef, MapKind};
 use crate::source::Lines;
 
-/// `BPF_LD | BPF_IMM | BPF_DW`: an instruction of two slots that loads 64 bits.
-pub(crate) const LD_IMM64: u8 = 0x18;
-/// `BPF_JMP | BPF_CALL`.
-pub(crate) const CALL: u8 = 0x85;
 /// `BPF_PSEUDO_CALL`: the call is to a function of this program.
 pub(crate) const PSEUDO_CALL: Reg = Reg(1);
 /// `BPF_PSEUDO_KFUNC_CALL`: the call is to a function of the kernel.

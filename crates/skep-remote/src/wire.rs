@@ -14,7 +14,7 @@ pub(crate) use attach::{Options, Point};
 pub(crate) use calls::{Call, outputs};
 
 /// Changes whenever the meaning of a frame does; a peer with another one is refused.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// What a client asks. Numbers of sources, sessions and memories are the connection's own.
 #[derive(Debug, Serialize, Deserialize)]
@@ -137,31 +137,26 @@ pub(crate) enum Record {
 /// A runtime's error.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Failure {
-    kind: u8,
+    /// Did the verifier refuse a program? An errno does not tell.
+    rejected: bool,
     errno: i32,
     message: String,
     hint: Option<String>,
 }
 
-/// The kind that an errno does not tell.
-const REJECTED: u8 = 2;
-
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        let kind = match error.kind() {
-            ErrorKind::Rejected => REJECTED,
-            _ => 0,
-        };
+        let rejected = error.kind() == ErrorKind::Rejected;
         let hint = error.advice().map(str::to_owned);
-        Self { kind, errno: error.errno(), message: error.to_string(), hint }
+        Self { rejected, errno: error.errno(), message: error.to_string(), hint }
     }
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        let error = match failure.kind {
-            REJECTED => Self::rejected(failure.errno, failure.message),
-            _ => Self::os(failure.errno, failure.message),
+        let error = match failure.rejected {
+            true => Self::rejected(failure.errno, failure.message),
+            false => Self::os(failure.errno, failure.message),
         };
         match failure.hint {
             Some(hint) => error.hint(hint),

@@ -66,6 +66,11 @@ impl Moment {
     }
 }
 
+/// Is the hook of a program with this attach type that of the kernel type it was loaded for?
+pub(crate) fn is_by_type(attach_type: AttachType) -> bool {
+    attach_type == AttachType::TRACE_RAW_TP || Moment::of(attach_type).is_some()
+}
+
 /// In which form a program sees an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Form {

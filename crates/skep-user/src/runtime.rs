@@ -16,6 +16,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use skep_btf::{Btf, TypeId};
+use skep_isa::table::LD_IMM64;
 use skep_isa::uapi::{AttachType, MapType, ProgType};
 use skep_isa::{CallTarget, Insn, Op, Reg, decode, helper};
 use skep_obj::AttachPoint;
@@ -28,6 +29,7 @@ use skep_verifier::special_fields;
 use skep_vm::map::MapTypes;
 use skep_vm::{Errno, Map, MapRef, MapSpec, ProgramInfo};
 
+use crate::hook;
 use crate::hook::dispatch::{self, Dispatcher};
 use crate::objects::{Object, Objects, Prog, ProgSpec, Registry, Types};
 use crate::output::{PerfSource, Printk, PrintkSource, RingSource, UserRing};
@@ -418,8 +420,7 @@ fn batch(map: &Map, op: BatchOp<'_>) -> Result<Reply> {
     Ok(Reply::Batch { count, end: false })
 }
 
-/// `BPF_LD | BPF_IMM | BPF_DW`, and what its source register says of maps: `BPF_PSEUDO_MAP_FD` and its like.
-const LD_IMM64: u8 = 0x18;
+/// What the source register of `LD_IMM64` says of maps: `BPF_PSEUDO_MAP_FD` and its like.
 const MAP_FD: Reg = Reg(1);
 const MAP_VALUE: Reg = Reg(2);
 const MAP_IDX: Reg = Reg(5);
@@ -452,15 +453,7 @@ fn check_prog_type(prog_type: ProgType, attach_type: Option<AttachType>) -> Resu
         ProgType::TRACEPOINT | ProgType::RAW_TRACEPOINT => true,
         // Kernel probes are of the same type, and are refused when they are attached.
         ProgType::KPROBE | ProgType::PERF_EVENT => true,
-        ProgType::TRACING => matches!(
-            attach_type,
-            None | Some(
-                AttachType::TRACE_RAW_TP
-                    | AttachType::TRACE_FENTRY
-                    | AttachType::TRACE_FEXIT
-                    | AttachType::MODIFY_RETURN
-            )
-        ),
+        ProgType::TRACING => attach_type.is_none_or(hook::is_by_type),
         ProgType::XDP
         | ProgType::SCHED_CLS
         | ProgType::SCHED_ACT

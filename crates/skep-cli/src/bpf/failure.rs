@@ -131,7 +131,7 @@ impl Failure {
     }
 }
 
-const ENOENT: i32 = 2;
+pub(crate) const ENOENT: i32 = 2;
 /// What a command says that has too few words.
 pub(crate) const EINVAL: i32 = 22;
 

@@ -4,11 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{Said, Scratch, said, skep, skip, tool};
+use crate::harness::{Said, Scratch, said, skep, skip, tool, until};
 use crate::objects::{BpfFs, kernel};
 
 /// A daemon of a test's own.
@@ -24,11 +23,7 @@ impl Daemon {
         let socket = scratch.path("run").join("skep.sock");
         let child = skep().env("SKEP_SOCKET", &socket).arg("daemon").stderr(Stdio::null()).spawn();
         let daemon = Self { child: child.expect("skep starts"), socket, scratch };
-        let begun = Instant::now();
-        while !daemon.socket.exists() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "the daemon does not serve");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until("the daemon does not serve", || daemon.socket.exists());
         daemon
     }
 
@@ -186,11 +181,7 @@ fn a_client_that_dies_leaves_nothing() {
         .spawn()
         .expect("skep starts");
     let connected = |count: u64| {
-        let begun = Instant::now();
-        while daemon.json("daemon status")["clients"] != count {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{count} clients are expected");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        until(&format!("{count} clients are expected"), || daemon.json("daemon status")["clients"] == count);
     };
     connected(2);
     // What wakes it comes from the daemon, once it has the source.
@@ -199,11 +190,7 @@ fn a_client_that_dies_leaves_nothing() {
         let mut targets = descriptors.flatten().filter_map(|file| fs::read_link(file.path()).ok());
         targets.any(|target| target.as_os_str() == "anon_inode:[eventfd]")
     };
-    let begun = Instant::now();
-    while !has_source() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it does not wait for records");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("it does not wait for records", has_source);
     fs::remove_file(&map).expect("a pin is a file");
     assert_eq!(daemon.json("map list").as_array().map(Vec::len), Some(1));
     client.kill().expect("it is ours");
@@ -258,11 +245,7 @@ fn there_is_one_daemon_or_a_clear_message() {
     assert_eq!(said.status, 255);
     assert!(said.stderr.contains("--runtime user"), "{}", said.stderr);
     daemon.ok("daemon stop");
-    let begun = Instant::now();
-    while daemon.socket.exists() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "a daemon that stops takes its socket along");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    until("a daemon that stops takes its socket along", || !daemon.socket.exists());
 }
 
 #[test]
@@ -276,10 +259,6 @@ fn pins_go_with_the_daemon() {
         239
     );
     daemon.ok("daemon stop");
-    let begun = Instant::now();
-    while Path::new(&map).exists() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "a pin without its daemon stays behind");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    until("a pin without its daemon stays behind", || !Path::new(&map).exists());
     assert!(daemon.run("map list").stderr.contains("no daemon"));
 }

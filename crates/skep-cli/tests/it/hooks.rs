@@ -4,14 +4,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Said, has_clang, installed, said, skep, skip};
+use crate::harness::{Said, has_clang, installed, said, skep, skip, until};
 use crate::objects::{BpfFs, fails, json_of, kernel, ok};
-
-const DEADLINE: Duration = Duration::from_secs(60);
 
 fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it").join(name)
@@ -51,11 +48,7 @@ impl Network {
         let holder = Command::new("unshare").args(["--net", "cat"]).stdin(Stdio::piped()).spawn();
         let network = Self(holder.expect("unshare starts"));
         let of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
-        let begun = Instant::now();
-        while of(&network.0.id().to_string()) == of("self") {
-            assert!(begun.elapsed() < DEADLINE, "no network namespace");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until("no network namespace", || of(&network.0.id().to_string()) != of("self"));
         let added = network.run("ip", "link add a0 type veth peer name a1");
         (!lacks("a pair of network devices", &added)).then_some(network)
     }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::harness::{Said, Scratch, has_clang, is_root, run, said, skep, skip, tool};
+use crate::harness::{Said, Scratch, has_clang, is_root, run, said, skep, skip, tool, until};
 
 /// What is traced.
 struct Built {
@@ -203,7 +203,7 @@ fn a_buffer_that_nobody_reads_fills_up_and_drops() {
 }
 
 /// A traced command that goes on until a file is there.
-fn until(built: &Built, flag: &Path) -> Child {
+fn waiting(built: &Built, flag: &Path) -> Child {
     let mut command = Command::new(&built.traced);
     command.arg("until").arg(flag).stdin(Stdio::null()).spawn().expect("it starts")
 }
@@ -226,30 +226,21 @@ fn tracer_of(pid: u32) -> Option<u32> {
     line.trim().parse().ok().filter(|tracer| *tracer != 0)
 }
 
-/// Waits until something is so, on a machine with much else to do as well: `skep` first compiles what it attaches.
-fn until_it_is(what: &str, mut is_so: impl FnMut() -> bool) {
-    let came = (0..1200).any(|_| {
-        std::thread::sleep(Duration::from_millis(50));
-        is_so()
-    });
-    assert!(came, "{what}");
-}
-
 #[test]
 fn an_attached_process_goes_on_unharmed() {
     let Some(built) = built() else { return };
     let flag = built.scratch.path("attached");
-    let mut child = until(&built, &flag);
+    let mut child = waiting(&built, &flag);
     let mut command = skep();
     command.args(arguments(&BOTH, &built.traced, "probed")).args(["-p", &child.id().to_string()]);
     let skep = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("skep starts");
     // Until it is attached the front may be told to end before it has begun.
-    until_it_is("attached", || tracer_of(child.id()).is_some());
+    until("attached", || tracer_of(child.id()).is_some());
     std::thread::sleep(Duration::from_secs(1));
     terminate(skep.id());
     let said = said(skep.wait_with_output().expect("skep ends"));
     // The tracer outlives the front for as long as it takes to let go.
-    until_it_is("let go", || tracer_of(child.id()).is_none());
+    until("let go", || tracer_of(child.id()).is_none());
     assert_eq!(said.status, 128 + SIGTERM, "{}", said.stderr);
     let (entries, exits) = (number(&said, "entries"), number(&said, "exits"));
     assert!(entries > 0 && entries.abs_diff(exits) <= 1, "{entries} entries, {exits} exits");
@@ -261,17 +252,17 @@ fn an_attached_process_goes_on_unharmed() {
 fn a_process_goes_on_when_its_tracer_is_killed() {
     let Some(built) = built() else { return };
     let flag = built.scratch.path("survived");
-    let mut child = until(&built, &flag);
+    let mut child = waiting(&built, &flag);
     let mut command = skep();
     command.args(arguments(&BOTH, &built.traced, "probed")).args(["-p", &child.id().to_string()]);
     let mut skep = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("skep starts");
-    until_it_is("attached", || tracer_of(child.id()).is_some());
+    until("attached", || tracer_of(child.id()).is_some());
     std::thread::sleep(Duration::from_millis(500));
     // Stopped where it is in no breakpoint: from one that nobody answers, it would get a signal.
     signal("-STOP", child.id());
     std::thread::sleep(Duration::from_millis(200));
     signal("-KILL", tracer_of(child.id()).expect("it is traced"));
-    until_it_is("let go", || tracer_of(child.id()).is_none());
+    until("let go", || tracer_of(child.id()).is_none());
     std::thread::sleep(Duration::from_millis(300));
     signal("-CONT", child.id());
     std::thread::sleep(Duration::from_millis(100));
@@ -298,11 +289,11 @@ fn a_command_ends_when_its_tracer_is_killed() {
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(is_it)
     };
     let mut found = None;
-    until_it_is("traced", || {
+    until("traced", || {
         found = traced();
         found.is_some()
     });
     signal("-KILL", found.and_then(tracer_of).expect("it is traced"));
-    until_it_is("gone", || traced().is_none());
+    until("gone", || traced().is_none());
     assert!(!skep.wait().expect("it ends").success());
 }

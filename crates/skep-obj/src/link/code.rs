@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use skep_isa::table::{CALL, LD_IMM64};
 use skep_isa::uapi::ProgType;
 use skep_isa::{Insn, Reg};
 
@@ -11,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::map::MapDef;
 use crate::object::Object;
 use crate::reloc::{
-    self, CALL, LD_IMM64, PSEUDO_BTF_ID, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL, PSEUDO_MAP_IDX,
-    PSEUDO_MAP_IDX_VALUE, Reloc,
+    self, PSEUDO_BTF_ID, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL, PSEUDO_MAP_IDX, PSEUDO_MAP_IDX_VALUE,
+    Reloc,
 };
 use crate::section;
 

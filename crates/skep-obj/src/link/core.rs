@@ -7,13 +7,13 @@
 use std::sync::Arc;
 
 use skep_btf::core::{Access, Relo, ReloKind, Resolution, Resolver};
+use skep_isa::table::{CALL, LD_IMM64};
 use skep_isa::{Insn, Reg};
 
 use super::{Poison, Target};
 use crate::error::{Error, Result};
 use crate::function::{self, Function};
 use crate::object::Object;
-use crate::reloc::{CALL, LD_IMM64};
 
 /// The helper that does not exist; the number is libbpf's, and tools know it.
 const POISON_HELPER: i32 = 0xbad_2310;

@@ -1,5 +1,7 @@
 //! Where each section of each file goes, and what is in the sections that come out.
 
+use skep_isa::table::{CALL, LD_IMM64};
+
 use super::Unit;
 use super::symbols::Table;
 use crate::elf::{Elf, RawReloc, Section, SectionKind, SymbolKind, SymbolPlace};
@@ -9,11 +11,6 @@ use crate::error::{Error, Result};
 const ONCE: [&str; 2] = ["license", "version"];
 /// Sections that are made anew, or left out.
 const LEFT_OUT: [&str; 4] = [".BTF", ".BTF.ext", ".llvm_addrsig", ".eh_frame"];
-
-/// The opcode of a call, whose addend counts instructions.
-const CALL: u8 = 0x85;
-/// The opcode of a 64-bit constant, whose addend counts bytes.
-const LD_IMM64: u8 = 0x18;
 
 /// All sections that come out, and where those of the files went.
 pub(super) struct Layout {

@@ -22,7 +22,6 @@ use crate::sys::Tid;
 /// What helpers ask.
 pub(crate) struct World {
     memory: KernelMemory,
-    types: Arc<Btf>,
     printk: Arc<Printk>,
     diagnostics: Option<Diagnostics>,
     tid: Tid,
@@ -47,8 +46,8 @@ impl World {
     pub(crate) fn new(types: Arc<Btf>, printk: Arc<Printk>, diagnostics: Option<Diagnostics>) -> Self {
         let tid = rustix::thread::gettid().as_raw_nonzero().get();
         let tgid = rustix::process::getpid().as_raw_nonzero().get();
-        let memory = KernelMemory::new(Types::new(Arc::clone(&types)));
-        Self { memory, types, printk, diagnostics, tid, tgid, cpu: None, traced: Traced::default() }
+        let memory = KernelMemory::new(Types::new(types));
+        Self { memory, printk, diagnostics, tid, tgid, cpu: None, traced: Traced::default() }
     }
 
     /// A function is called, or has returned with this result; the cookie is that of who looks at it.
@@ -175,7 +174,7 @@ impl Env for World {
     }
 
     fn later(&mut self) -> Box<dyn Env + Send> {
-        Box::new(Self::new(Arc::clone(&self.types), Arc::clone(&self.printk), self.diagnostics.clone()))
+        Box::new(Self::new(self.memory.types(), Arc::clone(&self.printk), self.diagnostics.clone()))
     }
 
     fn failed_later(&mut self, program: &ProgramInfo, fault: &Fault) {

@@ -10,7 +10,7 @@ use skep_runtime::{AttachOptions, Error, Fd, Reply, Result};
 
 use super::UserRuntime;
 use crate::hook::probe::{self, Place};
-use crate::hook::{Form, Hook};
+use crate::hook::{self, Form, Hook};
 use crate::objects::{About, Link, Object, Prog};
 
 impl UserRuntime {
@@ -50,13 +50,7 @@ impl UserRuntime {
     }
 
     pub(super) fn link_create(&self, prog: Fd, attach_type: AttachType, cookie: u64) -> Result<Reply> {
-        let by_type = [
-            AttachType::TRACE_RAW_TP,
-            AttachType::TRACE_FENTRY,
-            AttachType::TRACE_FEXIT,
-            AttachType::MODIFY_RETURN,
-        ];
-        if !by_type.contains(&attach_type) {
+        if !hook::is_by_type(attach_type) {
             return Err(Error::unsupported(format!("the user runtime has no hook of type `{attach_type}`"))
                 .hint("the kernel runtime may have it: `--runtime kernel`, as root"));
         }

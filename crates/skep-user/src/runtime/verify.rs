@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use skep_btf::{Btf, Kind, TypeId};
+use skep_isa::table::LD_IMM64;
 use skep_isa::uapi::{AttachType, MapType, ProgType};
 use skep_isa::{Insn, Reg};
 use skep_runtime::command::ProgLoad;
@@ -185,8 +186,7 @@ struct NumberedMaps {
     maps: Vec<Arc<Map>>,
 }
 
-/// `LD_IMM64`, and its pseudo sources: a map's descriptor or number, and the same for an address in its value.
-const LD_IMM64: u8 = 0x18;
+/// Pseudo sources of `LD_IMM64`: a map's descriptor or number, and the same for an address in its value.
 const MAP_FD: Reg = Reg(1);
 const MAP_VALUE: Reg = Reg(2);
 const MAP_IDX: Reg = Reg(5);

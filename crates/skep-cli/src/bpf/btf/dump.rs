@@ -7,7 +7,7 @@ use std::sync::Arc;
 use skep::btf::{Btf, TypeId, cdump};
 use skep::host;
 
-use super::super::failure::{Failure, Outcome};
+use super::super::failure::{EINVAL, ENOENT, Failure, Outcome};
 use super::super::select;
 use super::super::shell::Shell;
 use super::super::words::Words;
@@ -151,8 +151,6 @@ fn base(shell: &Shell, file: &str) -> Outcome<Option<Arc<Btf>>> {
     Ok(is_module.then(host::kernel_btf).flatten())
 }
 
-const ENOENT: i32 = 2;
-const EINVAL: i32 = 22;
 const EOPNOTSUPP: i32 = 95;
 /// libbpf's `LIBBPF_ERRNO__FORMAT`, which bpftool's exit status passes on for what is no ELF file.
 pub(crate) const NOT_ELF: i32 = 4001;

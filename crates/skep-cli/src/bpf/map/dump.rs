@@ -3,7 +3,7 @@
 use skep::runtime::{ErrorKind, Map};
 use skep_isa::uapi::MapType;
 
-use super::super::failure::{Failure, Outcome};
+use super::super::failure::{ENOENT, Failure, Outcome};
 use super::super::select::{self, SelectedMap};
 use super::super::shell::Shell;
 use super::super::words::Words;
@@ -161,5 +161,3 @@ fn unreadable(shell: &mut Shell, elements: &Elements<'_>, key: &[u8], text: &str
         json.bytes(&line);
     }
 }
-
-const ENOENT: i32 = 2;

@@ -1,6 +1,6 @@
 //! Single elements: `map lookup`, `update`, `delete` and `getnext`.
 
-use super::super::failure::{Failure, Outcome};
+use super::super::failure::{ENOENT, Failure, Outcome};
 use super::super::select;
 use super::super::shell::Shell;
 use super::super::words::Words;
@@ -114,5 +114,3 @@ pub(crate) fn delete(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     let key = said.key.ok_or_else(|| Failure::new("the key is missing"))?;
     selected.map.delete(&key).map_err(|e| Failure::refused(&e))
 }
-
-const ENOENT: i32 = 2;

@@ -3,6 +3,7 @@
 use skep::object::inspect::FunctionView;
 use skep_isa::cfg::Cfg;
 use skep_isa::disasm::{self, Line};
+use skep_isa::table::{CALL, LD_IMM64};
 use skep_isa::text::Style;
 use skep_isa::{Insn, Reg};
 
@@ -98,8 +99,6 @@ fn cluster(out: &mut String, number: usize, function: &FunctionView<'_>) -> Outc
 /// The function's instructions with calls of other functions, whose places are not known before linking, as calls of a
 /// helper.
 fn alone(function: &FunctionView<'_>) -> Vec<Insn> {
-    const CALL: u8 = 0x85;
-    const LD_IMM64: u8 = 0x18;
     let neutral = |insn: &Insn| match insn.code {
         CALL if insn.src() != Reg(0) => Insn::new(CALL, Reg(0), Reg(0), 0, 1),
         LD_IMM64 => insn.with_src(Reg(0)),

@@ -5,6 +5,7 @@ use skep::runtime::SharedRuntime;
 use skep::runtime::info::{ProgArray, ProgInfo};
 use skep_isa::cfg::Cfg;
 use skep_isa::disasm::{self, Line};
+use skep_isa::table::{CALL, LD_IMM64};
 use skep_isa::{CallTarget, Insn, Op};
 
 use super::super::failure::{Failure, Outcome};
@@ -45,8 +46,6 @@ struct SourceLine {
 /// A program that is compiled has the number of the function in a call's `imm`, and the distance in `off`; a function's
 /// address has the number in its second slot.
 fn with_distances(raw: &[Insn]) -> Vec<Insn> {
-    const CALL: u8 = 0x85;
-    const LD_IMM64: u8 = 0x18;
     const PSEUDO_CALL: skep_isa::Reg = skep_isa::Reg(1);
     const PSEUDO_FUNC: skep_isa::Reg = skep_isa::Reg(4);
     let mut insns = raw.to_vec();
