@@ -59,6 +59,17 @@ impl KernelMemory {
         self.types.btf()
     }
 
+    /// The bytes of a structure with these fields set; `None` when this kernel has none of that name.
+    pub(crate) fn structure(
+        &mut self,
+        name: &'static str,
+        fields: &[(&'static str, u64)],
+    ) -> Option<Vec<u8>> {
+        let mut image = image::Image::new(&mut self.types, name, 0)?;
+        fields.iter().for_each(|(field, value)| image.set(field, *value));
+        Some(image.finish())
+    }
+
     /// Another moment: what was read before may not be true any more.
     #[inline]
     pub(crate) fn refresh(&mut self) {

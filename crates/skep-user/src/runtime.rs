@@ -465,6 +465,7 @@ fn check_prog_type(prog_type: ProgType, attach_type: Option<AttachType>) -> Resu
         | ProgType::LWT_XMIT
         | ProgType::LWT_SEG6LOCAL
         | ProgType::SK_LOOKUP
+        | ProgType::NETFILTER
         | ProgType::SYSCALL => true,
         _ => false,
     };

@@ -109,7 +109,7 @@ pub struct Program {
 pub struct Input<'a> {
     /// The context; `r1` is its address.
     pub ctx: &'a mut [u8],
-    /// A packet, whose context takes the place of `ctx`.
+    /// A packet. Its context takes the place of `ctx` where that is empty.
     pub packet: Option<&'a mut Packet>,
     /// `r2` to `r5`.
     pub args: [u64; 4],

@@ -14,6 +14,7 @@ use skep::{host, variables};
 
 use crate::harness::{has_clang, installed, skip};
 
+mod netfilter;
 mod special;
 mod user_ring;
 

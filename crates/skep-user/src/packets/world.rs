@@ -28,7 +28,13 @@ pub(crate) struct World {
     tgid: Tid,
     cpu: Option<u32>,
     traced: Traced,
+    /// Structures of the kernel's that there are for one run.
+    lent: Vec<Vec<u8>>,
 }
+
+/// Where those begin, one behind the other, and how far they are apart; no other object is there.
+const LENT: u64 = 0xffff_d000_0000_0000;
+const LENT_STRIDE: u64 = 1 << 16;
 
 /// What a program that looks at a function may ask of it.
 #[derive(Default)]
@@ -47,7 +53,30 @@ impl World {
         let tid = rustix::thread::gettid().as_raw_nonzero().get();
         let tgid = rustix::process::getpid().as_raw_nonzero().get();
         let memory = KernelMemory::new(Types::new(types));
-        Self { memory, printk, diagnostics, tid, tgid, cpu: None, traced: Traced::default() }
+        Self {
+            memory,
+            printk,
+            diagnostics,
+            tid,
+            tgid,
+            cpu: None,
+            traced: Traced::default(),
+            lent: Vec::new(),
+        }
+    }
+
+    /// Makes a structure of the kernel's that programs can follow pointers to; answers its address.
+    pub(crate) fn lend(&mut self, name: &'static str, fields: &[(&'static str, u64)]) -> u64 {
+        self.lent.push(self.memory.structure(name, fields).unwrap_or_default());
+        LENT + (self.lent.len() as u64 - 1) * LENT_STRIDE
+    }
+
+    /// Bytes of such a structure.
+    fn lent(&self, addr: u64, len: usize) -> Option<&[u8]> {
+        let at = addr.checked_sub(LENT)?;
+        let structure = self.lent.get(usize::try_from(at / LENT_STRIDE).ok()?)?;
+        let start = (at % LENT_STRIDE) as usize;
+        structure.get(start..start.checked_add(len)?)
     }
 
     /// A function is called, or has returned with this result; the cookie is that of who looks at it.
@@ -103,7 +132,7 @@ impl Env for World {
     }
 
     fn read_kernel(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), Errno> {
-        match tested::memory(addr, buf.len()) {
+        match tested::memory(addr, buf.len()).or_else(|| self.lent(addr, buf.len())) {
             Some(bytes) => {
                 buf.copy_from_slice(bytes);
                 Ok(())

@@ -5,6 +5,7 @@
 //! programs do not, ends the command with `EFAULT` and says what happened.
 
 mod flow;
+mod netfilter;
 mod plain;
 mod skb;
 mod tracing;
@@ -39,6 +40,7 @@ impl UserRuntime {
             ProgType::XDP => xdp::run(&prog, run, &mut world),
             ProgType::FLOW_DISSECTOR => flow::run(&prog, run, &mut world),
             ProgType::RAW_TRACEPOINT => plain::raw_tracepoint(&prog, run, &mut world),
+            ProgType::NETFILTER => netfilter::run(&prog, run, &mut world),
             ProgType::SYSCALL => plain::syscall(&prog, run, &mut world),
             ProgType::SK_LOOKUP => plain::socket_lookup(&prog, run, &mut world),
             ProgType::TRACING => self.test_functions(&prog, run, &mut world),

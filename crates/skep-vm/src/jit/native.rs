@@ -226,8 +226,8 @@ impl Native {
     #[inline]
     pub(crate) fn admits(&self, input: &Input<'_>) -> bool {
         match &input.packet {
-            None => self.admits_run(input.ctx.len() as u64, false),
-            Some(packet) => self.admits_run(packet.context_bytes() as u64, true),
+            Some(packet) if input.ctx.is_empty() => self.admits_run(packet.context_bytes() as u64, true),
+            packet => self.admits_run(input.ctx.len() as u64, packet.is_some()),
         }
     }
 
@@ -248,8 +248,8 @@ impl Native {
     pub(crate) fn run_plain(&self, input: &mut Input<'_>) -> u64 {
         debug_assert!(self.is_plain() && self.admits(input));
         let context = match &input.packet {
-            Some(packet) => packet.context_addr(),
-            None => input.ctx.as_mut_ptr().expose_provenance() as u64,
+            Some(packet) if input.ctx.is_empty() => packet.context_addr(),
+            _ => input.ctx.as_mut_ptr().expose_provenance() as u64,
         };
         let [r2, r3, r4, r5] = input.args;
         // SAFETY: the first function's code, made for this signature; it does not use the run.

@@ -336,10 +336,12 @@ impl<'a> Space<'a> {
         self.context.start
     }
 
-    /// Gives the program a packet and its context, in place of any it had.
+    /// Gives the program a packet, and its context unless it has its own.
     pub(crate) fn set_packet(&mut self, view: &PacketView<'_>) {
         let arena = view.memory;
-        self.context = Cells::part(arena, &view.context, true);
+        if self.context.len == 0 {
+            self.context = Cells::part(arena, &view.context, true);
+        }
         self.packet = Cells::part(arena, &view.data, view.writable);
         self.beside = [Cells::part(arena, &view.socket, false), Cells::part(arena, &view.keys, true)];
         self.packet_memory = Some(Arc::clone(arena));
