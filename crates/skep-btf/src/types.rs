@@ -434,6 +434,7 @@ impl<'a> RecordReader<'a> {
 
     fn seq<T>(&self, stride: usize) -> Seq<'a, T> {
         let Self { btf, id, tail, order, .. } = *self;
+        let stride = stride as u8;
         Seq { btf, id, bytes: tail, order, stride, flag: self.record.flag(), item: PhantomData }
     }
 
@@ -448,7 +449,8 @@ pub struct Seq<'a, T> {
     id: TypeId,
     bytes: &'a [u8],
     order: ByteOrder,
-    stride: usize,
+    /// Bytes of an element.
+    stride: u8,
     /// The flag of the type, which says how to read its elements.
     flag: bool,
     item: PhantomData<fn() -> T>,
@@ -471,7 +473,7 @@ impl<T> fmt::Debug for Seq<'_, T> {
 impl<T> Seq<'_, T> {
     /// How many elements there are.
     pub fn len(&self) -> usize {
-        self.bytes.len() / self.stride
+        self.bytes.len() / usize::from(self.stride)
     }
 
     /// Are there none?
@@ -483,8 +485,7 @@ impl<T> Seq<'_, T> {
 impl<'a, T: Element<'a>> Seq<'a, T> {
     /// The element at an index.
     pub fn get(&self, index: usize) -> Result<T> {
-        let words = index.checked_mul(self.stride).and_then(|off| self.bytes.get(off..)?.get(..self.stride));
-        let Some(words) = words else {
+        let Some(words) = self.words(index) else {
             return Err(Error::not_found(format!(
                 "type {} has {} elements, no number {index}",
                 self.id,
@@ -498,6 +499,12 @@ impl<'a, T: Element<'a>> Seq<'a, T> {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<T>> + use<'a, T> {
         let seq = *self;
         (0..self.len()).map(move |index| seq.get(index))
+    }
+
+    /// The bytes of an element.
+    fn words(&self, index: usize) -> Option<&'a [u8]> {
+        let stride = usize::from(self.stride);
+        self.bytes.get(index.checked_mul(stride)?..)?.get(..stride)
     }
 
     fn word(&self, words: &[u8], nth: usize) -> u32 {
@@ -514,6 +521,14 @@ impl<'a> Seq<'a, Member<'a>> {
     pub fn positions(&self) -> Seq<'a, Position> {
         let Self { btf, id, bytes, order, stride, flag, .. } = *self;
         Seq { btf, id, bytes, order, stride, flag, item: PhantomData }
+    }
+}
+
+impl Proto<'_> {
+    /// The types of the parameters, without reading their names.
+    pub(crate) fn param_types(&self) -> impl Iterator<Item = TypeId> {
+        let params = self.params;
+        (0..params.len()).filter_map(move |nth| Some(TypeId(params.word(params.words(nth)?, 1))))
     }
 }
 

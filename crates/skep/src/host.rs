@@ -16,7 +16,7 @@ use skep_obj::externs::ExternKind;
 use skep_obj::{Linked, Module, Object, Target};
 
 /// Where Linux shows its own types.
-const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Where it shows those of its modules, too.
 const MODULE_BTF: &str = "/sys/kernel/btf";
 
@@ -37,8 +37,12 @@ pub fn target(object: &Object) -> Target {
 
 /// The running kernel's types, mapped, not read; `None` where the kernel does not show them.
 pub fn kernel_btf() -> Option<Arc<Btf>> {
-    let bytes = read_shared(Path::new(KERNEL_BTF)).ok()?;
-    Btf::parse(bytes).ok().map(Arc::new)
+    Btf::parse(kernel_btf_bytes().ok()?).ok().map(Arc::new)
+}
+
+/// The bytes of those types, as the kernel shows them in `/sys/kernel/btf/vmlinux`.
+pub fn kernel_btf_bytes() -> std::io::Result<Bytes> {
+    read_shared(Path::new(KERNEL_BTF))
 }
 
 /// Links an object for this machine. The kernel's modules are looked at only for what the kernel itself does not have.

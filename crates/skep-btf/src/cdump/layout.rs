@@ -15,7 +15,7 @@ const MAX_DEPTH: usize = 200;
 pub(super) struct Shaped {
     pub(super) packed: bool,
     /// Alignment in bytes that its members give it.
-    pub(super) align: u64,
+    pub(super) align: u8,
 }
 
 /// The types of padding, by falling width.
@@ -24,7 +24,7 @@ pub(super) const PADS: [(&str, u64); 4] = [("long", 64), ("int", 32), ("short", 
 impl<'a> Table<'a> {
     /// The alignment of a type as it is written here.
     pub(super) fn align(&self, id: TypeId) -> Result<u64> {
-        self.align_at(id, 0)
+        self.align_at(id, 0).map(u64::from)
     }
 
     /// How a structure or union is written.
@@ -32,13 +32,13 @@ impl<'a> Table<'a> {
         self.shape_at(ty, 0)
     }
 
-    fn align_at(&self, id: TypeId, depth: usize) -> Result<u64> {
+    fn align_at(&self, id: TypeId, depth: usize) -> Result<u8> {
         let (ty, _) = self.element(id)?;
         Ok(match ty.shape {
             Shape::Int(int) => scalar_align(int.bytes, 16),
             Shape::Float { bytes } => scalar_align(bytes, 8),
             Shape::Enum(enumeration) | Shape::Enum64(enumeration) => scalar_align(enumeration.bytes, 8),
-            Shape::Ptr(_) => self.pointer_bytes.into(),
+            Shape::Ptr(_) => scalar_align(self.pointer_bytes, 8),
             Shape::Struct(_) | Shape::Union(_) => self.shape_at(ty, depth + 1)?.align,
             _ => 1,
         })
@@ -64,18 +64,18 @@ impl<'a> Table<'a> {
         for field in self.fields(id) {
             let field_align = self.align_at(field.ty, depth)?;
             align = align.max(field_align);
-            packed |= !self.lies_naturally(field, field_align)?;
+            packed |= !self.lies_naturally(field, field_align.into())?;
         }
-        packed |= !bytes.is_multiple_of(align);
+        packed |= !bytes.is_multiple_of(align.into());
         Ok(Shaped { packed, align: if packed { 1 } else { align } })
     }
 
     fn lies_naturally(&self, field: &Field<'a>, align: u64) -> Result<bool> {
         Ok(match field.bits {
-            None => field.bit_offset.is_multiple_of(align * 8),
+            None => u64::from(field.bit_offset).is_multiple_of(align * 8),
             Some(bits) => {
                 let unit = self.bytes(field.ty)?.max(1) * 8;
-                field.bit_offset % unit + bits <= unit
+                u64::from(field.bit_offset) % unit + u64::from(bits) <= unit
             }
         })
     }
@@ -88,7 +88,7 @@ impl<'a> Table<'a> {
             Some(_) if packed => end,
             Some(bits) => {
                 let unit = self.bytes(field.ty)?.max(1) * 8;
-                if end % unit + bits > unit { end.next_multiple_of(unit) } else { end }
+                if end % unit + u64::from(bits) > unit { end.next_multiple_of(unit) } else { end }
             }
         })
     }
@@ -111,6 +111,6 @@ pub(super) fn padding(from: u64, to: u64) -> impl Iterator<Item = (&'static str,
     })
 }
 
-fn scalar_align(bytes: u32, most: u32) -> u64 {
-    if bytes.is_power_of_two() { bytes.min(most).into() } else { 1 }
+fn scalar_align(bytes: u32, most: u8) -> u8 {
+    if bytes.is_power_of_two() { bytes.min(most.into()) as u8 } else { 1 }
 }

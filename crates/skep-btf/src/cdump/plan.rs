@@ -55,7 +55,7 @@ impl<'t, 'a> Plan<'t, 'a> {
         let ty = self.table.get(id)?;
         match ty.shape {
             Shape::Enum(_) | Shape::Enum64(_) if ty.name.is_empty() => {
-                if !self.is_referenced(id)? {
+                if !self.is_referenced(id) {
                     self.define_once(id);
                 }
                 Ok(())
@@ -101,8 +101,8 @@ impl<'t, 'a> Plan<'t, 'a> {
             Shape::Typedef(of) => self.typedef(id, of, complete)?,
             Shape::FuncProto(proto) => {
                 self.need(proto.ret, false, within)?;
-                for param in proto.params.iter() {
-                    self.need(param?.ty, false, within)?;
+                for param in proto.param_types() {
+                    self.need(param, false, within)?;
                 }
             }
             _ => {}
@@ -166,11 +166,11 @@ impl<'t, 'a> Plan<'t, 'a> {
         }
     }
 
-    fn is_referenced(&mut self, id: TypeId) -> Result<bool> {
+    fn is_referenced(&mut self, id: TypeId) -> bool {
         if self.referenced.is_none() {
-            self.referenced = Some(self.table.referenced()?);
+            self.referenced = Some(self.table.referenced());
         }
-        Ok(self.referenced.as_ref().and_then(|all| all.get(id.0 as usize)).is_some_and(|used| *used))
+        self.referenced.as_ref().and_then(|all| all.get(id.0 as usize)).is_some_and(|used| *used)
     }
 
     fn state(&mut self, id: TypeId) -> &mut State {

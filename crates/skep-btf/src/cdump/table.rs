@@ -25,8 +25,8 @@ pub(super) struct Table<'a> {
 pub(super) struct Field<'a> {
     pub(super) name: &'a str,
     pub(super) ty: TypeId,
-    pub(super) bit_offset: u64,
-    pub(super) bits: Option<u64>,
+    pub(super) bit_offset: u32,
+    pub(super) bits: Option<u8>,
 }
 
 impl<'a> Field<'a> {
@@ -34,8 +34,8 @@ impl<'a> Field<'a> {
         Self {
             name: member.name,
             ty: member.ty,
-            bit_offset: member.bit_offset.into(),
-            bits: (member.bitfield_bits > 0).then(|| member.bitfield_bits.into()),
+            bit_offset: member.bit_offset,
+            bits: (member.bitfield_bits > 0).then_some(member.bitfield_bits),
         }
     }
 }
@@ -138,8 +138,8 @@ impl<'a> Table<'a> {
             && u32::from(int.bits) < int.bytes.saturating_mul(8)
             && int.bytes <= 16
         {
-            field.bits = Some(int.bits.max(1).into());
-            field.bit_offset += u64::from(int.bit_offset);
+            field.bits = Some(int.bits.max(1));
+            field.bit_offset = field.bit_offset.saturating_add(int.bit_offset.into());
         }
         Ok(())
     }
@@ -158,7 +158,7 @@ impl<'a> Table<'a> {
     }
 
     /// Which types another one refers to.
-    pub(super) fn referenced(&self) -> Result<Vec<bool>> {
+    pub(super) fn referenced(&self) -> Vec<bool> {
         let mut referenced = vec![false; self.types.len()];
         let mut mark = |id: TypeId| {
             if let Some(slot) = referenced.get_mut(id.0 as usize) {
@@ -178,13 +178,11 @@ impl<'a> Table<'a> {
                 }
                 Shape::FuncProto(proto) => {
                     mark(proto.ret);
-                    for param in proto.params.iter() {
-                        mark(param?.ty);
-                    }
+                    proto.param_types().for_each(&mut mark);
                 }
                 _ => {}
             }
         }
-        Ok(referenced)
+        referenced
     }
 }

@@ -140,14 +140,15 @@ impl<'t, 'a> Writer<'t, 'a> {
         for field in self.table.fields(ty.id) {
             if is_struct {
                 let natural = self.table.natural_offset(field, end, shaped.packed)?;
-                if natural != field.bit_offset {
-                    self.pad(end, field.bit_offset, level)?;
+                let offset = u64::from(field.bit_offset);
+                if natural != offset {
+                    self.pad(end, offset, level)?;
                 }
             }
             end = end.max(self.member(field, level)?);
         }
         let bits = u64::from(composite.bytes) * 8;
-        if end.next_multiple_of(shaped.align * 8) != bits {
+        if end.next_multiple_of(u64::from(shaped.align) * 8) != bits {
             self.pad_end(is_struct, end, bits, level)?;
         }
         match composite.members.is_empty() && composite.bytes == 0 {
@@ -170,12 +171,12 @@ impl<'t, 'a> Writer<'t, 'a> {
         let bits = match field.bits {
             Some(bits) => {
                 let _ = write!(self.out, ": {bits}");
-                bits
+                bits.into()
             }
             None => self.table.bytes(field.ty)?.saturating_mul(8),
         };
         self.out.push(';');
-        Ok(field.bit_offset.saturating_add(bits))
+        Ok(u64::from(field.bit_offset).saturating_add(bits))
     }
 
     fn pad(&mut self, from: u64, to: u64, level: usize) -> Result<()> {
@@ -414,16 +415,21 @@ impl Declarator<'_> {
     fn point(&mut self) {
         let qualifiers = std::mem::take(&mut self.qualifiers);
         let restrict = if qualifiers.is_restrict { "restrict " } else { "" };
-        let qualified = format!("*{}{}{}", qualifiers.before(), restrict, qualifiers.tags.trim_start());
-        let gap = if qualifiers.tags.is_empty() || self.text.is_empty() { "" } else { " " };
-        self.text = match self.text.is_empty() {
-            true => qualified.trim_end().to_owned().into(),
-            false => format!("{qualified}{gap}{}", self.text).into(),
-        };
+        let gap = if qualifiers.tags.is_empty() { "" } else { " " };
+        let mut text = String::with_capacity(self.text.len() + 8);
+        let parts = ["*", qualifiers.before(), restrict, qualifiers.tags.trim_start(), gap];
+        parts.into_iter().for_each(|part| text.push_str(part));
+        match self.text.is_empty() {
+            true => text.truncate(text.trim_end().len()),
+            false => text.push_str(&self.text),
+        }
+        self.text = text.into();
     }
 
     fn parenthesize(&mut self) {
-        self.text = format!("({})", self.text).into();
+        let text = self.text.to_mut();
+        text.insert(0, '(');
+        text.push(')');
     }
 
     /// GCC gives arrays and functions qualifiers that belong to their elements, or to nothing.

@@ -127,8 +127,12 @@ impl Json {
 
     /// Bytes outside of any value.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
-        self.flush_when_full();
+        if bytes.len() < BUFFER {
+            self.buffer.extend_from_slice(bytes);
+            return self.flush_when_full();
+        }
+        self.flush();
+        self.write(bytes);
     }
 
     /// Ends a document: the next one begins as if nothing had been.
@@ -212,12 +216,18 @@ impl Json {
 
     /// Writes what is kept.
     pub(crate) fn flush(&mut self) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.write(&buffer);
+        buffer.clear();
+        self.buffer = buffer;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
         if self.failed.is_none()
-            && let Err(error) = io::stdout().lock().write_all(&self.buffer)
+            && let Err(error) = io::stdout().lock().write_all(bytes)
         {
             self.failed = Some(error);
         }
-        self.buffer.clear();
     }
 
     /// Does stdout take no more?

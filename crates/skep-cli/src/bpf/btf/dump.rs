@@ -112,8 +112,11 @@ fn of_map(shell: &mut Shell, words: &mut Words<'_>) -> Outcome<(Btf, Vec<TypeId>
 
 /// Types in a file: BTF as it is, or a section of an ELF file.
 pub(crate) fn of_file(shell: &Shell, file: &str) -> Outcome<Btf> {
-    let bytes =
-        fs::read(file).map_err(|e| Failure::file(file, &e).with_errno(e.raw_os_error().unwrap_or(1)))?;
+    let unreadable = |e: std::io::Error| Failure::file(file, &e).with_errno(e.raw_os_error().unwrap_or(1));
+    if file == host::KERNEL_BTF && shell.options.base_btf.is_none() {
+        return parsed(file, Btf::parse(host::kernel_btf_bytes().map_err(unreadable)?));
+    }
+    let bytes = fs::read(file).map_err(unreadable)?;
     match base(shell, file)? {
         Some(base) => parsed(file, Btf::parse_split(Arc::new(section(file, bytes)?), base)),
         None => parsed(file, Btf::parse(Arc::new(section(file, bytes)?))),
