@@ -80,7 +80,7 @@ const CRATES: &[Rules] = &[
             "skep-kernel", "skep-remote", "skep", "skep-skel",
         ],
         external: &["clap", "clap_complete", "clap_mangen", "iced-x86", "mimalloc", "rustix", "serde_json"],
-        may: May::Act(&[]),
+        may: May::Act(&["memory"]),
     },
     Rules {
         name: "skep-fuzz",
