@@ -149,6 +149,10 @@ impl Runtime for KernelRuntime {
             .map_err(|e| Error::os(errno(&e), format!("cannot read the iterator: {}", explain::describe(&e))))
     }
 
+    fn fdinfo(&self, fd: Fd) -> String {
+        std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.0)).unwrap_or_default()
+    }
+
     fn events(&self, map: Fd) -> Result<Box<dyn EventSource>> {
         let info = MapInfo::of(map)?;
         let page_bytes = rustix::param::page_size();

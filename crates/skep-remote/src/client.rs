@@ -136,6 +136,14 @@ impl Runtime for Remote {
         self.source(&Request::Printk)
     }
 
+    fn fdinfo(&self, fd: Fd) -> String {
+        let said = self.line.ask(&Request::FdInfo { fd: fd.0 }, |answer, _| match answer {
+            Answer::Bytes(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
+            other => Err(out_of_turn(&other)),
+        });
+        said.unwrap_or_default()
+    }
+
     fn pins(&self) -> Result<Vec<Pin>> {
         self.line.ask(&Request::Pins, |answer, _| match answer {
             Answer::Pins(pins) => pins.into_iter().map(wire::pin_of_wire).collect(),

@@ -67,6 +67,9 @@ pub(crate) enum Request<'a> {
         memory: u32,
     },
     Pins,
+    FdInfo {
+        fd: i32,
+    },
     /// Observes a process.
     Start {
         pid: u32,

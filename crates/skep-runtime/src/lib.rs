@@ -87,6 +87,12 @@ pub trait Runtime: Send + Sync {
         Err(Error::unsupported(format!("the {} runtime has no iterators", self.kind())))
     }
 
+    /// What is said of a descriptor beside what its object says itself: lines `name:\tvalue`, as in Linux's
+    /// `/proc/self/fdinfo`. Empty for a descriptor that there is not.
+    fn fdinfo(&self, _fd: Fd) -> String {
+        String::new()
+    }
+
     /// Opens the consumer side of a ring buffer or perf event array.
     fn events(&self, map: Fd) -> Result<Box<dyn EventSource>>;
 

@@ -244,6 +244,12 @@ impl Runtime for UserRuntime {
         Ok(Box::new(PrintkSource(Arc::clone(&self.shared.printk))))
     }
 
+    fn fdinfo(&self, fd: Fd) -> String {
+        self.objects
+            .map(fd)
+            .map_or_else(|_| String::new(), |map| format!("frozen:\t{}\n", u8::from(map.is_frozen())))
+    }
+
     fn pins(&self) -> Result<Vec<Pin>> {
         Ok(self.objects.pins().list())
     }

@@ -161,12 +161,7 @@ fn fdinfo(path: &str, field: &str) -> Option<u32> {
     value.trim().parse().ok()
 }
 
-/// What the kernel says of one of our descriptors beside its information.
-pub(crate) fn own_fdinfo(fd: i32) -> String {
-    fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default()
-}
-
-/// A number of [`own_fdinfo`].
+/// A number of what is said of a descriptor beside its object's information.
 pub(crate) fn number(fdinfo: &str, field: &str) -> Option<u64> {
     let line = fdinfo.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     line.trim().parse().ok()

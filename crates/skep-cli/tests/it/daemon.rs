@@ -92,6 +92,7 @@ const SESSION: &[&str] = &[
     "map delete pinned DIR/h key 1 0 0 0",
     "map delete pinned DIR/h key 1 0 0 0",
     "map freeze pinned DIR/q",
+    "-j map show pinned DIR/q",
     "map push pinned DIR/q value 1 2",
     "map show id 4294967295",
     "prog show pinned DIR/nothing",

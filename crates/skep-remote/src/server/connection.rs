@@ -115,6 +115,7 @@ impl<'a> Connection<'a> {
                 encoded(&Answer::Done)
             }
             Request::CloseMemory { memory } => self.memories.close(memory),
+            Request::FdInfo { fd } => encoded(&Answer::Bytes(self.runtime.fdinfo(Fd(fd)).as_bytes())),
             Request::Pins => {
                 let pins = self.runtime.pins()?;
                 encoded(&Answer::Pins(pins.iter().map(wire::pin_to_wire).collect()))

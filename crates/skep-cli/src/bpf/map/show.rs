@@ -5,7 +5,7 @@ use skep::runtime::info::{self, MapInfo};
 use skep_isa::uapi::{MapType, ProgType};
 
 use super::super::failure::Outcome;
-use super::super::holders::{Holders, number, own_fdinfo};
+use super::super::holders::{Holders, number};
 use super::super::pins::Pins;
 use super::super::select::{self, SelectedMap};
 use super::super::shell::Shell;
@@ -26,7 +26,9 @@ pub(crate) fn show(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
         if several {
             shell.json.begin_array();
         }
-        selected.iter().for_each(|map| listing.map(shell, map));
+        for map in &selected {
+            listing.map(shell, map)?;
+        }
         if several {
             shell.json.end_array();
         }
@@ -44,7 +46,7 @@ fn list(shell: &mut Shell, listing: &Listing) -> Outcome {
         // One that is gone by now is not listed.
         if let Ok(handle) = info::open_id(&runtime, ObjectKind::Map, id) {
             let map = select::adopt_map(&runtime, handle)?;
-            listing.map(shell, &map);
+            listing.map(shell, &map)?;
         }
     }
     if shell.is_json() {
@@ -60,13 +62,14 @@ struct Listing {
 }
 
 impl Listing {
-    fn map(&self, shell: &mut Shell, selected: &SelectedMap) {
-        let fdinfo = own_fdinfo(selected.map.fd().0);
+    fn map(&self, shell: &mut Shell, selected: &SelectedMap) -> Outcome {
+        let fdinfo = shell.runtime()?.fdinfo(selected.map.fd());
         if shell.is_json() {
             self.json(shell, &selected.info, &fdinfo);
         } else {
             self.text(shell, &selected.info, &fdinfo);
         }
+        Ok(())
     }
 
     fn json(&self, shell: &mut Shell, info: &MapInfo, fdinfo: &str) {

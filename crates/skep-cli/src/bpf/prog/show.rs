@@ -8,7 +8,7 @@ use skep::runtime::info;
 use skep::runtime::info::ProgInfo;
 
 use super::super::failure::Outcome;
-use super::super::holders::{Holders, number, own_fdinfo};
+use super::super::holders::{Holders, number};
 use super::super::json::Json;
 use super::super::pins::Pins;
 use super::super::select::{self, SelectedProg};
@@ -68,7 +68,7 @@ impl Listing {
         let runtime = shell.runtime()?;
         let info = &selected.info;
         let name = select::full_name(&runtime, info).unwrap_or_else(|| info.name.clone());
-        let memlock = number(&own_fdinfo(selected.handle.fd().0), "memlock");
+        let memlock = number(&runtime.fdinfo(selected.handle.fd()), "memlock");
         if shell.is_json() {
             self.json(&mut shell.json, info, &name, memlock);
         } else {
