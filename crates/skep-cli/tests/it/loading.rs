@@ -7,6 +7,7 @@ use skep::runtime::command::{Command, TestRun};
 use skep::runtime::{ErrorKind, Reply, SharedRuntime};
 use skep::{Error, Loaded, host, variables};
 use skep_kernel::KernelRuntime;
+use skep_user::{Config, UserRuntime};
 
 use crate::harness::{Scratch, has_clang, skip};
 use crate::objects::BpfFs;
@@ -62,6 +63,37 @@ SEC(\"syscall\") int fine(void *ctx) { return 7; }
 SEC(\"syscall\") int lacks(void *ctx) { no_such_kfunc(); return 0; }";
     let refused = load(&kernel, "alone", alone, &Options::default()).expect_err("nothing is left");
     assert!(refused.to_string().contains("no_such_kfunc"), "{refused}");
+}
+
+#[test]
+fn a_program_does_without_what_only_the_kernel_has() {
+    let Some(btf) = host::kernel_btf().filter(|_| has_clang()) else {
+        return skip("clang is not installed, or the kernel does not show its types");
+    };
+    let config = Config { btf: Some(btf), ..Config::default() };
+    let user = UserRuntime::new(config).expect("a runtime");
+    let source = "
+extern struct cgroup *bpf_cgroup_from_id(u64 cgid) __weak __ksym;
+extern void bpf_cgroup_release(struct cgroup *cgrp) __weak __ksym;
+extern void bpf_rcu_read_lock(void) __weak __ksym;
+extern void bpf_rcu_read_unlock(void) __weak __ksym;
+SEC(\"syscall\") int asks(void *ctx)
+{
+	if (bpf_cgroup_from_id) {
+		struct cgroup *group = bpf_cgroup_from_id(1);
+		if (group)
+			bpf_cgroup_release(group);
+		return 1;
+	}
+	if (!bpf_rcu_read_lock)
+		return 2;
+	bpf_rcu_read_lock();
+	bpf_rcu_read_unlock();
+	return 3;
+}
+";
+    let loaded = load(&user, "absent", source, &Options::default()).expect("it loads");
+    assert_eq!(run(&user, &loaded, "asks"), 3);
 }
 
 #[test]

@@ -30,6 +30,8 @@ const ANYWAY: &str = "`--unverified` runs it anyway, with every access checked";
 impl UserRuntime {
     /// Makes a program ready to run: verified, or where the configuration says so, as it is.
     pub(super) fn prepare(&self, spec: &ProgLoad<'_>, info: ProgramInfo) -> Result<Program> {
+        let insns = self.without_absent(spec.insns);
+        let spec = &ProgLoad { insns: &insns, ..spec.clone() };
         if self.shared.config.unverified {
             return self.prepare_unverified(spec, info);
         }
@@ -53,6 +55,25 @@ impl UserRuntime {
                 self.prepare_unverified(spec, info)
             }
         }
+    }
+
+    /// The instructions with 0 as the address of kernel functions that are not here. They are asked for by programs that
+    /// can do without them, as the kernel's loader lets them do on kernels that lack one.
+    fn without_absent(&self, insns: &[Insn]) -> Vec<Insn> {
+        let mut insns = insns.to_vec();
+        let kernel = References { map: |_| None, kernel: self.types() };
+        for at in 0..insns.len().saturating_sub(1) {
+            let first = insns[at];
+            if first.code == LD_IMM64
+                && first.src() == BTF_ID
+                && kernel.kfunc(first.imm, insns[at + 1].imm as i16).is_some()
+                && kernel.ksym(first.imm.cast_unsigned(), insns[at + 1].imm).is_none()
+            {
+                insns[at] = Insn { imm: 0, ..first.with_src(Reg(0)) };
+                insns[at + 1].imm = 0;
+            }
+        }
+        insns
     }
 
     /// Every access is checked when it happens.
@@ -191,6 +212,8 @@ const MAP_FD: Reg = Reg(1);
 const MAP_VALUE: Reg = Reg(2);
 const MAP_IDX: Reg = Reg(5);
 const MAP_IDX_VALUE: Reg = Reg(6);
+/// A variable or function of the kernel (`BPF_PSEUDO_BTF_ID`).
+const BTF_ID: Reg = Reg(3);
 
 impl NumberedMaps {
     fn of(runtime: &UserRuntime, spec: &ProgLoad<'_>) -> Result<Self> {
