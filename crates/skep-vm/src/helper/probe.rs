@@ -29,13 +29,29 @@ impl Whose {
 }
 
 fn read(machine: &mut Machine<'_>, from: Whose, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
+    if out.is_empty() && from == Whose::Kernel {
+        return look(machine, addr);
+    }
     if from != Whose::User && machine.space.read(addr, out).is_ok() {
         return Ok(());
     }
     match from.at(addr) {
         Whose::User => machine.env.read_user(addr, out),
-        _ => machine.env.read_kernel(addr, out),
+        _ => machine.env.read_kernel(addr, out).map_err(|e| outside(addr, e)),
     }
+}
+
+/// Reads nothing: the address counts all the same.
+fn look(machine: &mut Machine<'_>, addr: u64) -> Result<(), Errno> {
+    if addr >= KERNEL_HALF || machine.space.readable_from(addr) > 0 {
+        return Ok(());
+    }
+    machine.env.read_kernel(addr, &mut [0]).map_err(|e| outside(addr, e))
+}
+
+/// What is no address of the kernel's is `ERANGE` (`copy_from_kernel_nofault`).
+pub(super) fn outside(addr: u64, e: Errno) -> Errno {
+    if addr < KERNEL_HALF && e == Errno::EFAULT { Errno::ERANGE } else { e }
 }
 
 /// Reads a string; answers its length with the NUL, which is made when the string is longer than `out`.
@@ -46,7 +62,7 @@ fn read_str(machine: &mut Machine<'_>, from: Whose, addr: u64, out: &mut [u8]) -
     } else if from.at(addr) == Whose::User {
         machine.env.read_user_str(addr, out)?
     } else {
-        machine.env.read_kernel_str(addr, out)?
+        machine.env.read_kernel_str(addr, out).map_err(|e| outside(addr, e))?
     };
     if len == out.len()
         && let Some(last) = out.last_mut()

@@ -2,7 +2,6 @@
 
 use super::{Call, HelperResult, errno, probe};
 use crate::Errno;
-use crate::env::KERNEL_HALF;
 use crate::machine::Machine;
 
 /// Longest string looked at (`XATTR_SIZE_MAX`).
@@ -16,8 +15,7 @@ fn string(machine: &mut Machine<'_>, addr: u64) -> Result<Vec<u8>, Errno> {
 
 /// At most so many bytes of a string; what is no memory of the kernel's is `ERANGE`.
 fn start_of(machine: &mut Machine<'_>, addr: u64, most: usize) -> Result<Vec<u8>, Errno> {
-    let outside = |e| if addr < KERNEL_HALF && e == Errno::EFAULT { Errno::ERANGE } else { e };
-    probe::kernel_string(machine, addr, most + 1).map_err(outside)
+    probe::kernel_string(machine, addr, most + 1).map_err(|e| probe::outside(addr, e))
 }
 
 /// The bytes of a string that are among its first `count`; for none, nothing is read.

@@ -324,7 +324,10 @@ fn probes_read_or_leave_zeros() {
     assert_eq!(probe(id::bpf_probe_read_user_str, 16, 0x1008), (8, filled(b"release\0", 0xff)));
     assert_eq!(probe(id::bpf_probe_read_user_str, 8, 0x10), (fault, filled(&[0; 8], 0xff)));
     assert_eq!(probe(id::bpf_probe_read_kernel, 8, KERNEL_HALF), (0, filled(&[0x11; 8], 0xff)));
-    assert_eq!(probe(id::bpf_probe_read_kernel, 8, 0x1000), (fault, filled(&[0; 8], 0xff)));
+    let outside = -i64::from(Errno::ERANGE.0);
+    assert_eq!(probe(id::bpf_probe_read_kernel, 8, 0x1000), (outside, filled(&[0; 8], 0xff)));
+    assert_eq!(probe(id::bpf_probe_read_kernel, 0, 0x1000), (outside, filled(&[], 0xff)));
+    assert_eq!(probe(id::bpf_probe_read_kernel, 0, KERNEL_HALF), (0, filled(&[], 0xff)));
     assert_eq!(probe(id::bpf_probe_read, 4, 0x1000), (0, filled(b"/etc", 0xff)));
     assert_eq!(probe(id::bpf_probe_read, 4, KERNEL_HALF), (0, filled(&[0x11; 4], 0xff)));
 }
