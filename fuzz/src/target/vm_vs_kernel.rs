@@ -67,18 +67,11 @@ fn stay_on_this_processor() {
 impl VmVsKernel {
     fn differ(&self, made: &Made, rng: &mut Rng) -> Verdict {
         let [one, other] = &self.user;
-        let one = match Ready::new(one, made) {
-            Ok(ready) => ready,
-            Err(_) => return Verdict::Other("rejected"),
-        };
+        let Ok(one) = Ready::new(one, made) else { return Verdict::Other("rejected") };
         // What is mapped next has another address.
-        let other = match Ready::new(other, made) {
-            Ok(ready) => ready,
-            Err(_) => return Verdict::Other("rejected"),
-        };
-        let kernel = match Ready::new(&self.kernel, made) {
-            Ok(ready) => ready,
-            Err(_) => return Verdict::Other("only the kernel rejects it"),
+        let Ok(other) = Ready::new(other, made) else { return Verdict::Other("rejected") };
+        let Ok(kernel) = Ready::new(&self.kernel, made) else {
+            return Verdict::Other("only the kernel rejects it");
         };
         for _ in 0..RUNS {
             let input = Input::new(made.prog_type, rng);
