@@ -80,7 +80,40 @@ fn strace(scratch: &Scratch, options: &[&str], argv: &[&str]) -> String {
     let log = scratch.path("log");
     let done = Command::new("strace").args(options).arg("-o").arg(&log).args(argv).output();
     assert!(done.expect("strace starts").status.success());
-    fs::read_to_string(log).expect("a log")
+    whole_calls(&fs::read_to_string(log).expect("a log"))
+}
+
+/// A log in which a call that another process interrupts is one line, where it returns: `PID NAME(ARGUMENTS <unfinished ...>`
+/// and, later, `PID <... NAME resumed>) = RESULT`.
+fn whole_calls(log: &str) -> String {
+    let mut begun: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut whole = String::new();
+    for line in log.lines() {
+        let pid = line.split(' ').next().unwrap_or_default();
+        if let Some(head) = line.strip_suffix(" <unfinished ...>") {
+            begun.insert(pid, head);
+            continue;
+        }
+        let resumed = line.split_once("<... ").and_then(|(_, rest)| rest.split_once(" resumed>"));
+        let (head, tail) = match resumed {
+            Some((_, tail)) => (begun.remove(pid).unwrap_or(pid), tail),
+            None => ("", line),
+        };
+        whole.extend([head, tail, "\n"]);
+    }
+    whole
+}
+
+#[test]
+fn a_call_is_whole_where_it_returns() {
+    let log = [
+        "7 kill(7, 0) = 0",
+        "7 kill(9, SIGTERM <unfinished ...>",
+        "9 +++ killed by SIGTERM +++",
+        "7 <... kill resumed>) = 0",
+    ];
+    let whole = ["7 kill(7, 0) = 0", "9 +++ killed by SIGTERM +++", "7 kill(9, SIGTERM) = 0"];
+    assert!(whole_calls(&log.join("\n")).lines().eq(whole));
 }
 
 #[test]
