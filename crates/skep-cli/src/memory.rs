@@ -6,7 +6,8 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use mimalloc::MiMalloc;
 
@@ -19,7 +20,7 @@ const ALIGN: usize = 64;
 #[repr(C, align(64))]
 pub(crate) struct Allocator {
     buffer: UnsafeCell<[u8; BYTES]>,
-    /// Where the part begins that nobody has.
+    /// Where the part begins that nobody has. Who takes a part sees what was done with it until it was given back.
     used: AtomicUsize,
 }
 
@@ -40,7 +41,7 @@ impl Allocator {
             if layout.align() > ALIGN {
                 return None;
             }
-            match self.used.compare_exchange_weak(used, end, Relaxed, Relaxed) {
+            match self.used.compare_exchange_weak(used, end, Acquire, Relaxed) {
                 Ok(_) => return Some(self.buffer.get().cast::<u8>().wrapping_add(start)),
                 Err(other) => used = other,
             }
@@ -55,7 +56,7 @@ impl Allocator {
     /// Moves the end of the last part; false if it is not the last one, or there is no room.
     fn move_end(&self, start: usize, from: usize, to: usize) -> bool {
         let end = start.checked_add(to).filter(|end| *end <= BYTES);
-        end.is_some_and(|end| self.used.compare_exchange(start + from, end, Relaxed, Relaxed).is_ok())
+        end.is_some_and(|end| self.used.compare_exchange(start + from, end, AcqRel, Relaxed).is_ok())
     }
 }
 
