@@ -491,9 +491,8 @@ pub fn decode_xlated(insns: &[Insn], pc: usize) -> Result<Op, DecodeError> {
 }
 
 fn decode_regs(insns: &[Insn], pc: usize, last_reg: Reg) -> Result<Op, DecodeError> {
-    let (slots, row) = locate(insns, pc)?;
-    row.check_regs(&slots, last_reg).map_err(|kind| DecodeError { pc, kind })?;
-    Ok((row.build)(&slots))
+    let op = slots_at(insns, pc).and_then(|slots| table::build(&slots, last_reg));
+    op.map_err(|kind| DecodeError { pc, kind })
 }
 
 /// The slots of the instruction at `pc` and its row of the table.

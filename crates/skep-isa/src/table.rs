@@ -107,6 +107,10 @@ impl Layout {
         self
     }
 
+    const fn has_operand(&self, field: Field) -> bool {
+        matches!(self.of(field), Use::Operand)
+    }
+
     /// What the instruction makes of `field`.
     pub const fn of(&self, field: Field) -> Use {
         self.0[field as usize]
@@ -152,41 +156,64 @@ impl Row {
 
     /// Checks that register operands go no further than `last`.
     pub(crate) fn check_regs(&self, slots: &Slots, last: Reg) -> Result<(), DecodeErrorKind> {
-        for (field, reg) in [(Field::Dst, slots.first().dst()), (Field::Src, slots.first().src())] {
-            if self.layout.of(field) == Use::Operand && reg > last {
-                return Err(DecodeErrorKind::Register(reg));
-            }
-        }
-        Ok(())
+        check_regs(slots, (self.layout.has_operand(Field::Dst), self.layout.has_operand(Field::Src)), last)
     }
 }
 
 /// Finds the row of an instruction.
 pub(crate) fn find(slots: Slots) -> Result<&'static Row, DecodeErrorKind> {
+    place_of(&slots).map(|i| &ROWS[i])
+}
+
+/// Makes the operation of an instruction whose register operands go no further than `last`.
+pub(crate) fn build(slots: &Slots, last: Reg) -> Result<Op, DecodeErrorKind> {
+    let shape = &SHAPES[place_of(slots)?];
+    check_regs(slots, (shape.dst, shape.src), last)?;
+    Ok((shape.build)(slots))
+}
+
+/// Checks that destination and source, where they are operands, go no further than `last`.
+fn check_regs(slots: &Slots, (dst, src): (bool, bool), last: Reg) -> Result<(), DecodeErrorKind> {
+    for (is_operand, reg) in [(dst, slots.first().dst()), (src, slots.first().src())] {
+        if is_operand && reg > last {
+            return Err(DecodeErrorKind::Register(reg));
+        }
+    }
+    Ok(())
+}
+
+/// Where the row of an instruction is.
+fn place_of(slots: &Slots) -> Result<usize, DecodeErrorKind> {
     let range = range_of(slots.first().code);
     let (first, next) = (u64::from_le_bytes(slots.first().to_le_bytes()), slots.next_imm() as u32);
     let shapes = SHAPES.get(range.clone()).unwrap_or_default();
-    let row = shapes.iter().position(|shape| shape.fits(first, next)).and_then(|i| ROWS.get(range.start + i));
-    row.ok_or_else(|| explain(ROWS.get(range).unwrap_or_default(), &slots))
+    match shapes.iter().position(|shape| shape.fits(first, next)) {
+        Some(i) => Ok(range.start + i),
+        None => Err(explain(ROWS.get(range).unwrap_or_default(), slots)),
+    }
 }
 
-/// The [`Layout`] of a row as bits, for the decoder: what must be what in the eight bytes of a slot.
+/// What the decoder needs of a row: its [`Layout`] as bits, what must be what in the eight bytes of a slot.
 #[derive(Clone, Copy)]
 struct Shape {
     mask: u64,
     value: u64,
     next_mask: u32,
     next: u32,
+    /// Is the destination an operand?
+    dst: bool,
+    /// Is the source an operand?
+    src: bool,
+    build: fn(&Slots) -> Op,
 }
 
 impl Shape {
-    const ANY: Self = Self { mask: 0, value: 0, next_mask: 0, next: 0 };
-
-    const fn of(layout: &Layout) -> Self {
-        let mut shape = Self::ANY;
+    const fn of(row: &Row) -> Self {
+        let (dst, src) = (row.layout.has_operand(Field::Dst), row.layout.has_operand(Field::Src));
+        let mut shape = Self { mask: 0, value: 0, next_mask: 0, next: 0, dst, src, build: row.build };
         let mut i = 0;
         while i < Field::ALL.len() {
-            if let Use::Fixed(value) = layout.0[i] {
+            if let Use::Fixed(value) = row.layout.0[i] {
                 let (start, width) = match Field::ALL[i] {
                     Field::Dst => (8, 0xf),
                     Field::Src => (12, 0xf),
@@ -212,10 +239,10 @@ impl Shape {
 
 /// The shapes of the rows, one after the other: looking for one touches little memory.
 static SHAPES: [Shape; ROWS.len()] = {
-    let mut shapes = [Shape::ANY; ROWS.len()];
+    let mut shapes = [Shape::of(&ROWS[0]); ROWS.len()];
     let mut i = 0;
     while i < shapes.len() {
-        shapes[i] = Shape::of(&ROWS[i].layout);
+        shapes[i] = Shape::of(&ROWS[i]);
         i += 1;
     }
     shapes
