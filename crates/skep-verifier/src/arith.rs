@@ -18,6 +18,12 @@ pub fn alu(op: AluOp, wide: bool, dst: &mut Scalar, src: &Scalar) {
         }
         return;
     }
+    // What is added to any number gives any number: hashes and checksums are made of such.
+    let spreads = matches!(op, AluOp::Add | AluOp::Sub | AluOp::Xor);
+    if spreads && (dst.is_unknown_width(wide) || src.is_unknown_width(wide)) {
+        *dst = if wide { Scalar::UNKNOWN } else { Scalar::WORD };
+        return;
+    }
     match op {
         AluOp::Add => add(dst, src),
         AluOp::Sub => sub(dst, src),

@@ -154,38 +154,44 @@ pub(crate) fn run<'a>(
     recording: Option<Recording<'a>>,
     watch: Option<Watch<'a>>,
 ) -> Ended {
-    match Verifier::new(input, environment, watch) {
-        Err((pc, stop)) => {
-            let (counts, reached) = (Vec::new(), Vec::new());
-            log::log_refusal(recording, &stop);
-            Ended { result: Err(stop), pc, stats: Stats::default(), code: None, counts, reached }
-        }
-        Ok(mut v) => {
-            v.record(recording);
-            let result = v.check();
-            v.stats.insns_processed = v.insns_processed;
-            let counts = v.log_end(&result);
-            Ended { result, pc: v.pc, stats: v.stats, code: Some(v.code), counts, reached: v.reached }
-        }
+    let code = match read(input, environment) {
+        Ok(code) => code,
+        Err(stop) => return refused(recording, 0, stop),
+    };
+    let mut v = Verifier::new(input, environment, watch, code);
+    if let Err(stop) = v.prepare() {
+        return refused(recording, v.pc, stop);
     }
+    v.record(recording);
+    let result = v.check();
+    v.stats.insns_processed = v.insns_processed;
+    let counts = v.log_end(&result);
+    Ended { result, pc: v.pc, stats: v.stats, code: Some(v.code), counts, reached: v.reached }
+}
+
+/// The program, decoded, with the function for exceptions among its functions.
+fn read(input: &Input<'_>, environment: &Environment) -> Res<Code> {
+    let callback = prepare::exception_callback(input, &environment.types)?;
+    let mut code = Code::new(input.insns, callback.as_slice())?;
+    if let Some(subprog) = callback.and_then(|pc| code.subprog_at(pc)) {
+        let info = &mut code.subprogs[subprog as usize];
+        (info.is_cb, info.is_async_cb, info.is_exception_cb, info.called) = (true, true, true, true);
+    }
+    Ok(code)
+}
+
+/// The end of a program of which no path was walked.
+fn refused(recording: Option<Recording<'_>>, pc: u32, stop: Stop) -> Ended {
+    let (counts, reached) = (Vec::new(), Vec::new());
+    log::log_refusal(recording, &stop);
+    Ended { result: Err(stop), pc, stats: Stats::default(), code: None, counts, reached }
 }
 
 impl<'a> Verifier<'a> {
-    fn new(
-        input: &'a Input<'a>,
-        environment: &'a Environment,
-        watch: Option<Watch<'a>>,
-    ) -> Result<Self, (u32, Stop)> {
-        let at_start = |stop| (0, stop);
+    fn new(input: &'a Input<'a>, environment: &'a Environment, watch: Option<Watch<'a>>, code: Code) -> Self {
         let Environment { types, maps, arena, .. } = environment;
-        let callback = prepare::exception_callback(input, types).map_err(at_start)?;
-        let mut code = Code::new(input.insns, callback.as_slice()).map_err(at_start)?;
-        if let Some(subprog) = callback.and_then(|pc| code.subprog_at(pc)) {
-            let info = &mut code.subprogs[subprog as usize];
-            (info.is_cb, info.is_async_cb, info.is_exception_cb, info.called) = (true, true, true, true);
-        }
         let n = code.ops.len();
-        let mut v = Self {
+        Self {
             input,
             environment,
             types,
@@ -223,9 +229,7 @@ impl<'a> Verifier<'a> {
             reached: vec![false; n],
             watch,
             code,
-        };
-        v.prepare().map_err(|stop| (v.pc, stop))?;
-        Ok(v)
+        }
     }
 
     /// Walks every path of the program and of each global function it calls.

@@ -18,8 +18,6 @@ pub(crate) struct Subprog {
     pub(crate) start: u32,
     /// One past the last.
     pub(crate) end: u32,
-    /// Source name, where BTF tells it.
-    pub(crate) name: String,
     /// Linkage of a global function: verified on its own.
     pub(crate) global: bool,
     /// Contains a tail call?

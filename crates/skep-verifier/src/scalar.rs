@@ -44,6 +44,15 @@ impl Scalar {
         umax32: u32::MAX,
     };
 
+    /// Any value of 32 bits, zero-extended.
+    pub const WORD: Self = Self {
+        bits: Tnum { value: 0, mask: u32::MAX as u64 },
+        smin: 0,
+        smax: u32::MAX as i64,
+        umax: u32::MAX as u64,
+        ..Self::UNKNOWN
+    };
+
     /// Zero.
     pub const ZERO: Self = Self::known(0);
 
@@ -80,6 +89,16 @@ impl Scalar {
     /// The known value, whole or its low half; meaningless unless known.
     pub const fn const_value(&self, wide: bool) -> u64 {
         if wide { self.bits.value } else { self.bits.value as u32 as u64 }
+    }
+
+    /// Is nothing known, of the whole value or of its low half?
+    pub fn is_unknown_width(&self, wide: bool) -> bool {
+        if wide {
+            return *self == Self::UNKNOWN;
+        }
+        self.bits.mask as u32 == u32::MAX
+            && (self.umin32, self.umax32) == (0, u32::MAX)
+            && (self.smin32, self.smax32) == (i32::MIN, i32::MAX)
     }
 
     /// Is it zero for certain?
@@ -119,7 +138,7 @@ impl Scalar {
                 *self = known;
                 return;
             }
-        } else if *self == Self::UNKNOWN {
+        } else if *self == Self::UNKNOWN || *self == Self::WORD {
             return;
         }
         self.ranges_from_bits();
@@ -157,6 +176,9 @@ impl Scalar {
     /// Where the unsigned range and the known bits have one value in common, that is it.
     fn single_meeting(&mut self) {
         if self.umin >= self.umax || self.bits.is_const() {
+            return;
+        }
+        if self.bits.has(self.umin) && self.bits.has(self.umax) {
             return;
         }
         let first = if self.bits.has(self.umin) { Some(self.umin) } else { self.bits.next_above(self.umin) };
@@ -404,6 +426,18 @@ impl Scalar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_is_what_a_load_of_four_bytes_gives() {
+        let mut loaded = Scalar::UNKNOWN;
+        loaded.truncate(4);
+        assert_eq!(loaded, Scalar::WORD);
+        let round = Scalar { umax: 1 << 32, ..Scalar::WORD }.synced();
+        assert_eq!(round, Scalar::WORD, "known bits narrow the range");
+        assert!(loaded.is_unknown_width(false) && !loaded.is_unknown_width(true));
+        assert!(Scalar::UNKNOWN.is_unknown_width(true) && Scalar::UNKNOWN.is_unknown_width(false));
+        assert!(!Scalar { umin32: 1, ..Scalar::WORD }.is_unknown_width(false));
+    }
 
     #[test]
     fn unsigned_bound_narrows_every_view() {

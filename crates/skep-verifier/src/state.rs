@@ -1,5 +1,6 @@
 //! The state of a path at one instruction: call frames with registers and stacks, references, and regions.
 
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use crate::reg::{Base, Detail, Reg};
@@ -81,13 +82,42 @@ impl Slot {
     }
 }
 
+/// Slots of a stack from the frame pointer down; as deep as was touched. Shared until written: paths write registers more
+/// often than slots, and slots are most of a frame.
+#[derive(Clone, Debug, Default)]
+pub struct Stack(Option<Rc<[Slot]>>);
+
+impl Stack {
+    /// Makes it at least `len` slots deep.
+    fn grow(&mut self, len: usize) {
+        if self.len() < len {
+            let fresh = std::iter::repeat_n(Slot::EMPTY, len - self.len());
+            self.0 = Some(self.iter().copied().chain(fresh).collect());
+        }
+    }
+}
+
+impl Deref for Stack {
+    type Target = [Slot];
+
+    fn deref(&self) -> &[Slot] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl DerefMut for Stack {
+    fn deref_mut(&mut self) -> &mut [Slot] {
+        self.0.as_mut().map_or(&mut [], |slots| Rc::make_mut(slots))
+    }
+}
+
 /// One function's registers and stack.
 #[derive(Clone, Debug)]
 pub struct Frame {
     /// `r0` to `r10`.
     pub regs: [Reg; 11],
-    /// Slots from the frame pointer down; as deep as was touched.
-    pub stack: Vec<Slot>,
+    /// Its stack.
+    pub stack: Stack,
     /// Instruction that called this function, or [`NO_CALLSITE`].
     pub callsite: u32,
     /// Which subprogram runs.
@@ -115,7 +145,7 @@ impl Frame {
         regs[10] = Reg::pointer(crate::reg::RegType::new(Base::Stack), Detail::Frame(frameno));
         Self {
             regs,
-            stack: Vec::new(),
+            stack: Stack::default(),
             callsite,
             subprog,
             instance,
@@ -130,10 +160,7 @@ impl Frame {
 
     /// Makes the stack at least `bytes` deep.
     pub fn grow(&mut self, bytes: i32) {
-        let slots = (bytes.clamp(0, MAX_STACK) as usize).div_ceil(8);
-        if self.stack.len() < slots {
-            self.stack.resize(slots, Slot::EMPTY);
-        }
+        self.stack.grow((bytes.clamp(0, MAX_STACK) as usize).div_ceil(8));
     }
 
     /// Bytes of stack touched so far.
@@ -357,13 +384,10 @@ impl State {
             }
             let frame = Rc::make_mut(frame);
             frame.regs.iter_mut().filter(|r| wanted(r)).for_each(&mut f);
-            frame
-                .stack
-                .iter_mut()
-                .filter(|s| s.is_spill())
-                .map(|s| &mut s.reg)
-                .filter(|r| wanted(r))
-                .for_each(&mut f);
+            let spilled = |slot: &Slot| slot.is_spill() && wanted(&slot.reg);
+            if frame.stack.iter().any(spilled) {
+                frame.stack.iter_mut().filter(|slot| spilled(slot)).for_each(|slot| f(&mut slot.reg));
+            }
         }
     }
 

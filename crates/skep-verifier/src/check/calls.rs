@@ -45,7 +45,6 @@ impl Verifier<'_> {
 
     /// A global function is verified on its own; here only its arguments are.
     fn call_global(&mut self, callee: u32) -> Res {
-        let name = self.code.subprogs[callee as usize].name.clone();
         if self.cur.active_locks > 0 {
             reject!(
                 "global function calls are not allowed while holding a lock,\nuse static function instead"
@@ -64,7 +63,10 @@ impl Verifier<'_> {
         }
         match self.check_global_args(callee) {
             Ok(()) => {}
-            Err(Stop::Reject(_)) => reject!("Caller passes invalid args into func#{callee} ('{name}')"),
+            Err(Stop::Reject(_)) => {
+                let name = self.subprog_name(callee);
+                reject!("Caller passes invalid args into func#{callee} ('{name}')")
+            }
             Err(other) => return Err(other),
         }
         if self.code.subprogs[callee as usize].changes_pkt_data {
@@ -198,7 +200,7 @@ impl Verifier<'_> {
             return Ok(callsite + 1);
         }
         if let Some(old) = self.previous_round(&self.cur, callsite) {
-            let mut cur = std::mem::replace(&mut self.cur, State::new(Frame::new(0, 0, NO_CALLSITE, 0), 0));
+            let mut cur = std::mem::replace(&mut self.cur, State::without_frames(0));
             self.widen(old, &mut cur);
             self.cur = cur;
         }

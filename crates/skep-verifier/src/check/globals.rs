@@ -51,16 +51,18 @@ fn context_name(prog: ProgType) -> &'static [&'static str] {
 }
 
 impl Verifier<'_> {
-    /// Names and linkage of all functions, from BTF.
-    pub(crate) fn name_subprogs(&mut self) {
-        for i in 0..self.code.subprogs.len() as u32 {
-            let Some(func) = self.subprog_type(i) else { continue };
-            let Some(t) = self.types.get(func) else { continue };
-            let global = i > 0 && matches!(t.shape, Shape::Func { linkage: Linkage::Global, .. });
-            let name = t.name.to_owned();
-            let subprog = &mut self.code.subprogs[i as usize];
-            (subprog.name, subprog.global) = (name, global);
+    /// Linkage of the functions beside the first, from BTF.
+    pub(crate) fn find_globals(&mut self) {
+        for i in 1..self.code.subprogs.len() as u32 {
+            let shape = self.subprog_type(i).and_then(|func| self.types.shape(func));
+            let global = matches!(shape, Some(Shape::Func { linkage: Linkage::Global, .. }));
+            self.code.subprogs[i as usize].global = global;
         }
+    }
+
+    /// Source name of a function; empty where BTF does not tell it.
+    pub(crate) fn subprog_name(&self, subprog: u32) -> &str {
+        self.subprog_type(subprog).map_or("", |func| self.types.name(func))
     }
 
     /// Arguments of a function as its BTF gives them.

@@ -104,8 +104,7 @@ impl Verifier<'_> {
         }
         let null_check = br.wide && br.src == Operand::Imm(0) && matches!(br.op, JmpOp::Eq | JmpOp::Ne);
         if null_check && a.ty.may_be_null() {
-            let mut cur =
-                std::mem::replace(&mut self.cur, State::new(crate::state::Frame::new(0, 0, 0, 0), 0));
+            let mut cur = std::mem::replace(&mut self.cur, State::without_frames(0));
             self.resolve_null(&mut cur, br.dst, br.op == JmpOp::Ne);
             self.resolve_null(taken, br.dst, br.op == JmpOp::Eq);
             self.cur = cur;

@@ -140,8 +140,8 @@ impl<'a> Verifier<'a> {
 
     /// A global function is called; it is verified on its own.
     pub(super) fn log_global_call(&self, subprog: u32) {
-        let name = &self.code.subprogs[subprog as usize].name;
         if let Some(mut recorder) = self.logger() {
+            let name = self.subprog_name(subprog);
             recorder.put(format_args!("Func#{subprog} ('{name}') is global and assumed valid.\n"));
         }
     }
@@ -317,8 +317,8 @@ impl<'a> Verifier<'a> {
 
     /// A function is verified on its own.
     pub(crate) fn log_function(&self, subprog: usize, done: bool) {
-        let name = self.code.subprogs[subprog].name.clone();
         let Some(mut recorder) = self.logger() else { return };
+        let name = self.subprog_name(subprog as u32);
         if done {
             recorder.put(format_args!(
                 "Func#{subprog} ('{name}') is safe for any args that match its prototype\n"

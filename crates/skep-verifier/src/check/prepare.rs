@@ -14,7 +14,7 @@ use crate::types::Types;
 impl Verifier<'_> {
     /// Everything that does not depend on values.
     pub(super) fn prepare(&mut self) -> Res {
-        self.name_subprogs();
+        self.find_globals();
         self.resolve_kfuncs()?;
         self.check_abnormal_returns()?;
         self.check_references()?;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::print::{self, Names, Touched};
 use super::{Level, Recording, Sink, SourceLine};
-use crate::state::{Slot, SlotKind, State};
+use crate::state::{Slot, SlotKind, Stack, State};
 
 /// Where states stand beside instructions: from this column on, in steps of the second.
 const STATE_COLUMN: usize = 40;
@@ -37,7 +37,7 @@ pub(crate) struct Recorder<'a> {
     /// The path was left for another one: the next instruction shows the whole state.
     pub(crate) resumed: bool,
     /// The stack before the call that was logged last.
-    before_call: Option<Vec<Slot>>,
+    before_call: Option<Stack>,
     /// The reason of the rejection is in the log already.
     pub(crate) said_why: bool,
 }
