@@ -3,12 +3,16 @@
 //! Facts are joined over all states that the analysis had before an instruction. A path that ends because a remembered
 //! state covers it goes on unseen; so only that is taken which covering compares: what pointers point to, how far they may
 //! be into it, and which edges exist. Ranges of plain numbers are not among it: where nothing relies on them, a covered
-//! path may have others.
+//! path may have others. They come from an analysis of their own, see [`Facts::range`].
+
+mod ranges;
 
 use skep_isa::{CallTarget, Insn, Op, Reg as Register, decode};
 
 use crate::reg::{Base, Flags, Reg};
+use crate::scalar::Scalar;
 use crate::state::State;
+use ranges::Ranges;
 
 /// What kind of memory an instruction accesses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +92,7 @@ struct Fact {
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     facts: Vec<Fact>,
+    ranges: Ranges,
 }
 
 impl Facts {
@@ -99,6 +104,13 @@ impl Facts {
     /// The arguments of a helper or kernel function, `r1` to `r5`; those beyond its last mean nothing.
     pub fn arguments(&self, slot: usize) -> Option<[Argument; 5]> {
         self.facts.get(slot)?.arguments
+    }
+
+    /// The numbers that a register, which the instruction reads, may hold before it; any where nothing is known of them.
+    ///
+    /// This is of values as registers hold them. What a register holds is a pointer where the instruction takes one.
+    pub fn range(&self, slot: usize, reg: Register) -> Scalar {
+        self.ranges.get(slot, reg)
     }
 
     /// Where a conditional jump goes.
@@ -131,8 +143,11 @@ impl Collector {
         Self { facts: vec![Fact::default(); insns.len()], ops, own_maps: own_maps as u32 }
     }
 
-    pub(crate) fn finish(self) -> Facts {
-        Facts { facts: self.facts }
+    /// The facts of a program whose functions begin at `entries`.
+    pub(crate) fn finish(self, entries: impl Iterator<Item = u32>) -> Facts {
+        let mut facts = Facts { facts: self.facts, ranges: Ranges::default() };
+        facts.ranges = Ranges::of(&self.ops, &facts, entries);
+        facts
     }
 
     /// A path comes to an instruction in this state.

@@ -82,7 +82,9 @@ pub fn prove(input: &Input<'_>) -> Report {
     let mut collector = facts::Collector::new(input.insns, input.maps.len());
     let mut report = verify_watched(input, false, &mut |pc, state| collector.see(pc, state));
     if let Outcome::Accept(verified) = report.outcome {
-        report.outcome = Outcome::Accept(verified.with_facts(collector.finish()));
+        let entries = verified.subprograms().iter().map(|(start, _)| *start);
+        let facts = collector.finish(entries);
+        report.outcome = Outcome::Accept(verified.with_facts(facts));
     }
     report
 }

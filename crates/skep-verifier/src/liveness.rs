@@ -16,7 +16,8 @@ const ARGUMENTS: RegSet = 0x3e;
 /// Registers live before each instruction. `args` gives how many arguments the helper or kfunc called at `pc` takes.
 pub(crate) fn live_registers(code: &Code, args: &dyn Fn(u32) -> Option<u32>) -> Vec<RegSet> {
     let n = code.ops.len();
-    let effects: Vec<(RegSet, RegSet)> = (0..code.len()).map(|pc| effect(code, args, pc)).collect();
+    let effects: Vec<(RegSet, RegSet)> =
+        (0..code.len()).map(|pc| code.op(pc).map_or((0, 0), |op| effect(op, &|| args(pc)))).collect();
     let mut before = vec![0; n];
     loop {
         let mut changed = false;
@@ -38,9 +39,9 @@ pub(crate) fn live_registers(code: &Code, args: &dyn Fn(u32) -> Option<u32>) -> 
     }
 }
 
-/// Registers an instruction reads and writes.
-fn effect(code: &Code, args: &dyn Fn(u32) -> Option<u32>, pc: u32) -> (RegSet, RegSet) {
-    let Some(op) = code.op(pc) else { return (0, 0) };
+/// Registers an instruction reads and writes. `args` gives how many arguments a helper or kfunc takes; all five, where that is
+/// not known.
+pub(crate) fn effect(op: &Op, args: &dyn Fn() -> Option<u32>) -> (RegSet, RegSet) {
     match *op {
         Op::Alu { op: AluOp::Mov, dst, src, .. } => (operand(src), bit(dst)),
         Op::Alu { dst, src, .. } => (bit(dst) | operand(src), bit(dst)),
@@ -61,7 +62,7 @@ fn effect(code: &Code, args: &dyn Fn(u32) -> Option<u32>, pc: u32) -> (RegSet, R
         Op::Call(CallTarget::Local(_)) => (ARGUMENTS, CALLER_SAVED),
         Op::Call(CallTarget::Indirect(reg)) => (ARGUMENTS | bit(reg), CALLER_SAVED),
         Op::Call(CallTarget::Helper(_) | CallTarget::Kfunc { .. }) => {
-            let used = args(pc).map_or(ARGUMENTS, |n| ((1 << (n.min(5) + 1)) - 1) & ARGUMENTS);
+            let used = args().map_or(ARGUMENTS, |n| ((1 << (n.min(5) + 1)) - 1) & ARGUMENTS);
             (used, CALLER_SAVED)
         }
         Op::Exit => (bit(Reg::R0), 0),

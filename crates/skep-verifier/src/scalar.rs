@@ -412,6 +412,21 @@ impl Scalar {
             && self.bits.contains(other.bits)
     }
 
+    /// A set that holds both.
+    pub fn union(&self, other: &Self) -> Self {
+        Self {
+            bits: self.bits.union(other.bits),
+            smin: self.smin.min(other.smin),
+            smax: self.smax.max(other.smax),
+            umin: self.umin.min(other.umin),
+            umax: self.umax.max(other.umax),
+            smin32: self.smin32.min(other.smin32),
+            smax32: self.smax32.max(other.smax32),
+            umin32: self.umin32.min(other.umin32),
+            umax32: self.umax32.max(other.umax32),
+        }
+    }
+
     /// Is `x` a member?
     pub fn has(&self, x: u64) -> bool {
         self.contains(&Self::known(x))

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use skep_isa::{Insn, Op, decode};
+use skep_isa::{Insn, Op, Reg as Register, decode};
 use skep_verifier::facts::{Branch, Facts, Region};
 use skep_verifier::reg::{ADD_CONST, ADD_CONST_32, Base, Reg};
 use skep_verifier::state::State;
@@ -156,6 +156,13 @@ impl Tracker<'_> {
             });
         if impossible {
             return Some(format!("a branch goes where its facts say it does not\ninstruction {before:?}"));
+        }
+        let out = (0..11).find(|&n| !self.facts.range(slot, Register(n)).has(place.regs[n as usize]));
+        if let Some(n) = out {
+            let (value, range) = (place.regs[n as usize], self.facts.range(slot, Register(n)));
+            return Some(format!(
+                "a register is not in the range of its facts\ninstruction {slot}: r{n} is {value:#x}, expected {range:?}"
+            ));
         }
         let op = decode(self.insns, slot).ok()?;
         let (Op::Load { base, off, .. } | Op::Store { base, off, .. } | Op::Atomic { base, off, .. }) = op
