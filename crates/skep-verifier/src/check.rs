@@ -117,8 +117,6 @@ pub(crate) struct Verifier<'a> {
     ptr_types: Vec<RegType>,
     /// References that `struct_ops` arguments carry, by offset.
     ref_args: Vec<(i32, u32)>,
-    /// The per-CPU pointer of the running call is to an allocated object.
-    percpu_alloc: bool,
     /// By instruction; empty where no kernel function is called.
     kfuncs: Vec<Option<kfuncs::Resolved>>,
     /// Writes down what happens, where that is wanted.
@@ -223,7 +221,6 @@ impl<'a> Verifier<'a> {
             arena: *arena,
             ptr_types: vec![RegType::NOT_INIT; n],
             ref_args: Vec::new(),
-            percpu_alloc: false,
             kfuncs: Vec::new(),
             recorder: None,
             reached: vec![false; n],

@@ -63,6 +63,14 @@ impl Field {
         self.kind == FieldKind::Kptr(Kptr::Percpu)
     }
 
+    /// Is the node of a list or tree, which it says it contains, one?
+    fn holds(&self, types: &Types, to: BtfRef) -> bool {
+        let node = if self.kind == FieldKind::ListHead { "bpf_list_node" } else { "bpf_rb_node" };
+        let Some((r, c)) = types.composite(to) else { return false };
+        let mut members = c.members.positions().iter().flatten();
+        members.any(|m| m.bit_offset / 8 == self.node_off && types.name(types.at(r, m.ty)) == node)
+    }
+
     pub(crate) fn pointee(&self) -> Option<BtfRef> {
         self.target
     }
@@ -106,6 +114,8 @@ pub fn special_fields(btf: Arc<Btf>, value: TypeId) -> Vec<SpecialField> {
     fields.map(|f| SpecialField { name: f.name(), offset: f.offset, bytes: f.size }).collect()
 }
 
+/// Special fields of a value (`BTF_FIELDS_MAX`).
+const FIELDS_MAX: usize = 11;
 /// Members that are looked at for special fields, those of members included.
 const MEMBERS_MAX: u32 = 1 << 14;
 
@@ -135,7 +145,24 @@ impl Record {
             None => {}
         }
         record.fields.sort_by_key(|f| f.offset);
-        record
+        if record.is_valid(types) { record } else { Self::default() }
+    }
+
+    /// Would the kernel take the fields? Where it does not, the map has none: its functions find no lock, no list.
+    fn is_valid(&self, types: &Types) -> bool {
+        use FieldKind::{
+            ListHead, ListNode, RbNode, RbRoot, Refcount, ResSpinLock, SpinLock, TaskWork, Timer, Workqueue,
+        };
+        let of_values = self.fields.iter().filter(|f| !matches!(f.kind, ListNode | RbNode)).count();
+        let once = |kind| self.fields.iter().filter(|f| f.kind == kind).count() <= 1;
+        let unique = [SpinLock, ResSpinLock, Timer, Workqueue, TaskWork, Refcount].into_iter().all(once);
+        let mut roots = self.fields.iter().filter(|f| matches!(f.kind, ListHead | RbRoot));
+        let has_root = roots.clone().next().is_some();
+        of_values <= FIELDS_MAX
+            && unique
+            && self.fields.iter().all(|f| !f.is_kptr() || f.target.is_some())
+            && roots.all(|root| root.target.is_some_and(|to| root.holds(types, to)))
+            && (!has_root || self.has_lock())
     }
 
     fn add_members(&mut self, types: &Types, strct: BtfRef, base: u32, (depth, left): (u32, &mut u32)) {

@@ -1,6 +1,8 @@
 //! Verdicts without loading.
 
-use crate::harness::{Scratch, run, skip, tool};
+use std::path::Path;
+
+use crate::harness::{Scratch, installed, run, said, skep, skip, tool};
 
 #[test]
 fn our_tools_are_accepted() {
@@ -27,8 +29,7 @@ fn bad_use_is_told() {
 
 #[test]
 fn a_type_that_is_not_said_is_asked_for() {
-    let object =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../skep-obj/tests/data/programs.bpf.o");
+    let object = Path::new(env!("CARGO_MANIFEST_DIR")).join("../skep-obj/tests/data/programs.bpf.o");
     let verify = |more: &[&str]| {
         let args = ["verify", "-j", "--program", "misspelt"].iter().chain(more).map(std::ffi::OsStr::new);
         let said = run(args.chain([object.as_os_str()]));
@@ -76,7 +77,7 @@ fn work_is_counted_by_source_line() {
     }
 }
 
-fn first_program(object: &std::path::Path) -> String {
+fn first_program(object: &Path) -> String {
     let said = run(["verify".as_ref(), "-j".as_ref(), object.as_os_str()]);
     let rows: Vec<serde_json::Value> = serde_json::from_str(&said.stdout).expect("a JSON array");
     rows[0]["program"].as_str().expect("a name").to_owned()
@@ -98,5 +99,45 @@ fn the_kernel_agrees_about_our_tools() {
         } else {
             assert_eq!(row["kernel"]["verdict"], row["verdict"], "{row}");
         }
+    }
+}
+
+#[test]
+fn rare_things_are_judged_as_the_kernel_judges_them() {
+    // Older ones tell nothing of tags on pointers to structures.
+    if !installed("clang-19") {
+        return skip("clang-19 is not installed");
+    }
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        return skip("this kernel has no types");
+    }
+    let object = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/rare.bpf.c");
+    let mut command = skep();
+    command.args(["verify", "-j"]).arg(&object).env("CLANG", "clang-19");
+    let said = said(command.output().expect("skep starts"));
+    let rows: Vec<serde_json::Value> =
+        serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{e}: {}{}", said.stdout, said.stderr));
+    let row = |name: &str| {
+        rows.iter().find(|row| row["program"] == name).unwrap_or_else(|| panic!("{name}: {}", said.stdout))
+    };
+    let accepted = [
+        "takes_from_eleven",
+        "counts_on_this_processor",
+        "reads_a_result",
+        "passes_a_result_on",
+        "acknowledges",
+        "undo",
+        "avoid",
+    ];
+    for name in accepted {
+        assert_eq!(row(name)["verdict"], "accept", "{}", row(name));
+    }
+    // A map of more special fields than Linux counts has none; a task that goes may be gone.
+    let rejected =
+        [("takes_from_twelve", "has no valid kptr"), ("keeps_a_task_that_goes", "R1 must be a rcu pointer")];
+    for (name, why) in rejected {
+        let row = row(name);
+        assert_eq!(row["verdict"], "reject", "{row}");
+        assert!(row["error"]["message"].to_string().contains(why), "{row}");
     }
 }

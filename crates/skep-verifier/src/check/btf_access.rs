@@ -49,6 +49,32 @@ pub(crate) enum Loaded {
     Memory,
 }
 
+/// A member that congestion control may write.
+struct TcpField {
+    strct: &'static str,
+    path: &'static [&'static str],
+    /// May a store begin in the middle of it?
+    throughout: bool,
+}
+
+const fn tcp(strct: &'static str, path: &'static [&'static str]) -> TcpField {
+    TcpField { strct, path, throughout: false }
+}
+
+/// What a `struct tcp_sock` begins with counts as its own.
+const TCP_FIELDS: &[TcpField] = &[
+    tcp("sock", &["sk_pacing_rate"]),
+    tcp("sock", &["sk_pacing_status"]),
+    TcpField { throughout: true, ..tcp("inet_connection_sock", &["icsk_ca_priv"]) },
+    tcp("inet_connection_sock", &["icsk_ack", "pending"]),
+    tcp("tcp_sock", &["snd_cwnd"]),
+    tcp("tcp_sock", &["snd_cwnd_cnt"]),
+    tcp("tcp_sock", &["snd_cwnd_stamp"]),
+    tcp("tcp_sock", &["snd_ssthresh"]),
+    tcp("tcp_sock", &["ecn_flags"]),
+    tcp("tcp_sock", &["app_limited"]),
+];
+
 impl Verifier<'_> {
     /// Is a kernel pointer valid because of where we are?
     pub(crate) fn in_rcu_cs(&self) -> bool {
@@ -180,10 +206,20 @@ impl Verifier<'_> {
     fn store_to_kernel(&self, name: &str, off: i32, size: u32) -> Res {
         let writable: &[&str] = match self.prog_type() {
             ProgType::STRUCT_OPS if self.struct_ops_name() == "tcp_congestion_ops" => {
-                if name != "tcp_sock" && name != "inet_connection_sock" && name != "sock" {
+                if name != "tcp_sock" {
                     reject!("only read is supported");
                 }
-                return self.store_to_tcp_sock(name, off, size);
+                return self.store_to_tcp_sock(off, size);
+            }
+            ProgType::STRUCT_OPS if self.struct_ops_name() == "bpf_dummy_ops" => {
+                if name != "bpf_dummy_ops_state" {
+                    reject!("only access to bpf_dummy_ops_state is supported");
+                }
+                let state = self.types.kernel_struct(name).and_then(|state| self.types.size(state));
+                if state.is_none_or(|bytes| off as u64 + u64::from(size) > bytes) {
+                    reject!("write access at off {off} with size {size}");
+                }
+                return Ok(());
             }
             ProgType::STRUCT_OPS => {
                 if self.input.gpl {
@@ -198,47 +234,44 @@ impl Verifier<'_> {
             reject!("only read is supported");
         }
         // Of a connection only its mark may be written.
-        let mark = self.types.kernel_struct("nf_conn").and_then(|s| {
-            let (_, c) = self.types.composite(s)?;
-            c.members.iter().flatten().find(|m| m.name == "mark").map(|m| m.bit_offset / 8)
-        });
-        if mark != Some(off as u32) || size > 4 {
+        let mark = self.member_at("nf_conn", &["mark"]);
+        if mark.is_none_or(|(start, _)| start != off as u32) || size > 4 {
             reject!("no write support to nf_conn at off {off}");
         }
         Ok(())
     }
 
-    /// Fields of a TCP socket that congestion control may write (`bpf_tcp_ca_btf_struct_access`).
-    fn store_to_tcp_sock(&self, name: &str, off: i32, size: u32) -> Res {
-        let fields: &[(&str, &str)] = &[
-            ("sock", "sk_pacing_rate"),
-            ("sock", "sk_pacing_status"),
-            ("inet_connection_sock", "icsk_ca_priv"),
-            ("inet_connection_sock", "icsk_ack"),
-            ("tcp_sock", "snd_cwnd"),
-            ("tcp_sock", "snd_cwnd_cnt"),
-            ("tcp_sock", "snd_cwnd_stamp"),
-            ("tcp_sock", "snd_ssthresh"),
-            ("tcp_sock", "ecn_flags"),
-            ("tcp_sock", "app_limited"),
-        ];
-        for (strct, field) in fields {
-            let Some(s) = self.types.kernel_struct(strct) else { continue };
-            let Some((r, c)) = self.types.composite(s) else { continue };
-            let Some(m) = c.members.iter().flatten().find(|m| m.name == *field) else { continue };
-            let start = m.bit_offset / 8;
-            let bytes = if *field == "icsk_ack" {
-                0
-            } else {
-                self.types.size(self.types.at(r, m.ty)).unwrap_or(0) as u32
-            };
-            let off = off as u32;
-            if bytes > 0 && off >= start && off + size <= start + bytes {
-                return Ok(());
-            }
+    /// Stores that congestion control may make (`bpf_tcp_ca_btf_struct_access`).
+    fn store_to_tcp_sock(&self, off: i32, size: u32) -> Res {
+        let off = off as u32;
+        let fields =
+            TCP_FIELDS.iter().filter_map(|field| Some((field, self.member_at(field.strct, field.path)?)));
+        let mut wanted =
+            fields.filter(
+                |(field, (start, end))| {
+                    if field.throughout { (*start..*end).contains(&off) } else { *start == off }
+                },
+            );
+        let Some((_, (_, end))) = wanted.next() else {
+            reject!("no write support to tcp_sock at off {off}");
+        };
+        if off + size > end {
+            reject!(
+                "write access at off {off} with size {size} beyond the member of tcp_sock ended at {end}"
+            );
         }
-        let _ = name;
-        reject!("no write support to tcp_sock at off {off}")
+        Ok(())
+    }
+
+    /// First byte and end of a member of a kernel structure, or of a member's member.
+    fn member_at(&self, strct: &str, path: &[&str]) -> Option<(u32, u32)> {
+        let (mut at, mut start) = (self.types.kernel_struct(strct)?, 0);
+        for name in path {
+            let (r, c) = self.types.composite(at)?;
+            let member = c.members.iter().flatten().find(|m| m.name == *name)?;
+            (at, start) = (self.types.at(r, member.ty), start + member.bit_offset / 8);
+        }
+        Some((start, start + self.types.size(at)? as u32))
     }
 
     /// A load or store of a kptr in a map value.

@@ -78,6 +78,17 @@ const ITER_ARGS: &[(&str, i32, RegType)] = &[
     ("unix", 8, BTF_OR_NULL),
 ];
 
+/// Security hooks whose arguments may be on their way out, or in (`untrusted_lsm_hooks`).
+const UNTRUSTED_HOOKS: [&str; 7] = [
+    "bpf_lsm_bpf_map_free",
+    "bpf_lsm_bpf_prog_free",
+    "bpf_lsm_file_alloc_security",
+    "bpf_lsm_file_free_security",
+    "bpf_lsm_sk_alloc_security",
+    "bpf_lsm_sk_free_security",
+    "bpf_lsm_task_free",
+];
+
 /// What a permitted load gives.
 type Given = Option<(RegType, Detail)>;
 
@@ -151,27 +162,25 @@ impl Verifier<'_> {
             return Ok(None);
         }
         if index == count {
-            return self.return_access(proto_ref, a);
+            let ret = self.types.at(proto_ref, proto.ret);
+            return self.return_access(ret, a, index);
         }
         let Ok(param) = proto.params.get(index + skip) else { return Ok(None) };
         let (name, ty) = (param.name.to_owned(), self.types.at(proto_ref, param.ty));
         self.parameter_access(a, index, &name, ty)
     }
 
-    fn return_access(&self, proto: BtfRef, a: CtxAccess) -> Res<Given> {
-        let ret = self.types.proto(proto).map(|(r, p)| self.types.at(r, p.ret));
+    /// The return value stands behind the arguments, and is read as they are.
+    fn return_access(&mut self, ret: BtfRef, a: CtxAccess, index: usize) -> Res<Given> {
+        let scalar = self.types.is_scalar(ret);
         match self.input.attach_type {
-            AttachType::LSM_MAC
-            | AttachType::LSM_CGROUP
-            | AttachType::TRACE_FEXIT
-            | AttachType::MODIFY_RETURN => {
-                let scalar = ret.is_some_and(|r| self.types.is_scalar(r) || self.types.is_void(r));
-                if scalar {
+            AttachType::LSM_MAC | AttachType::LSM_CGROUP | AttachType::TRACE_FEXIT => {
+                if scalar || self.types.is_void(ret) {
                     return Ok(Some((RegType::SCALAR, Detail::None)));
                 }
-                let _ = a;
-                unsupported!("return value of the traced function")
+                self.parameter_access(a, index, "", ret)
             }
+            AttachType::MODIFY_RETURN if scalar => Ok(Some((RegType::SCALAR, Detail::None))),
             _ => Ok(None),
         }
     }
@@ -291,15 +300,26 @@ impl Verifier<'_> {
             ProgType::TRACING => {
                 matches!(self.input.attach_type, AttachType::TRACE_RAW_TP | AttachType::TRACE_ITER)
             }
-            ProgType::LSM => true,
+            ProgType::LSM => {
+                let hook = self.attached_function().map_or("", |(func, _)| self.types.name(func));
+                !UNTRUSTED_HOOKS.contains(&hook)
+            }
             ProgType::STRUCT_OPS => true,
             _ => false,
         }
     }
 
     /// The range of a hook's own result, where the context has it.
-    pub(crate) fn ctx_return_range(&self, _a: CtxAccess) -> Option<(i32, i32)> {
-        None
+    pub(crate) fn ctx_return_range(&self, a: CtxAccess) -> Option<(i32, i32)> {
+        if self.prog_type() != ProgType::LSM || self.input.attach_type != AttachType::LSM_MAC {
+            return None;
+        }
+        let (func, _) = self.attached_function()?;
+        let (_, proto) = self.types.proto(func)?;
+        if a.off as usize != 8 * proto.params.len() {
+            return None;
+        }
+        self.hook_range()
     }
 
     /// The reference that a `struct_ops` argument carries.
@@ -359,6 +379,9 @@ impl Verifier<'_> {
         let name = m.name.to_owned();
         // Congestion control has one member that the kernel keeps for itself.
         if ops == "tcp_congestion_ops" && name == "get_info" {
+            reject!("attach to unsupported member {name} of struct {ops}");
+        }
+        if ops == "bpf_dummy_ops" && self.input.sleepable && name != "test_sleepable" {
             reject!("attach to unsupported member {name} of struct {ops}");
         }
         for index in 0..12 {

@@ -111,6 +111,8 @@ pub(crate) struct Meta {
     pub(crate) dynptr_id: u32,
     pub(crate) subprog: Option<u32>,
     pub(crate) ret_btf: Option<BtfRef>,
+    /// The per-CPU pointer is to an object that a program allocated.
+    pub(crate) percpu_alloc: bool,
     pub(crate) kptr: Option<Field>,
     /// Value of an array's key, where it is known.
     const_key: Option<u64>,

@@ -108,14 +108,21 @@ impl Verifier<'_> {
     }
 
     fn lsm_range(&self) -> Option<(i32, i32)> {
-        const MAX_ERRNO: i32 = 4095;
         if self.input.attach_type == AttachType::LSM_CGROUP {
             return Some(if self.attach_returns_void() { (1, 1) } else { (0, 1) });
         }
-        let (func, _) = self.attached_function()?;
-        match self.types.name(func) {
-            "bpf_lsm_audit_rule_known" | "bpf_lsm_inode_xattr_skipcap" => Some((0, 1)),
-            _ => Some((-MAX_ERRNO, 0)),
+        self.hook_range()
+    }
+
+    /// What a security hook returns (`bpf_lsm_get_retval_range`): an error or zero, or yes or no.
+    pub(super) fn hook_range(&self) -> Option<(i32, i32)> {
+        const MAX_ERRNO: i32 = 4095;
+        const YES_OR_NO: [&str; 3] =
+            ["bpf_lsm_audit_rule_known", "bpf_lsm_inode_xattr_skipcap", "bpf_lsm_xfrm_state_pol_flow_match"];
+        if self.attach_returns_void() {
+            return None;
         }
+        let (func, _) = self.attached_function()?;
+        Some(if YES_OR_NO.contains(&self.types.name(func)) { (0, 1) } else { (-MAX_ERRNO, 0) })
     }
 }

@@ -27,6 +27,7 @@ const SESSION: u64 = super::SESSION_ONLY;
 /// Iterators only.
 const ITER: u64 = super::ITER_ONLY;
 const STRUCT_OPS: u64 = types(&[ProgType::STRUCT_OPS]);
+const LSM: u64 = types(&[ProgType::LSM]);
 /// A set of program types that kernel functions share.
 const GENERIC: u64 = types(&[
     ProgType::SCHED_CLS,
@@ -178,7 +179,10 @@ pub(crate) static ROWS: &[Kfunc] = &[
     row("bpf_dynptr_size", ALL),
     row("bpf_dynptr_slice", ALL).ret_null(),
     row("bpf_dynptr_slice_rdwr", ALL).ret_null(),
+    row("bpf_get_dentry_xattr", LSM).trusted().sleeps(),
+    row("bpf_get_file_xattr", LSM).trusted().sleeps(),
     row("bpf_get_kmem_cache", ALL).ret_null(),
+    row("bpf_get_task_exe_file", LSM).acquire().ret_null().trusted(),
     row("bpf_iter_bits_destroy", ALL).iter_destroy(),
     row("bpf_iter_bits_new", ALL).iter_new(),
     row("bpf_iter_bits_next", ALL).iter_next().ret_null(),
@@ -220,6 +224,7 @@ pub(crate) static ROWS: &[Kfunc] = &[
     row("bpf_modify_return_test_tp", ALL),
     row("bpf_obj_drop_impl", GENERIC).release(),
     row("bpf_obj_new_impl", GENERIC).acquire().ret_null(),
+    row("bpf_path_d_path", LSM).trusted(),
     row("bpf_percpu_obj_drop_impl", GENERIC).release(),
     row("bpf_percpu_obj_new_impl", GENERIC).acquire().ret_null(),
     row("bpf_preempt_disable", ALL),
@@ -228,6 +233,7 @@ pub(crate) static ROWS: &[Kfunc] = &[
     row("bpf_probe_read_kernel_str_dynptr", ALL),
     row("bpf_probe_read_user_dynptr", ALL),
     row("bpf_probe_read_user_str_dynptr", ALL),
+    row("bpf_put_file", LSM).release(),
     row("bpf_rbtree_add_impl", GENERIC),
     row("bpf_rbtree_first", GENERIC).ret_null(),
     row("bpf_rbtree_left", GENERIC).ret_null(),
@@ -238,6 +244,7 @@ pub(crate) static ROWS: &[Kfunc] = &[
     row("bpf_rcu_read_unlock", ALL),
     row("bpf_rdonly_cast", ALL),
     row("bpf_refcount_acquire_impl", GENERIC).acquire().ret_null().rcu(),
+    row("bpf_remove_dentry_xattr", LSM).trusted().sleeps(),
     row("bpf_res_spin_lock", ALL).ret_null(),
     row("bpf_res_spin_lock_irqsave", ALL).ret_null(),
     row("bpf_res_spin_unlock", ALL),
@@ -245,6 +252,7 @@ pub(crate) static ROWS: &[Kfunc] = &[
     row("bpf_send_signal_task", GENERIC).trusted(),
     row("bpf_session_cookie", SESSION),
     row("bpf_session_is_return", SESSION),
+    row("bpf_set_dentry_xattr", LSM).trusted().sleeps(),
     row("bpf_sk_assign_tcp_reqsk", CLASSIFIER).trusted(),
     row("bpf_skb_ct_alloc", CONNTRACK).acquire().ret_null(),
     row("bpf_skb_ct_lookup", CONNTRACK).acquire().ret_null(),
@@ -273,6 +281,7 @@ pub(crate) static ROWS: &[Kfunc] = &[
     row("bpf_task_work_schedule_resume_impl", ALL),
     row("bpf_task_work_schedule_signal_impl", ALL),
     row("bpf_throw", GENERIC),
+    row("bpf_verify_pkcs7_signature", GENERIC).sleeps(),
     row("bpf_wq_init", ALL),
     row("bpf_wq_set_callback_impl", ALL),
     row("bpf_wq_start", ALL),

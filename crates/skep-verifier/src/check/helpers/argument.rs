@@ -99,6 +99,7 @@ impl Verifier<'_> {
             }
             ArgKind::Percpu => {
                 meta.ret_btf = reg.btf();
+                meta.percpu_alloc = reg.ty.has(Flags::RCU);
                 Ok(())
             }
             ArgKind::SpinLock => {

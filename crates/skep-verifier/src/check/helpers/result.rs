@@ -79,9 +79,8 @@ impl Verifier<'_> {
     /// The variable behind a per-CPU pointer: a structure by BTF, or memory.
     fn percpu_result(&mut self, meta: &Meta, null: Flags) -> Res<Reg> {
         let Some(var) = meta.ret_btf else { unsupported!("per-CPU variable without a type") };
-        let alloc = self.percpu_alloc;
         if self.types.is_struct(var) {
-            let flags = if alloc { Flags::ALLOC.with(Flags::RCU) } else { null };
+            let flags = if meta.percpu_alloc { Flags::ALLOC.with(Flags::RCU) } else { null };
             return Ok(Reg::pointer(RegType::flagged(Base::BtfId, flags), Detail::Btf(var)));
         }
         let Some(size) = self.types.size(var) else {
