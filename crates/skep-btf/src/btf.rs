@@ -115,7 +115,7 @@ impl Btf {
     /// What the type with that id is, without its name.
     pub fn shape_by_id(&self, id: TypeId) -> Result<Shape<'_>> {
         match self.locate(id)? {
-            Some((owner, record, end)) => Shape::read(owner, id, record, end),
+            Some((owner, record, end)) => Shape::read(owner, owner.type_bytes(), id, record, end),
             None => Ok(Shape::Void),
         }
     }
@@ -148,7 +148,12 @@ impl Btf {
 
     /// The types from that id on. Ends after the first error.
     pub fn types_from(&self, first: TypeId) -> impl Iterator<Item = Result<Type<'_>>> {
-        Types { btf: self, id: first, next: None, done: false }
+        Types { btf: self, id: first, next: None, done: false, nameless: None }
+    }
+
+    /// All types as [`Btf::types`] gives them, those of one kind without their names: reading them takes most of the time.
+    pub(crate) fn types_without_names_of(&self, kind: Kind) -> impl Iterator<Item = Result<Type<'_>>> {
+        Types { btf: self, id: TypeId(1), next: None, done: false, nameless: Some(kind.code()) }
     }
 
     /// The first type with that name and kind, in the base or here.
@@ -239,27 +244,34 @@ impl fmt::Debug for Btf {
 struct Types<'a> {
     btf: &'a Btf,
     id: TypeId,
-    /// Which BTF of the chain the last type was in, and the offset after it.
-    next: Option<(&'a Btf, usize)>,
+    /// Which BTF of the chain the last type was in, that one's types, and the offset after it.
+    next: Option<(&'a Btf, TypeBytes<'a>, usize)>,
     done: bool,
+    /// Number of a kind whose names are left out.
+    nameless: Option<u8>,
 }
 
 impl<'a> Types<'a> {
     /// The next type: the record after the last one, or, where another BTF of the chain begins, looked up by id.
     fn advance(&mut self) -> Result<Option<Type<'a>>> {
-        let (owner, record, end) = match self.next {
-            Some((owner, off)) if off < owner.type_bytes().bytes.len() => {
-                let (record, end) =
-                    owner.type_bytes().record(off).map_err(|e| e.at(format_args!("type {}", self.id)))?;
-                (owner, record, end)
+        let (owner, section, record, end) = match self.next {
+            Some((owner, section, off)) if off < section.bytes.len() => {
+                let found = section.record(off);
+                let (record, end) = found.map_err(|e| e.at(format_args!("type {}", self.id)))?;
+                (owner, section, record, end)
             }
             _ => match self.start()? {
-                Some(start) => start,
+                Some((owner, record, end)) => (owner, owner.type_bytes(), record, end),
                 None => return Ok(None),
             },
         };
-        self.next = Some((owner, end));
-        let ty = Type::read(owner, self.id, record, end)?;
+        self.next = Some((owner, section, end));
+        let shape = Shape::read(owner, section, self.id, record, end)?;
+        let name = match self.nameless == Some(record.kind_code()) {
+            true => "",
+            false => Type::read_name(owner, self.id, record)?,
+        };
+        let ty = Type { id: self.id, name, shape };
         self.id.0 += 1;
         Ok(Some(ty))
     }

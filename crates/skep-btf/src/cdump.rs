@@ -79,10 +79,10 @@ pub fn header(btf: &Btf, options: &Options) -> Result<String> {
     for kfunc in &kfuncs {
         plan.prototype(*kfunc)?;
     }
-    // C takes about half the bytes of BTF.
-    let mut out = String::with_capacity(HEAD.len() + btf.bytes().len() / 2);
+    // C takes about half the bytes of BTF; room that is not used takes no memory.
+    let mut out = String::with_capacity(HEAD.len() + btf.bytes().len());
     out.push_str(HEAD);
-    let mut writer = Writer::new(&table, out);
+    let mut writer = Writer::new(&table, out).for_all();
     writer.steps(&plan.finish())?;
     writer.kfuncs(&kfuncs)?;
     Ok(writer.finish() + TAIL)
@@ -104,9 +104,9 @@ pub fn types(btf: &Btf, ids: &[TypeId]) -> Result<String> {
 /// function type is declared as the function, a [`Shape::Func`] or [`Shape::Var`] with the type it has.
 pub fn declaration(btf: &Btf, id: TypeId, name: &str) -> Result<String> {
     let table = Table::new(btf)?;
-    let id = match table.get(id)?.shape {
-        Shape::Func { proto, .. } => proto,
-        Shape::Var { ty, .. } => ty,
+    let id = match (table.function(id)?, &table.get(id)?.shape) {
+        (Some((_, proto)), _) => proto,
+        (None, Shape::Var { ty, .. }) => *ty,
         _ => id,
     };
     let mut writer = Writer::new(&table, String::new());

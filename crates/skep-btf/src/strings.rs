@@ -13,6 +13,10 @@ use crate::{Btf, Error, Result};
 impl Btf {
     /// The string at an offset; offsets below the base's length mean the base's strings.
     pub fn string(&self, off: u32) -> Result<&str> {
+        // What has no name is asked for it, too, and most types have none.
+        if off == 0 {
+            return Ok("");
+        }
         let bytes = self.string_bytes(off)?;
         std::str::from_utf8(bytes)
             .map_err(|_| Error::malformed(format!("the string at offset {off} is not UTF-8")))

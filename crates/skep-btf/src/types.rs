@@ -7,7 +7,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::record::Record;
+use crate::record::{Record, TypeBytes};
 use crate::{Btf, ByteOrder, Error, Kind, Result};
 
 /// Number of a type; 0 is `void`.
@@ -322,8 +322,13 @@ impl<'a> Shape<'a> {
     }
 
     /// Decodes a record of which `end` is known to lie within the section.
-    pub(crate) fn read(btf: &'a Btf, id: TypeId, record: Record, end: usize) -> Result<Self> {
-        let section = btf.type_bytes();
+    pub(crate) fn read(
+        btf: &'a Btf,
+        section: TypeBytes<'a>,
+        id: TypeId,
+        record: Record,
+        end: usize,
+    ) -> Result<Self> {
         RecordReader { btf, id, record, tail: section.tail(record, end), order: section.order }.shape()
     }
 }
@@ -363,8 +368,13 @@ impl<'a> Type<'a> {
 
     /// Decodes a record of which `end` is known to lie within the section.
     pub(crate) fn read(btf: &'a Btf, id: TypeId, record: Record, end: usize) -> Result<Self> {
-        let name = btf.string(record.name_off).map_err(|e| e.at(format_args!("name of type {id}")))?;
-        Ok(Type { id, name, shape: Shape::read(btf, id, record, end)? })
+        let name = Self::read_name(btf, id, record)?;
+        Ok(Type { id, name, shape: Shape::read(btf, btf.type_bytes(), id, record, end)? })
+    }
+
+    /// The name in the head of a record.
+    pub(crate) fn read_name(btf: &'a Btf, id: TypeId, record: Record) -> Result<&'a str> {
+        btf.string(record.name_off).map_err(|e| e.at(format_args!("name of type {id}")))
     }
 }
 
@@ -517,6 +527,11 @@ impl<'a, T: Element<'a>> Seq<'a, T> {
 }
 
 impl<'a> Seq<'a, Member<'a>> {
+    /// The name of a member.
+    pub(crate) fn name_of(&self, index: usize) -> Result<&'a str> {
+        self.words(index).map_or(Ok(""), |words| self.name(words))
+    }
+
     /// The members without their names.
     pub fn positions(&self) -> Seq<'a, Position> {
         let Self { btf, id, bytes, order, stride, flag, .. } = *self;

@@ -56,7 +56,7 @@ pub(crate) fn serve(line: &[String], is_reserved: impl Fn(&str) -> bool) -> Opti
         (_, Some(word)) if FAMILIES.iter().any(|family| family.name == word) => {}
         (Ok(_), Some(word)) if options.json && (word == "help" || !is_reserved(word)) => {}
         (_, Some(word)) if is_reserved(word) || !is_ours(word) => return None,
-        (Ok(_), None) if !options.version => return None,
+        (Ok(_), None) if !options.version && !options.json => return None,
         (Err(_), None) => return None,
         _ => {}
     }
@@ -114,8 +114,9 @@ fn dispatch(shell: &mut Shell, words: &[String]) -> Outcome {
         return help(shell, family);
     }
     let mut from_word = words.clone();
-    let Some(word) = words.next() else {
-        return (family.commands[0].run)(shell, &mut words);
+    let first = &family.commands[0];
+    let Some(word) = words.next().or(first.explicit.then_some("help")) else {
+        return (first.run)(shell, &mut words);
     };
     if abbreviates(word, "help") {
         return help(shell, family);

@@ -30,6 +30,10 @@ fn main() -> ExitCode {
     if let Some(status) = bpf::serve(&line, is_reserved) {
         return status;
     }
+    if line.is_empty() {
+        // As `skep help`: asking for nothing is no mistake.
+        return manual::whole().print_help().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     let matches = manual::whole().get_matches_from(manual::with_help(std::env::args_os().collect()));
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match cli.command {

@@ -22,24 +22,28 @@ pub(super) struct Shaped {
 pub(super) const PADS: [(&str, u64); 4] = [("long", 64), ("int", 32), ("short", 16), ("char", 8)];
 
 impl<'a> Table<'a> {
-    /// The alignment of a type as it is written here.
-    pub(super) fn align(&self, id: TypeId) -> Result<u64> {
-        self.align_at(id, 0).map(u64::from)
-    }
-
     /// How a structure or union is written.
     pub(super) fn shape(&self, ty: &Type<'a>) -> Result<Shaped> {
         self.shape_at(ty, 0)
     }
 
-    fn align_at(&self, id: TypeId, depth: usize) -> Result<u8> {
-        let (ty, _) = self.element(id)?;
-        Ok(match ty.shape {
+    /// The alignment of a member as it is written here.
+    fn align(&self, field: &Field, depth: usize) -> Result<u8> {
+        if field.align > 0 {
+            return Ok(field.align);
+        }
+        let (ty, _) = self.element(field.ty)?;
+        Ok(self.shape_at(ty, depth + 1)?.align)
+    }
+
+    /// The alignment of what is no structure or union, and no array.
+    pub(super) fn scalar_align(&self, ty: &Type<'a>) -> Option<u8> {
+        Some(match ty.shape {
             Shape::Int(int) => scalar_align(int.bytes, 16),
             Shape::Float { bytes } => scalar_align(bytes, 8),
             Shape::Enum(enumeration) | Shape::Enum64(enumeration) => scalar_align(enumeration.bytes, 8),
             Shape::Ptr(_) => scalar_align(self.pointer_bytes, 8),
-            Shape::Struct(_) | Shape::Union(_) => self.shape_at(ty, depth + 1)?.align,
+            Shape::Struct(_) | Shape::Union(_) => return None,
             _ => 1,
         })
     }
@@ -62,32 +66,22 @@ impl<'a> Table<'a> {
     fn shape_of(&self, id: TypeId, bytes: u64, depth: usize) -> Result<Shaped> {
         let (mut packed, mut align) = (false, 1);
         for field in self.fields(id) {
-            let field_align = self.align_at(field.ty, depth)?;
+            let field_align = self.align(field, depth)?;
             align = align.max(field_align);
-            packed |= !self.lies_naturally(field, field_align.into())?;
+            packed |= !lies_naturally(field, field_align.into());
         }
         packed |= !bytes.is_multiple_of(align.into());
         Ok(Shaped { packed, align: if packed { 1 } else { align } })
     }
 
-    fn lies_naturally(&self, field: &Field<'a>, align: u64) -> Result<bool> {
-        Ok(match field.bits {
-            None => u64::from(field.bit_offset).is_multiple_of(align * 8),
-            Some(bits) => {
-                let unit = self.bytes(field.ty)?.max(1) * 8;
-                u64::from(field.bit_offset) % unit + u64::from(bits) <= unit
-            }
-        })
-    }
-
     /// Where C puts the member after `end` bits of others.
-    pub(super) fn natural_offset(&self, field: &Field<'a>, end: u64, packed: bool) -> Result<u64> {
-        let align = if packed { 1 } else { self.align(field.ty)? };
+    pub(super) fn natural_offset(&self, field: &Field, end: u64, packed: bool) -> Result<u64> {
+        let align = if packed { 1 } else { self.align(field, 0)? };
         Ok(match field.bits {
-            None => end.next_multiple_of(align * 8),
+            None => end.next_multiple_of(u64::from(align) * 8),
             Some(_) if packed => end,
             Some(bits) => {
-                let unit = self.bytes(field.ty)?.max(1) * 8;
+                let unit = u64::from(field.bytes.max(1)) * 8;
                 if end % unit + u64::from(bits) > unit { end.next_multiple_of(unit) } else { end }
             }
         })
@@ -109,6 +103,16 @@ pub(super) fn padding(from: u64, to: u64) -> impl Iterator<Item = (&'static str,
         at += bits;
         Some((name, bits))
     })
+}
+
+fn lies_naturally(field: &Field, align: u64) -> bool {
+    match field.bits {
+        None => u64::from(field.bit_offset).is_multiple_of(align * 8),
+        Some(bits) => {
+            let unit = u64::from(field.bytes.max(1)) * 8;
+            u64::from(field.bit_offset) % unit + u64::from(bits) <= unit
+        }
+    }
 }
 
 fn scalar_align(bytes: u32, most: u8) -> u8 {

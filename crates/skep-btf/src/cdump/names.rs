@@ -48,6 +48,16 @@ struct Space<'a> {
 }
 
 impl<'a> Names<'a> {
+    /// Room for the names of so many types.
+    pub(super) fn with_room_for(types: usize) -> Self {
+        let space = |uses| Space {
+            uses: HashMap::with_capacity_and_hasher(uses, BuildHasherDefault::default()),
+            nth: vec![0; types],
+        };
+        // Of a kernel's types, a ninth are structures and the like, and there is about an enumerator for every fourth.
+        Self { tags: space(types / 8), identifiers: space(types / 4) }
+    }
+
     /// The tag of a structure, union or enumeration, the same each time.
     pub(super) fn tag(&mut self, id: TypeId, name: &'a str) -> Cow<'a, str> {
         self.tags.of(id, name)
@@ -97,7 +107,7 @@ fn numbered(name: &str, nth: u32) -> Cow<'_, str> {
 
 /// The name with everything that C does not accept replaced; other languages have names like `Option<u8>`.
 pub(super) fn valid(name: &str) -> Cow<'_, str> {
-    const ACCEPTED: [bool; 256] = {
+    static ACCEPTED: [bool; 256] = {
         let mut accepted = [false; 256];
         let mut byte = 0;
         while byte < 256 {
@@ -108,7 +118,7 @@ pub(super) fn valid(name: &str) -> Cow<'_, str> {
         accepted
     };
     let accepted = |byte: u8| ACCEPTED[usize::from(byte)];
-    if name.bytes().all(accepted) && !name.starts_with(|c: char| c.is_ascii_digit()) {
+    if name.bytes().all(accepted) && !name.as_bytes().first().is_some_and(u8::is_ascii_digit) {
         return name.into();
     }
     let accepted = |c: char| u8::try_from(c).is_ok_and(accepted);

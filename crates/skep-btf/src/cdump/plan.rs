@@ -73,10 +73,7 @@ impl<'t, 'a> Plan<'t, 'a> {
 
     /// Plans what the declaration of a function needs.
     pub(super) fn prototype(&mut self, func: TypeId) -> Result<()> {
-        match self.table.get(func)?.shape {
-            Shape::Func { proto, .. } => self.need(proto, false, None),
-            _ => Ok(()),
-        }
+        self.table.function(func)?.map_or(Ok(()), |(_, proto)| self.need(proto, false, None))
     }
 
     /// Plans what must stand before a use of the type: of a complete type, or of its name only. `within` is the

@@ -26,6 +26,12 @@ impl<'t, 'a> Writer<'t, 'a> {
         Self { table, names: Names::default(), out, depth: 0 }
     }
 
+    /// With room for the names of all types.
+    pub(super) fn for_all(mut self) -> Self {
+        self.names = Names::with_room_for(self.table.len() as usize);
+        self
+    }
+
     pub(super) fn finish(self) -> String {
         self.out
     }
@@ -53,9 +59,8 @@ impl<'t, 'a> Writer<'t, 'a> {
         }
         self.out.push_str("#ifndef BPF_NO_KFUNC_PROTOTYPES\n");
         for id in kfuncs {
-            let func = self.table.get(*id)?;
-            let Shape::Func { proto, .. } = func.shape else { continue };
-            let name = self.names.identifier(func.name);
+            let Some((name, proto)) = self.table.function(*id)? else { continue };
+            let name = self.names.identifier(name);
             self.out.push_str("extern ");
             self.declare(proto, &name, 0)?;
             self.out.push_str(" __weak __ksym;\n");
@@ -137,7 +142,7 @@ impl<'t, 'a> Writer<'t, 'a> {
         self.tag(ty);
         self.out.push_str(" {");
         let mut end = 0;
-        for field in self.table.fields(ty.id) {
+        for (nth, field) in self.table.fields(ty.id).iter().enumerate() {
             if is_struct {
                 let natural = self.table.natural_offset(field, end, shaped.packed)?;
                 let offset = u64::from(field.bit_offset);
@@ -145,7 +150,7 @@ impl<'t, 'a> Writer<'t, 'a> {
                     self.pad(end, offset, level)?;
                 }
             }
-            end = end.max(self.member(field, level)?);
+            end = end.max(self.member(composite.members.name_of(nth)?, field, level)?);
         }
         let bits = u64::from(composite.bytes) * 8;
         if end.next_multiple_of(u64::from(shaped.align) * 8) != bits {
@@ -165,15 +170,16 @@ impl<'t, 'a> Writer<'t, 'a> {
     }
 
     /// Writes a member and gives the bit after it.
-    fn member(&mut self, field: &Field<'a>, level: usize) -> Result<u64> {
+    fn member(&mut self, name: &str, field: &Field, level: usize) -> Result<u64> {
         self.line(level + 1)?;
-        self.declare(field.ty, field.name, level + 1)?;
+        self.declare(field.ty, name, level + 1)?;
         let bits = match field.bits {
             Some(bits) => {
-                let _ = write!(self.out, ": {bits}");
+                self.out.push_str(": ");
+                self.number(bits.into());
                 bits.into()
             }
-            None => self.table.bytes(field.ty)?.saturating_mul(8),
+            None => u64::from(field.bytes) * 8,
         };
         self.out.push(';');
         Ok(u64::from(field.bit_offset).saturating_add(bits))
@@ -217,11 +223,14 @@ impl<'t, 'a> Writer<'t, 'a> {
                 (true, true) => "LL",
                 (true, false) => "ULL",
             };
-            let _ = match i64::try_from(value.value) {
-                // There is no literal for the least number of 64 bits.
-                Ok(i64::MIN) => write!(self.out, "{name} = -{}LL - 1,", i64::MAX),
-                _ => write!(self.out, "{name} = {}{suffix},", value.value),
-            };
+            self.out.push_str(&name);
+            self.out.push_str(if value.value < 0 { " = -" } else { " = " });
+            // There is no literal for the least number of 64 bits.
+            let is_least = value.value == i64::MIN.into();
+            let magnitude = value.value.unsigned_abs() - u128::from(is_least);
+            self.number(u64::try_from(magnitude).unwrap_or(u64::MAX));
+            self.out.push_str(suffix);
+            self.out.push_str(if is_least { " - 1," } else { "," });
             needs_eight |= i32::try_from(value.value).is_err() && u32::try_from(value.value).is_err();
         }
         self.line(level)?;
@@ -242,6 +251,10 @@ impl<'t, 'a> Writer<'t, 'a> {
         if self.depth > MAX_DEPTH {
             return Err(Error::malformed(format!("type {id} is nested deeper than {MAX_DEPTH} types")));
         }
+        if self.declare_plainly(id, name, level)? {
+            self.depth -= 1;
+            return Ok(());
+        }
         let mut declarator = Declarator { text: valid(name), qualifiers: Qualifiers::default() };
         let base = self.outline(id, &mut declarator, level)?;
         self.base(base, &declarator.qualifiers, level)?;
@@ -253,9 +266,52 @@ impl<'t, 'a> Writer<'t, 'a> {
         Ok(())
     }
 
+    /// Declares what most are, `base ***name` or `base name[2]`, without building a declarator; false where it is more.
+    fn declare_plainly(&mut self, id: TypeId, name: &str, level: usize) -> Result<bool> {
+        let (mut pointers, mut len) = (0, None);
+        let mut ty = self.table.get(id)?;
+        for _ in 0..MAX_DEPTH {
+            let next = match ty.shape {
+                Shape::Ptr(to) if len.is_none() => {
+                    pointers += 1;
+                    to
+                }
+                Shape::Array(array) if pointers == 0 && len.is_none() => {
+                    len = Some(array.len);
+                    array.elem
+                }
+                Shape::Int(_)
+                | Shape::Struct(_)
+                | Shape::Union(_)
+                | Shape::Enum(_)
+                | Shape::Enum64(_)
+                | Shape::Fwd { .. }
+                | Shape::Typedef(_)
+                | Shape::Float { .. }
+                | Shape::Void => {
+                    self.base(ty, &Qualifiers::default(), level)?;
+                    if pointers > 0 || !name.is_empty() || len.is_some() {
+                        self.out.push(' ');
+                    }
+                    self.out.extend(std::iter::repeat_n('*', pointers));
+                    self.out.push_str(&valid(name));
+                    if let Some(len) = len {
+                        self.out.push('[');
+                        self.number(len.into());
+                        self.out.push(']');
+                    }
+                    return Ok(true);
+                }
+                _ => return Ok(false),
+            };
+            ty = self.table.get(next)?;
+        }
+        Ok(false)
+    }
+
     /// Builds the declarator up to the type at its end, which it gives.
     fn outline(&mut self, id: TypeId, declarator: &mut Declarator<'_>, level: usize) -> Result<&'t Type<'a>> {
-        let mut ty = self.table.get(id)?;
+        let (mut at, mut ty) = (id, self.table.get(id)?);
         for _ in 0..MAX_DEPTH {
             let next = match ty.shape {
                 Shape::Const(of) => {
@@ -290,9 +346,12 @@ impl<'t, 'a> Writer<'t, 'a> {
                     declarator.suffix(&parameters);
                     proto.ret
                 }
+                Shape::Func { .. } => {
+                    return Err(no_value(at, self.table.function(at)?.map_or("", |it| it.0)));
+                }
                 _ => return Ok(ty),
             };
-            ty = self.table.get(next)?;
+            (at, ty) = (next, self.table.get(next)?);
         }
         Err(Error::malformed(format!("type {id} leads through more than {MAX_DEPTH} types")))
     }
@@ -356,13 +415,25 @@ impl<'t, 'a> Writer<'t, 'a> {
             }
             Shape::Typedef(_) => self.out.push_str(ty.name),
             Shape::Float { .. } => self.out.push_str(&c_float(ty.name)),
-            _ => {
-                let reason = format!("type {}: no value can have the type `{}`", ty.id, ty.describe());
-                return Err(Error::malformed(reason));
-            }
+            _ => return Err(no_value(ty.id, &ty.describe())),
         }
         self.out.push_str(&qualifiers.tags);
         Ok(())
+    }
+
+    /// A number in decimal: there are tens of thousands of them, and formatting takes its time.
+    fn number(&mut self, mut number: u64) {
+        let mut digits = [b'0'; 20];
+        let mut first = digits.len() - 1;
+        loop {
+            digits[first] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+            first -= 1;
+        }
+        self.out.extend(digits[first..].iter().map(|&digit| char::from(digit)));
     }
 
     /// A new line, indented. Every line passes here, so this is where too much text ends.
@@ -370,10 +441,20 @@ impl<'t, 'a> Writer<'t, 'a> {
         if self.out.len() > self.table.text_limit {
             return Err(Error::malformed("types without a name are repeated without end"));
         }
-        self.out.push('\n');
-        self.out.extend(std::iter::repeat_n('\t', level));
+        const INDENTED: &str = "\n\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t";
+        match INDENTED.get(..=level) {
+            Some(indented) => self.out.push_str(indented),
+            None => {
+                self.out.push('\n');
+                self.out.extend(std::iter::repeat_n('\t', level));
+            }
+        }
         Ok(())
     }
+}
+
+fn no_value(id: TypeId, what: &str) -> Error {
+    Error::malformed(format!("type {id}: no value can have the type `{what}`"))
 }
 
 /// A name and what stands around it.

@@ -9,6 +9,14 @@ use super::words::Words;
 /// Runs the lines of a file; `-` is stdin. `#` begins a comment, a backslash at its end continues a line, and quotes keep
 /// blanks in a word.
 pub(crate) fn batch(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    if shell.options.help {
+        if !shell.is_json() {
+            shell.json.text(format_args!(
+                "Run command lines from a file, one a line; `-` is stdin.\n\n  skep batch file FILE\n"
+            ));
+        }
+        return Ok(());
+    }
     if !words.keyword("file") {
         return Err(Failure::new("expected `file`").hint("`skep batch file FILE`, or `-` for stdin"));
     }

@@ -15,7 +15,7 @@ use super::{
 pub(crate) struct Family {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    /// The first is meant where none is named.
+    /// The first is meant where none is named, unless it has to be.
     pub(crate) commands: &'static [Command],
     /// What the words in capitals stand for.
     pub(crate) terms: &'static [&'static str],
@@ -32,11 +32,17 @@ pub(crate) struct Command {
     pub(crate) run: fn(&mut Shell, &mut Words<'_>) -> Outcome,
     /// Is it meant where a word names no command? Then the word is its own.
     pub(crate) implied: bool,
+    /// Is help meant where it is the family's first and no word follows that?
+    pub(crate) explicit: bool,
 }
 
 impl Command {
     const fn implied(self) -> Self {
         Self { implied: true, ..self }
+    }
+
+    const fn explicit(self) -> Self {
+        Self { explicit: true, ..self }
     }
 
     const fn or(self, alias: &'static str) -> Self {
@@ -82,7 +88,7 @@ const fn command(
     about: &'static str,
     run: fn(&mut Shell, &mut Words<'_>) -> Outcome,
 ) -> Command {
-    Command { name, alias: None, usage, about, run, implied: false }
+    Command { name, alias: None, usage, about, run, implied: false, explicit: false }
 }
 
 const MAP: &str = "MAP := { id ID | name NAME | pinned FILE }";
@@ -251,7 +257,8 @@ pub(crate) const FAMILIES: &[Family] = &[
                 "OBJ PATH [map MAP | cgroup DIR | pid PID]",
                 "Load an object and pin its first program's iterator",
                 iter::pin,
-            ),
+            )
+            .explicit(),
             command("cat", "PATH", "Print what a pinned iterator writes", iter::cat),
         ],
         terms: &[MAP],
