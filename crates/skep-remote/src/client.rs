@@ -132,6 +132,18 @@ impl Runtime for Remote {
         })
     }
 
+    fn read(&self, iterator: Fd, buffer: &mut [u8]) -> Result<usize> {
+        let bytes = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+        self.line.ask(&Request::Iterate { fd: iterator.0, bytes }, |answer, _| match answer {
+            Answer::Bytes(data) => {
+                let to = buffer.get_mut(..data.len()).ok_or_else(|| unexpected("more than was asked for"))?;
+                to.copy_from_slice(data);
+                Ok(data.len())
+            }
+            other => Err(out_of_turn(&other)),
+        })
+    }
+
     fn printk(&self) -> Result<Box<dyn EventSource>> {
         self.source(&Request::Printk)
     }

@@ -14,7 +14,7 @@ pub(crate) use attach::{Options, Point};
 pub(crate) use calls::{Call, outputs};
 
 /// Changes whenever the meaning of a frame does; a peer with another one is refused.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// What a client asks. Numbers of sources, sessions and memories are the connection's own.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,6 +65,11 @@ pub(crate) enum Request<'a> {
     },
     CloseMemory {
         memory: u32,
+    },
+    /// Goes on reading an iterator.
+    Iterate {
+        fd: i32,
+        bytes: u32,
     },
     Pins,
     FdInfo {

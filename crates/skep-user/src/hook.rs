@@ -42,6 +42,8 @@ pub(crate) enum Event {
     Sample { period_ns: u64 },
     /// A test run calls one of the functions that there are for it.
     Tested { index: usize, moment: Moment },
+    /// An iterator is read.
+    Iterated,
 }
 
 /// When a program sees a function.

@@ -59,14 +59,16 @@ impl KernelMemory {
         self.types.btf()
     }
 
-    /// The bytes of a structure with these fields set; `None` when this kernel has none of that name.
+    /// The bytes of a structure with these fields set, and its name; `None` when this kernel has none of that name.
     pub(crate) fn structure(
         &mut self,
         name: &'static str,
         fields: &[(&'static str, u64)],
+        called: &str,
     ) -> Option<Vec<u8>> {
         let mut image = image::Image::new(&mut self.types, name, 0)?;
         fields.iter().for_each(|(field, value)| image.set(field, *value));
+        image.write("name", &called.as_bytes()[..called.len().min(15)]);
         Some(image.finish())
     }
 

@@ -7,6 +7,7 @@
 pub mod device;
 pub mod front;
 mod hook;
+mod iterate;
 mod kernel;
 mod network;
 mod objects;

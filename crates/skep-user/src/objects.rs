@@ -17,6 +17,7 @@ use skep_vm::Map;
 
 use crate::hook::Hook;
 use crate::hook::probe::Place;
+use crate::iterate::Target;
 use crate::pins::Pins;
 
 /// A loaded program.
@@ -89,6 +90,8 @@ pub(crate) enum About {
     UprobeMulti { file: String, flags: u32 },
     /// A sampled event.
     PerfEvent,
+    /// What an iterator goes through.
+    Iterator(Target),
 }
 
 impl Link {
@@ -211,6 +214,11 @@ impl Registry {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// All objects of a kind that there are, by their ids.
+    pub(crate) fn all(&self, kind: ObjectKind) -> Vec<Object> {
+        self.alive()[kind as usize].values().filter_map(Known::object).collect()
+    }
+
     /// Forgets what nobody holds any more. Maps first: they hold types.
     fn alive(&self) -> MutexGuard<'_, Ids> {
         self.pins.forget_removed();
@@ -233,6 +241,10 @@ impl Objects {
     /// For another user.
     pub(crate) fn of(registry: Arc<Registry>) -> Self {
         Self { fds: Mutex::default(), registry }
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     pub(crate) fn pins(&self) -> &Pins {
@@ -328,8 +340,7 @@ impl Objects {
 
     /// The links that are attached now, oldest first.
     pub(crate) fn attached(&self) -> Vec<Arc<Link>> {
-        let ids = self.registry.alive();
-        let links = ids[ObjectKind::Link as usize].values().filter_map(Known::object);
+        let links = self.registry.all(ObjectKind::Link).into_iter();
         links
             .filter_map(|object| match object {
                 Object::Link(link) => Some(link),

@@ -4,14 +4,16 @@
 //! `BPF_PROG_TEST_RUN` in [`test_run`]. What several users of one runtime share is a [`Subsystem`].
 
 mod info;
+mod iterators;
 mod links;
 mod memory;
 mod test_run;
 mod usdt;
 mod verify;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
@@ -31,12 +33,15 @@ use skep_vm::{Errno, Map, MapRef, MapSpec, ProgramInfo};
 
 use crate::hook;
 use crate::hook::dispatch::{self, Dispatcher};
+use crate::iterate::Iteration;
 use crate::objects::{Object, Objects, Prog, ProgSpec, Registry, Types};
 use crate::output::{PerfSource, Printk, PrintkSource, RingSource, UserRing};
 use crate::packets::{self, Runner, World};
 use crate::session::{Progress, UserSession, spawn_tracer};
 use crate::sys::time::clock_ns;
 use crate::tracer::{CommandLine, Interest, Observer, Ready, Tracer};
+
+pub(crate) use info::link_type;
 
 /// Something a person should know that is not the failure of any command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +143,7 @@ impl Subsystem {
     /// Another user of it, without descriptors; what it holds when it is dropped is let go.
     pub fn user(&self) -> SharedRuntime {
         let objects = Objects::of(Arc::clone(&self.0.registry));
-        Arc::new(UserRuntime { shared: Arc::clone(&self.0), objects })
+        Arc::new(UserRuntime { shared: Arc::clone(&self.0), objects, readings: Mutex::default() })
     }
 }
 
@@ -146,6 +151,8 @@ impl Subsystem {
 pub struct UserRuntime {
     shared: Arc<Shared>,
     objects: Objects,
+    /// Readings of iterators, by their descriptors.
+    readings: Mutex<BTreeMap<i32, Arc<Mutex<Iteration>>>>,
 }
 
 impl UserRuntime {
@@ -179,6 +186,11 @@ impl Runtime for UserRuntime {
             Command::MapBatch { map, op } => batch(&*self.objects.map(map)?, op),
             Command::ProgTestRun { prog, run } => self.test_run(prog, run),
             Command::RawTracepointOpen { prog, name, cookie } => self.raw_tracepoint_open(prog, name, cookie),
+            Command::LinkCreate { prog, attach_type: AttachType::TRACE_ITER, data, .. } => {
+                let info = if let LinkData::Iter { info } = data { info } else { &[] };
+                self.create_iterator(prog, info).map(Reply::Fd)
+            }
+            Command::IterCreate { link } => self.iter_create(link),
             Command::LinkCreate { prog, attach_type, data, .. } => {
                 let cookie = match data {
                     LinkData::PerfEvent { cookie } | LinkData::Tracing { cookie, .. } => cookie,
@@ -211,6 +223,11 @@ impl Runtime for UserRuntime {
 
     fn close(&self, fd: Fd) {
         self.objects.close(fd);
+        self.close_reading(fd);
+    }
+
+    fn read(&self, iterator: Fd, buffer: &mut [u8]) -> Result<usize> {
+        self.read_iterator(iterator, buffer)
     }
 
     fn attach(&self, prog: Fd, point: &AttachPoint, options: &AttachOptions) -> Result<Fd> {
@@ -303,6 +320,7 @@ impl UserRuntime {
     /// Loads a program: verifies it, and makes it ready to run.
     fn load(&self, spec: &ProgLoad<'_>) -> Result<Fd> {
         check_prog_type(spec.prog_type, spec.expected_attach_type)?;
+        self.iterated(spec.expected_attach_type, spec.attach_btf_id)?;
         let id = self.objects.new_id(ObjectKind::Prog);
         let code = self.prepare(spec, ProgramInfo { id, ..ProgramInfo::new(spec.name, spec.prog_type) })?;
         let said = ProgSpec {
@@ -355,12 +373,14 @@ impl UserRuntime {
         let map = self.objects.map(map)?;
         let descriptor = || <[u8; 4]>::try_from(value).map(i32::from_ne_bytes).map(Fd);
         let invalid = |_| of_errno(Errno::EINVAL);
+        map.check_slot(key, flags).map_err(of_errno)?;
+        let index = || <[u8; 4]>::try_from(key).map(u32::from_ne_bytes).map_err(invalid);
         let done = match map.map_type() {
             MapType::PROG_ARRAY => {
-                let index = <[u8; 4]>::try_from(key).map(u32::from_ne_bytes).map_err(invalid)?;
                 let prog = self.objects.prog(descriptor().map_err(invalid)?)?;
-                map.set_program(index, Arc::clone(&prog.code), flags)
+                map.set_program(index()?, Arc::clone(&prog.code), flags)
             }
+            MapType::CGROUP_ARRAY => map.set_cgroup(index()?, group(descriptor().map_err(invalid)?)?, flags),
             MapType::ARRAY_OF_MAPS | MapType::HASH_OF_MAPS => {
                 let inner = self.objects.map(descriptor().map_err(invalid)?)?;
                 map.set_inner(key, inner, flags)
@@ -368,6 +388,10 @@ impl UserRuntime {
             MapType::DEVMAP | MapType::DEVMAP_HASH | MapType::CPUMAP => {
                 map.update(key, &self.target(map.map_type(), value)?, flags)
             }
+            MapType::XSKMAP | MapType::SOCKMAP | MapType::SOCKHASH => match map.update(key, value, flags) {
+                Err(Errno::EOPNOTSUPP) => Err(self.not_a_socket(map.map_type(), value)),
+                done => done,
+            },
             _ => map.update(key, value, flags),
         };
         done.map_err(of_errno)?;
@@ -376,6 +400,25 @@ impl UserRuntime {
 }
 
 impl UserRuntime {
+    /// Why a descriptor cannot be put into a map of sockets.
+    fn not_a_socket(&self, map_type: MapType, value: &[u8]) -> Errno {
+        let mut word = [0; 8];
+        word[..value.len().min(8)].copy_from_slice(&value[..value.len().min(8)]);
+        let fd = match i32::try_from(u64::from_ne_bytes(word)) {
+            Ok(fd) => fd,
+            Err(_) if map_type == MapType::XSKMAP => return Errno::EBADF,
+            Err(_) => return Errno::EINVAL,
+        };
+        if self.objects.any(Fd(fd)).is_ok() {
+            return Errno::ENOTSOCK;
+        }
+        match std::fs::metadata(of_process(Fd(fd))) {
+            Ok(file) if file.file_type().is_socket() => Errno::EOPNOTSUPP,
+            Ok(_) => Errno::ENOTSOCK,
+            Err(_) => Errno::EBADF,
+        }
+    }
+
     /// A target of redirection as maps keep it: the device exists, and a program is its id.
     fn target(&self, map_type: MapType, value: &[u8]) -> Result<Vec<u8>> {
         let mut target = value.to_vec();
@@ -401,6 +444,24 @@ impl UserRuntime {
         }
         Ok(target)
     }
+}
+
+/// A descriptor of this process, as a file.
+fn of_process(fd: Fd) -> String {
+    format!("/proc/self/fd/{}", fd.0)
+}
+
+/// The id of the control group whose directory is open at a descriptor of this process.
+fn group(fd: Fd) -> Result<u64> {
+    /// `CGROUP2_SUPER_MAGIC`.
+    const CGROUP2: u64 = 0x6367_7270;
+    let path = of_process(fd);
+    let none = || Error::os(libc::EBADF, format!("descriptor `{}` is no control group", fd.0));
+    let system = rustix::fs::statfs(&path).map_err(|_| none())?;
+    if system.f_type as u64 != CGROUP2 {
+        return Err(none());
+    }
+    std::fs::metadata(&path).map(|directory| directory.ino()).map_err(|_| none())
 }
 
 fn of_errno(errno: Errno) -> Error {
@@ -459,7 +520,9 @@ fn check_prog_type(prog_type: ProgType, attach_type: Option<AttachType>) -> Resu
         ProgType::TRACEPOINT | ProgType::RAW_TRACEPOINT => true,
         // Kernel probes are of the same type, and are refused when they are attached.
         ProgType::KPROBE | ProgType::PERF_EVENT => true,
-        ProgType::TRACING => attach_type.is_none_or(hook::is_by_type),
+        ProgType::TRACING => {
+            attach_type.is_none_or(|at| at == AttachType::TRACE_ITER || hook::is_by_type(at))
+        }
         ProgType::XDP
         | ProgType::SCHED_CLS
         | ProgType::SCHED_ACT

@@ -145,6 +145,12 @@ pub trait Env {
         crate::random::next()
     }
 
+    /// Takes what an iterator's program writes to its file (`bpf_seq_write`); `EOVERFLOW` when the buffer is full.
+    fn seq_write(&mut self, data: &[u8]) -> Result<(), Errno> {
+        let _ = data;
+        Err(Errno::EINVAL)
+    }
+
     /// Takes a line that a program printed by `bpf_trace_printk`; it may or may not end in a newline.
     fn trace_printk(&mut self, line: &[u8]) {
         let _ = line;

@@ -231,6 +231,8 @@ const SERVED: &[(u32, HelperFn)] = &[
     (id::bpf_trace_printk, print::trace_printk),
     (id::bpf_trace_vprintk, print::trace_vprintk),
     (id::bpf_snprintf, print::snprintf),
+    (id::bpf_seq_printf, print::seq_printf),
+    (id::bpf_seq_write, print::seq_write),
     (id::bpf_strtol, text::strtol),
     (id::bpf_strtoul, text::strtoul),
     (id::bpf_strncmp, text::strncmp),
@@ -327,11 +329,10 @@ const NEEDS: &[(&[&str], &str)] = &[
     (&["sk_cgroup", "sk_ancestor"], "the control group of a socket of the kernel"),
     (&["sock_from_file"], "the kernel's files"),
     (&["skb_output", "xdp_output"], "the kernel's own packet structures"),
-    (&["seq_"], "the kernel's iterators"),
     (&["find_vma"], "the kernel's structures of mapped memory"),
     (&["inode", "d_path", "ima", "bprm"], "the kernel's files"),
     (&["rc_"], "an infrared receiver"),
-    (&["snprintf_btf"], "the kernel's types in memory"),
+    (&["snprintf_btf", "printf_btf"], "the kernel's types in memory"),
 ];
 
 /// A helper that is not served.

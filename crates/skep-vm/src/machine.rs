@@ -10,6 +10,9 @@ use crate::packet::Packet;
 use crate::program::{Input, Program};
 use crate::{Env, Errno, Fault, Reason};
 
+/// Where fields of a structure at address 0 end.
+const NULL_END: u64 = 1 << 16;
+
 /// State of a run, shared by the functions and programs that take part in it.
 pub(crate) struct Machine<'a> {
     pub(crate) space: Space<'a>,
@@ -30,6 +33,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) locks: Vec<u64>,
     /// The packet that the program runs on.
     pub(crate) packet: Option<&'a mut Packet>,
+    /// Is the program verified? Then its loads go wrong only where the kernel's would.
+    verified: bool,
     /// The program whose compiled code runs; null while none does.
     pub(crate) native_program: *const Program,
     /// Ring buffer records that compiled code has reserved itself.
@@ -50,9 +55,9 @@ impl<'a> Machine<'a> {
         stack: &'a mut Stack,
         env: &'a mut dyn Env,
     ) -> Result<u64, Fault> {
-        let [r2, r3, r4, r5] = input.args;
+        let ([r2, r3, r4, r5], map) = (input.args, input.map);
         let mut machine = Machine::new(program, input, stack, env);
-        machine.begin();
+        machine.begin(map);
         let result = machine.execute(program, 0, [machine.space.context(), r2, r3, r4, r5]);
         machine.clean_up();
         result
@@ -67,9 +72,9 @@ impl<'a> Machine<'a> {
         let mut stack = Stack::new();
         // Everything that compiled code has on the native stack lies below this.
         let end = (&raw const stack).expose_provenance() as u64;
-        let [r2, r3, r4, r5] = input.args;
+        let ([r2, r3, r4, r5], map) = (input.args, input.map);
         let mut machine = Machine::new(program, input, &mut stack, env);
-        machine.begin();
+        machine.begin(map);
         machine.space.begin_native(end);
         let result = machine.execute_native(program, [machine.space.context(), r2, r3, r4, r5]);
         machine.clean_up();
@@ -90,6 +95,7 @@ impl<'a> Machine<'a> {
             records: Vec::new(),
             locks: Vec::new(),
             packet: input.packet,
+            verified: program.is_verified(),
             native_program: std::ptr::null(),
             native_records: Vec::new(),
             native_slot: 0,
@@ -98,9 +104,12 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Shows the program its packet.
+    /// Shows the program its packet, and the map that it is run for.
     #[inline]
-    fn begin(&mut self) {
+    fn begin(&mut self, map: Option<&Arc<Map>>) {
+        if let Some(map) = map {
+            self.hold_map(Arc::clone(map));
+        }
         if let Some(packet) = self.packet.as_deref() {
             self.space.set_packet(&packet.view());
         }
@@ -154,7 +163,8 @@ impl<'a> Machine<'a> {
     }
 
     /// Loads from kernel memory, which only the world can read. What cannot be read is zero, as the kernel's exception
-    /// table makes it; but only in the kernel's half, because elsewhere it is a mistake worth knowing.
+    /// table makes it; but only in the kernel's half, because elsewhere it is a mistake worth knowing. Of verified programs it
+    /// is none: pointers in the kernel's structures may be null, and are followed.
     #[cold]
     #[inline(never)]
     pub(crate) fn load_elsewhere<T: Word>(&mut self, addr: u64) -> Result<T, Reason> {
@@ -162,7 +172,7 @@ impl<'a> Machine<'a> {
         let size = T::BYTES as usize;
         match self.env.read_kernel(addr, &mut bytes[..size]) {
             Ok(()) => Ok(T::from_bytes(bytes)),
-            Err(_) if addr >= KERNEL_HALF => Ok(T::cut(0)),
+            Err(_) if addr >= KERNEL_HALF || (self.verified && addr < NULL_END) => Ok(T::cut(0)),
             Err(_) => Err(Reason::Load { addr, size: T::BYTES }),
         }
     }

@@ -110,8 +110,11 @@ impl Map {
     /// Copies the value of a key (`BPF_MAP_LOOKUP_ELEM`); per-CPU maps give the slots of all processors, each rounded up
     /// to eight bytes. `value` has [`MapSpec::value_stride`] bytes.
     pub fn lookup(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), Errno> {
+        if flags & !update::LOCK != 0 {
+            return Err(Errno::EINVAL);
+        }
         self.sys_permits(flags::WRONLY)?;
-        if flags & !update::LOCK != 0 || (flags & update::LOCK != 0 && self.spec.spin_lock_off.is_none()) {
+        if flags != 0 && self.spec.spin_lock_off.is_none() {
             return Err(Errno::EINVAL);
         }
         self.sized(key, value.len())?;
@@ -195,6 +198,22 @@ impl Map {
         }
     }
 
+    /// May an element be written whose value is a descriptor? Linux asks this before it looks at the descriptor: `EINVAL`
+    /// for flags that do not fit, `E2BIG` behind the end of an array.
+    pub fn check_slot(&self, key: &[u8], flags: u64) -> Result<(), Errno> {
+        self.sys_writable()?;
+        self.key_sized(key)?;
+        if flags & update::LOCK != 0 && self.spec.spin_lock_off.is_none() {
+            return Err(Errno::EINVAL);
+        }
+        match self.kind {
+            Kind::Programs(_) | Kind::Cgroups(_) | Kind::Perf(_) | Kind::ArrayOfMaps(_) => {
+                nested::slot(key, flags, self.spec.max_entries).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Puts a program into a program array, for tail calls.
     pub fn set_program(&self, index: u32, program: Arc<Program>, flags: u64) -> Result<(), Errno> {
         self.sys_writable()?;
@@ -214,9 +233,7 @@ impl Map {
         self.sys_writable()?;
         self.key_sized(key)?;
         let template = self.spec.inner.as_deref().ok_or(Errno::EINVAL)?;
-        if let Kind::ArrayOfMaps(maps) = &self.kind {
-            maps.check(key, flags)?;
-        }
+        self.check_slot(key, flags)?;
         if !nested::fits(template, &inner) {
             return Err(Errno::EINVAL);
         }

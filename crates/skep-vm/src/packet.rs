@@ -129,6 +129,8 @@ pub struct Packet {
     mac: usize,
     network: usize,
     mac_len: usize,
+    /// Where the kernel would have the data and the transport header.
+    placed: shape::Placed,
     pub(crate) encapsulated: bool,
     pub(crate) checksum: Checksum,
     pub(crate) hash_is_set: bool,
@@ -194,6 +196,7 @@ impl Packet {
             mac: at,
             network: at,
             mac_len: 0,
+            placed: shape::Placed::FRESH,
             encapsulated: false,
             checksum: Checksum::None,
             hash_is_set: false,
@@ -214,6 +217,7 @@ impl Packet {
         self.memory.write(at, bytes);
         (self.meta, self.data, self.end) = (at, at + meta_len, at + bytes.len());
         (self.mac, self.network, self.mac_len) = (self.data, self.data, 0);
+        self.placed = shape::Placed::FRESH;
         (self.encapsulated, self.hash_is_set) = (false, false);
         self.checksum = Checksum::None;
         self.redirect = None;
@@ -226,11 +230,6 @@ impl Packet {
         }
         self.refresh();
         Ok(())
-    }
-
-    /// Keeps programs from the data, as the kernel does where it has not said where that lies.
-    pub fn hide_data(&mut self) {
-        self.access = DataAccess::None;
     }
 
     /// Which kind of context it has.

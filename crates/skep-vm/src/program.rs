@@ -100,6 +100,7 @@ pub struct Program {
     windows: Arc<Windows>,
     native: Arc<OnceLock<Result<Native, Declined>>>,
     waiting: Waiting,
+    verified: bool,
     /// Itself, for what calls it later.
     shared: OnceLock<Weak<Self>>,
 }
@@ -113,6 +114,8 @@ pub struct Input<'a> {
     pub packet: Option<&'a mut Packet>,
     /// `r2` to `r5`.
     pub args: [u64; 4],
+    /// A map whose values it may reach beside those of its own: that which an iterator goes through.
+    pub map: Option<&'a Arc<Map>>,
 }
 
 impl Program {
@@ -129,6 +132,7 @@ impl Program {
     ) -> Result<Self, PrepareError> {
         let reached = |slot| verified.is_reached(slot);
         let mut program = Self::prepare_reached(verified.insns(), &reached, resolve, info)?;
+        program.verified = true;
         if program.info.engine != Engine::Checked {
             program.direct = Direct::new(verified, &program.code, &program.maps);
         }
@@ -175,7 +179,7 @@ impl Program {
         let windows = Arc::new(maps.iter().flat_map(|map| map.windows()).collect());
         let native = Arc::default();
         let (waiting, shared) = (Waiting::default(), OnceLock::new());
-        Ok(Self { info, code, direct: None, maps, windows, native, waiting, shared })
+        Ok(Self { info, code, direct: None, maps, windows, native, waiting, verified: false, shared })
     }
 
     /// Puts it where timers and work queues can find it: its functions may be called later, as long as it is held.
@@ -246,6 +250,10 @@ impl Program {
     /// The maps that it refers to.
     pub fn maps(&self) -> &[Arc<Map>] {
         &self.maps
+    }
+
+    pub(crate) fn is_verified(&self) -> bool {
+        self.verified
     }
 
     pub(crate) fn code(&self) -> &[Code] {

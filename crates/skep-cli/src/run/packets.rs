@@ -68,7 +68,10 @@ pub(super) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitC
 
 /// The packet program to run; others of its kind stay loaded, because it may call them.
 fn choose(object: &mut Object, wanted: Option<&str>) -> Result<String> {
-    let on_packets = |program: &&Program| runs_on_packets(program.prog_type);
+    let on_packets = |program: &&Program| {
+        let meant = program.autoload || wanted == Some(program.name.as_str());
+        meant && runs_on_packets(program.prog_type)
+    };
     let names: Vec<String> =
         object.programs.iter().filter(on_packets).map(|program| program.name.clone()).collect();
     let list = names.join(", ");

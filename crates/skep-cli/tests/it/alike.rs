@@ -14,6 +14,8 @@ use skep::{host, variables};
 
 use crate::harness::{has_clang, installed, skip};
 
+mod iterators;
+mod maps;
 mod netfilter;
 mod special;
 mod user_ring;

@@ -16,6 +16,7 @@ use skep_isa::uapi::{AttachType, MapType, ProgType};
 
 use crate::harness::skip;
 
+mod sequences;
 mod table;
 
 use table::{ELSEWHERE, ROWS};
@@ -105,6 +106,22 @@ struct Side {
 
 impl Side {
     fn run(&self, prog_type: ProgType, text: &str, packet: &[u8]) -> Result<Outcome, skep::runtime::Error> {
+        let mut context = vec![0; context_size(prog_type)];
+        match prog_type {
+            ProgType::XDP => context[4..8].copy_from_slice(&(packet.len() as u32).to_ne_bytes()),
+            _ => context[8] = 7,
+        }
+        self.run_with(prog_type, text, packet, &context, 1)
+    }
+
+    fn run_with(
+        &self,
+        prog_type: ProgType,
+        text: &str,
+        packet: &[u8],
+        ctx_in: &[u8],
+        repeat: u32,
+    ) -> Result<Outcome, skep::runtime::Error> {
         let spec = MapCreate::new(MapType::ARRAY, "out", 4, VALUE_BYTES as u32, 1);
         let map = Map::create(&self.runtime, &spec, 1)?;
         let insns = assemble(text).unwrap_or_else(|e| panic!("{text}\n{e}")).insns;
@@ -114,18 +131,12 @@ impl Side {
             ProgLoad { fd_array: &fds, prog_flags: frags, ..ProgLoad::new(prog_type, "row", &insns, "GPL") };
         let program = Program::load(&self.runtime, &spec)?;
         let (mut data, mut context) = (vec![0; 8192], vec![0; 192]);
-        let size = if prog_type == ProgType::XDP { 24 } else { 192 };
-        let mut context_in = vec![0; size];
-        match prog_type {
-            ProgType::XDP => context_in[4..8].copy_from_slice(&(packet.len() as u32).to_ne_bytes()),
-            _ => context_in[8] = 7,
-        }
         let run = TestRun {
             data_in: packet,
             data_out: &mut data,
-            ctx_in: &context_in,
+            ctx_in,
             ctx_out: &mut context,
-            repeat: 1,
+            repeat,
             ..TestRun::default()
         };
         let ran = program.test_run(run);
@@ -139,6 +150,28 @@ impl Side {
             map: hex(&value),
         })
     }
+}
+
+/// Bytes of a type's context.
+fn context_size(prog_type: ProgType) -> usize {
+    if prog_type == ProgType::XDP { 24 } else { 192 }
+}
+
+/// Notes what differs. Was there something to compare: does the kernel load it?
+fn differ(
+    differences: &mut Vec<String>,
+    what: &str,
+    ours: Result<Outcome, skep::runtime::Error>,
+    theirs: Result<Outcome, skep::runtime::Error>,
+) -> bool {
+    match (ours, theirs) {
+        (Ok(ours), Ok(theirs)) if ours == theirs => return true,
+        (Ok(ours), Ok(theirs)) => differences.push(format!("{what}{}", ours.beside(&theirs))),
+        (Err(e), Ok(_)) => differences.push(format!("{what}: user space does not load it: {e}")),
+        (Ok(_), Err(e)) => differences.push(format!("{what}: the kernel does not load it: {e}")),
+        (Err(_), Err(_)) => return false,
+    }
+    true
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -198,7 +231,11 @@ fn program(row: &Row, value: &str) -> String {
     for (n, part) in value.split_whitespace().enumerate() {
         body = body.replace(&format!("{{{n}}}"), part);
     }
-    let text = format!("r6 = r1\nr9 = map[idx:0]+0\n{body}\n{}", epilogue(row.prog_type));
+    numbered(&format!("r6 = r1\nr9 = map[idx:0]+0\n{body}\n{}", epilogue(row.prog_type)))
+}
+
+/// The text with helpers by number.
+fn numbered(text: &str) -> String {
     let line = |line: &str| match line.trim().strip_prefix("call bpf_") {
         Some(name) => format!("call {}\n", helper::by_name(name).expect("a helper's name").id),
         None => format!("{line}\n"),
@@ -218,19 +255,9 @@ fn rows_give_what_they_give_in_the_kernel() {
                 let text = program(row, value);
                 let what = format!("{} {packet:?} {value}: {}", row.prog_type, row.body.replace('\n', "; "));
                 let bytes = packet.bytes();
-                let theirs = match kernel.run(row.prog_type, &text, &bytes) {
-                    Ok(outcome) => outcome,
-                    Err(e) => {
-                        differences.push(format!("{what}: the kernel does not load it: {e}"));
-                        continue;
-                    }
-                };
-                compared += 1;
-                match user.run(row.prog_type, &text, &bytes) {
-                    Ok(ours) if ours == theirs => {}
-                    Ok(ours) => differences.push(format!("{what}{}", ours.beside(&theirs))),
-                    Err(e) => differences.push(format!("{what}: user space does not load it: {e}")),
-                }
+                let [ours, theirs] = [&user, &kernel].map(|side| side.run(row.prog_type, &text, &bytes));
+                assert!(theirs.is_ok(), "{what}: the kernel does not load it");
+                compared += u32::from(differ(&mut differences, &what, ours, theirs));
             }
         }
     }

@@ -12,10 +12,22 @@ use serde_json::Value;
 use crate::harness::{Scratch, installed, run, skip};
 
 mod calls;
+mod memory;
 mod probes;
 
-/// The object that an installed tool carries: the ELF file for BPF within its own.
+/// Where objects of tools are that Debian does not ship.
+const DIRECTORY: &str = "SKEP_LIBBPF_TOOLS";
+
+/// The object that an installed tool carries, or `TOOL.bpf.o` of the directory that a variable names.
 fn object(tool: &str, scratch: &Scratch) -> Option<PathBuf> {
+    installed_object(tool, scratch).or_else(|| {
+        let path = Path::new(&std::env::var_os(DIRECTORY)?).join(format!("{tool}.bpf.o"));
+        path.is_file().then_some(path)
+    })
+}
+
+/// The ELF file for BPF within a tool's own.
+fn installed_object(tool: &str, scratch: &Scratch) -> Option<PathBuf> {
     const MACHINE_BPF: u16 = 247;
     let bytes = fs::read(format!("/usr/sbin/{tool}")).ok()?;
     let half = |at: usize| bytes.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
@@ -39,7 +51,10 @@ fn ground(tool: &str) -> Option<(Scratch, PathBuf)> {
 fn ground_without_strace(tool: &str) -> Option<(Scratch, PathBuf)> {
     let scratch = Scratch::new(tool);
     let Some(object) = object(tool, &scratch) else {
-        skip(&format!("`/usr/sbin/{tool}` is not installed, or carries no object (package libbpf-tools)"));
+        skip(&format!(
+            "`/usr/sbin/{tool}` is not installed, or carries no object (package libbpf-tools); `{DIRECTORY}` names no \
+             directory that has `{tool}.bpf.o` either"
+        ));
         return None;
     };
     Some((scratch, object))

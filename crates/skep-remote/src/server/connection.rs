@@ -115,6 +115,11 @@ impl<'a> Connection<'a> {
                 encoded(&Answer::Done)
             }
             Request::CloseMemory { memory } => self.memories.close(memory),
+            Request::Iterate { fd, bytes } => {
+                let mut data = vec![0; bytes.min(READ_MAX) as usize];
+                let len = self.runtime.read(Fd(fd), &mut data)?;
+                encoded(&Answer::Bytes(&data[..len]))
+            }
             Request::FdInfo { fd } => encoded(&Answer::Bytes(self.runtime.fdinfo(Fd(fd)).as_bytes())),
             Request::Pins => {
                 let pins = self.runtime.pins()?;

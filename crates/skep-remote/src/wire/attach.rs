@@ -1,8 +1,9 @@
 //! Places to attach to, as they cross. Those that only the kernel has do not: they are named in words, for the error.
 
 use serde::{Deserialize, Serialize};
+use skep_isa::uapi::AttachType;
 use skep_obj::{AttachPoint, Sampling, SamplingRate};
-use skep_runtime::{AttachOptions, Error, Result};
+use skep_runtime::{AttachOptions, AttachTarget, Error, Fd, Result};
 
 /// An [`AttachPoint`].
 #[derive(Debug, Serialize, Deserialize)]
@@ -15,6 +16,7 @@ pub(crate) enum Point {
     UprobeMulti { path: Option<String>, pattern: Option<String>, ret: bool, session: bool },
     Usdt { path: Option<String>, provider: Option<String>, name: Option<String> },
     PerfEvent { sampling: Option<Samples> },
+    Iterator { name: Option<String> },
 }
 
 /// A [`Sampling`]; `hz` and period exclude each other.
@@ -32,6 +34,8 @@ pub(crate) struct Options {
     cookie: u64,
     process: Option<u32>,
     sampling: Option<Samples>,
+    /// The map that an iterator goes through.
+    map: Option<i32>,
 }
 
 impl Point {
@@ -48,6 +52,7 @@ impl Point {
             }
             AttachPoint::Usdt { path, provider, name } => Self::Usdt { path, provider, name },
             AttachPoint::PerfEvent { sampling } => Self::PerfEvent { sampling: sampling.map(Samples::of) },
+            AttachPoint::Btf { attach_type: Some(AttachType::TRACE_ITER), name } => Self::Iterator { name },
             other => {
                 return Err(Error::unsupported(format!(
                     "the user runtime has no hook for {}",
@@ -71,6 +76,7 @@ impl From<Point> for AttachPoint {
                 Self::UprobeMulti { path, pattern, ret, session }
             }
             Point::Usdt { path, provider, name } => Self::Usdt { path, provider, name },
+            Point::Iterator { name } => Self::Btf { attach_type: Some(AttachType::TRACE_ITER), name },
             Point::PerfEvent { sampling } => Self::PerfEvent { sampling: sampling.map(Sampling::from) },
         }
     }
@@ -96,20 +102,23 @@ impl From<Samples> for Sampling {
 impl Options {
     /// For crossing.
     pub(crate) fn of(options: &AttachOptions) -> Result<Self> {
-        if options.target.is_some() {
-            return Err(Error::unsupported(
-                "the user runtime attaches to no devices, control groups or maps",
-            )
-            .hint("the kernel runtime does: `--runtime kernel`, as root"));
-        }
+        let map = match &options.target {
+            None => None,
+            Some(AttachTarget::Map(map)) => Some(map.0),
+            Some(_) => {
+                return Err(Error::unsupported("the user runtime attaches to no devices or control groups")
+                    .hint("the kernel runtime does: `--runtime kernel`, as root"));
+            }
+        };
         let sampling = options.sampling.map(Samples::of);
-        Ok(Self { cookie: options.cookie, process: options.process, sampling })
+        Ok(Self { cookie: options.cookie, process: options.process, sampling, map })
     }
 }
 
 impl From<Options> for AttachOptions {
-    fn from(Options { cookie, process, sampling }: Options) -> Self {
-        Self { cookie, process, sampling: sampling.map(Sampling::from), ..Self::default() }
+    fn from(Options { cookie, process, sampling, map }: Options) -> Self {
+        let target = map.map(|map| AttachTarget::Map(Fd(map)));
+        Self { target, cookie, process, sampling: sampling.map(Sampling::from), ..Self::default() }
     }
 }
 

@@ -121,6 +121,9 @@ pub(crate) enum Call<'a> {
     LinkDetach {
         link: i32,
     },
+    IterCreate {
+        link: i32,
+    },
 }
 
 /// A map to create.
@@ -213,6 +216,7 @@ impl<'a> Call<'a> {
                 Self::LinkUpdate { link: link.0, new: new_prog.0, old: old_prog.map(|old| old.0) }
             }
             Command::LinkDetach { link } => Self::LinkDetach { link: link.0 },
+            Command::IterCreate { link } => Self::IterCreate { link: link.0 },
             other => return Err(Error::unsupported_command(other.cmd(), RuntimeKind::User)),
         })
     }
@@ -309,6 +313,7 @@ impl<'a> Call<'a> {
                 let (link, new_prog, old_prog) = (Fd(link), Fd(new), old.map(Fd));
                 runtime.bpf(Command::LinkUpdate { link, new_prog, old_prog })
             }
+            Self::IterCreate { link } => runtime.bpf(Command::IterCreate { link: Fd(link) }),
             Self::LinkDetach { link } => runtime.bpf(Command::LinkDetach { link: Fd(link) }),
         }?;
         Ok((reply, filled))

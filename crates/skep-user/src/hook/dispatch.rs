@@ -62,7 +62,11 @@ impl Tables {
                 Event::Return(Some(nr)) => tables.ret[nr as usize].push(link),
                 Event::Enter(None) => tables.any_enter.push(link),
                 Event::Return(None) => tables.any_ret.push(link),
-                Event::Probe | Event::ProbeReturn | Event::ProbeSession | Event::Tested { .. } => {}
+                Event::Probe
+                | Event::ProbeReturn
+                | Event::ProbeSession
+                | Event::Tested { .. }
+                | Event::Iterated => {}
                 event => tables.others.push((event, link)),
             }
         }
@@ -89,7 +93,11 @@ pub(crate) fn interest(links: &[Arc<Link>]) -> Interest {
             Event::SignalGenerate => (interest.signals, interest.exits) = (true, true),
             Event::SignalDeliver => interest.signals = true,
             Event::Fork | Event::NewTask | Event::Exec => {}
-            Event::Probe | Event::ProbeReturn | Event::ProbeSession | Event::Tested { .. } => {}
+            Event::Probe
+            | Event::ProbeReturn
+            | Event::ProbeSession
+            | Event::Tested { .. }
+            | Event::Iterated => {}
             Event::Sample { period_ns } if interest.periods.contains(&period_ns) => {}
             Event::Sample { period_ns } => interest.periods.push(period_ns),
         }

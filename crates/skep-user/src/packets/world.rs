@@ -10,8 +10,9 @@ use skep_vm::{Env, Errno, Fault, ProgramInfo};
 
 use crate::Diagnostic;
 use crate::hook::tested;
+use crate::iterate::Output;
 use crate::kernel::types::Types;
-use crate::kernel::{KernelMemory, Object};
+use crate::kernel::{KernelMemory, Object, ObjectKind};
 use crate::network;
 use crate::output::Printk;
 use crate::procfs;
@@ -30,6 +31,8 @@ pub(crate) struct World {
     traced: Traced,
     /// Structures of the kernel's that there are for one run.
     lent: Vec<Vec<u8>>,
+    /// What an iterator's program writes.
+    output: Output,
 }
 
 /// Where those begin, one behind the other, and how far they are apart; no other object is there.
@@ -62,13 +65,46 @@ impl World {
             cpu: None,
             traced: Traced::default(),
             lent: Vec::new(),
+            output: Output::default(),
         }
     }
 
     /// Makes a structure of the kernel's that programs can follow pointers to; answers its address.
     pub(crate) fn lend(&mut self, name: &'static str, fields: &[(&'static str, u64)]) -> u64 {
-        self.lent.push(self.memory.structure(name, fields).unwrap_or_default());
+        self.lend_named(name, fields, "")
+    }
+
+    /// The same for one that has a name.
+    pub(crate) fn lend_named(
+        &mut self,
+        structure: &'static str,
+        fields: &[(&'static str, u64)],
+        name: &str,
+    ) -> u64 {
+        self.lent.push(self.memory.structure(structure, fields, name).unwrap_or_default());
         LENT + (self.lent.len() as u64 - 1) * LENT_STRIDE
+    }
+
+    /// An iterator comes to another element: nothing is lent any more, and /proc is read anew.
+    pub(crate) fn begin_element(&mut self, output: Output) {
+        self.lent.clear();
+        self.memory.refresh();
+        self.output = output;
+    }
+
+    /// What was written for the element.
+    pub(crate) fn take_output(&mut self) -> Output {
+        std::mem::take(&mut self.output)
+    }
+
+    /// The `task_struct` of a thread that there is.
+    pub(crate) fn task(&mut self, tid: Tid) -> Option<u64> {
+        Object::existing_task(tid.try_into().ok()?).map(Object::addr)
+    }
+
+    /// The `mm_struct` of a process.
+    pub(crate) fn memory_of(&mut self, tid: Tid) -> u64 {
+        Object { kind: ObjectKind::Mm, tid }.addr()
     }
 
     /// Bytes of such a structure.
@@ -142,7 +178,16 @@ impl Env for World {
     }
 
     fn read_kernel_str(&mut self, addr: u64, buf: &mut [u8]) -> Result<usize, Errno> {
-        self.memory.read_str(addr, buf)
+        if self.lent(addr, 0).is_none() {
+            return self.memory.read_str(addr, buf);
+        }
+        for (at, to) in buf.iter_mut().enumerate() {
+            *to = self.lent(addr + at as u64, 1).ok_or(Errno::EFAULT)?[0];
+            if *to == 0 {
+                return Ok(at + 1);
+            }
+        }
+        Ok(buf.len())
     }
 
     fn attach_cookie(&mut self) -> u64 {
@@ -167,6 +212,10 @@ impl Env for World {
 
     fn trace_printk(&mut self, line: &[u8]) {
         self.printk.push(&self.own_comm(), self.tid, line);
+    }
+
+    fn seq_write(&mut self, data: &[u8]) -> Result<(), Errno> {
+        self.output.write(data)
     }
 
     fn has_device(&mut self, ifindex: u32) -> bool {

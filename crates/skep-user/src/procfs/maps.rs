@@ -12,6 +12,7 @@ use crate::sys::Tid;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mapping {
     pub(crate) range: Range<u64>,
+    pub(crate) readable: bool,
     pub(crate) writable: bool,
     pub(crate) executable: bool,
     /// Written to by nobody else.
@@ -51,6 +52,7 @@ impl Mapping {
         let path = rest.iter().position(|&byte| byte != b' ').map_or(&[][..], |at| &rest[at..]);
         Some(Self {
             range: hex(start)?..hex(end)?,
+            readable: permissions.first() == Some(&b'r'),
             writable: permissions.get(1) == Some(&b'w'),
             executable: permissions.get(2) == Some(&b'x'),
             private: permissions.get(3) == Some(&b'p'),
@@ -58,6 +60,12 @@ impl Mapping {
             file: (device, inode),
             path: PathBuf::from(OsStr::from_bytes(path)),
         })
+    }
+
+    /// `VM_READ` and its like.
+    pub(crate) fn flags(&self) -> u64 {
+        let flags = [self.readable, self.writable, self.executable, !self.private];
+        flags.into_iter().zip([1, 2, 4, 8]).map(|(is, flag)| u64::from(is) * flag).sum()
     }
 
     /// Where an offset of the file is in memory, if this mapping has it.

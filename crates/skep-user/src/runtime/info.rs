@@ -147,37 +147,54 @@ fn prog_info(prog: &Prog) -> Info {
     info.u32(132, spec.func_info.1).u32(172, spec.line_info.1)
 }
 
+/// Which kind of link the kernel would call it.
+pub(crate) fn link_type(link: &Link) -> LinkType {
+    match link.about {
+        About::RawTracepoint(_) => LinkType::RAW_TRACEPOINT,
+        About::Tracing(_) => LinkType::TRACING,
+        About::UprobeMulti { .. } => LinkType::UPROBE_MULTI,
+        About::Tracepoint(_) | About::Uprobe { .. } | About::PerfEvent => LinkType::PERF_EVENT,
+        About::Iterator(_) => LinkType::ITER,
+    }
+}
+
 fn link_info(link: &Link) -> Info {
     /// `enum bpf_perf_event_type`.
     const UPROBE: u32 = 1;
     const URETPROBE: u32 = 2;
     const TRACEPOINT: u32 = 5;
     const EVENT: u32 = 6;
-    let of = |link_type: LinkType| Info::new(64).u32(0, link_type.0).u32(4, link.id).u32(8, link.prog().id);
-    let of_perf = |kind: u32| of(LinkType::PERF_EVENT).u32(16, kind).u64(40, link.cookie);
+    let base = Info::new(64).u32(0, link_type(link).0).u32(4, link.id).u32(8, link.prog().id);
+    let of_perf = |base: Info, kind: u32| base.u32(16, kind).u64(40, link.cookie);
     match &link.about {
-        About::RawTracepoint(name) => of(LinkType::RAW_TRACEPOINT).text(24, 16, name).u64(32, link.cookie),
+        About::RawTracepoint(name) => base.text(24, 16, name).u64(32, link.cookie),
         About::Tracing(type_id) => {
-            of(LinkType::TRACING).u32(16, AttachType::TRACE_RAW_TP.0).u32(24, *type_id).u64(32, link.cookie)
+            base.u32(16, AttachType::TRACE_RAW_TP.0).u32(24, *type_id).u64(32, link.cookie)
         }
-        About::Tracepoint(name) => of_perf(TRACEPOINT).text(32, 24, name),
+        About::Tracepoint(name) => of_perf(base, TRACEPOINT).text(32, 24, name),
         About::Uprobe { file, offset, is_return } => {
             let kind = if *is_return { URETPROBE } else { UPROBE };
-            of_perf(kind).text(32, 24, file).u32(36, *offset)
+            of_perf(base, kind).text(32, 24, file).u32(36, *offset)
         }
         About::UprobeMulti { file, flags } => {
             let column = |of: fn(&Place) -> u64| -> Vec<u8> {
                 link.places.iter().flat_map(|place| of(place).to_ne_bytes()).collect()
             };
             let count = link.places.len();
-            of(LinkType::UPROBE_MULTI)
-                .text(48, 16, file)
+            base.text(48, 16, file)
                 .array(52, count, 24, column(|place| place.offset))
                 .array(52, count, 32, column(|place| place.semaphore))
                 .array(52, count, 40, column(|place| place.cookie))
                 .u32(56, *flags)
         }
-        About::PerfEvent => of_perf(EVENT).u32(32, SOFTWARE),
+        About::Iterator(target) => {
+            let map = target.map.as_ref().map_or(0, |map| map.spec().id);
+            base.text(24, 16, target.kind.name())
+                .u32(28, map)
+                .u32(32, target.tid.unwrap_or(0))
+                .u32(36, target.process.unwrap_or(0))
+        }
+        About::PerfEvent => of_perf(base, EVENT).u32(32, SOFTWARE),
     }
 }
 

@@ -24,6 +24,9 @@ impl UserRuntime {
 
     /// Attaches a program where a section's name, or its caller, says.
     pub(super) fn attach_point(&self, prog: Fd, point: &AttachPoint, options: &AttachOptions) -> Result<Fd> {
+        if matches!(point, AttachPoint::Btf { attach_type: Some(AttachType::TRACE_ITER), .. }) {
+            return self.attach_iterator(prog, options);
+        }
         let hook = match point {
             AttachPoint::PerfEvent { sampling } => {
                 Hook::of(&AttachPoint::PerfEvent { sampling: sampling.or(options.sampling) })?

@@ -1,7 +1,7 @@
 //! Helpers that format text.
 
 use super::format::format;
-use super::{Call, HelperResult, errno};
+use super::{Call, HelperResult, errno, status};
 use crate::Errno;
 
 /// Text of one `bpf_trace_printk`, with its NUL (`MAX_BPRINTF_BUF`).
@@ -54,6 +54,23 @@ pub(super) fn snprintf(call: &mut Call<'_, '_>) -> HelperResult {
         call.store(0, &out)?;
     }
     Ok(whole)
+}
+
+/// `bpf_seq_printf(m, fmt, fmt_size, data, len)`: the file of an iterator is the world's, whoever `m` is.
+pub(super) fn seq_printf(call: &mut Call<'_, '_>) -> HelperResult {
+    let Some(args) = arguments(call, 3)? else { return errno(Errno::EINVAL) };
+    let text = call.bytes(1, call.u32(2) as usize)?;
+    let Some(end) = text.iter().position(|byte| *byte == 0) else { return errno(Errno::EINVAL) };
+    match format(call.machine, &text[..end], &args, MAX_FORMAT) {
+        Ok(line) => status(call.machine.env.seq_write(&line)),
+        Err(e) => errno(e),
+    }
+}
+
+/// `bpf_seq_write(m, data, len)`.
+pub(super) fn seq_write(call: &mut Call<'_, '_>) -> HelperResult {
+    let bytes = call.bytes(1, call.u32(2) as usize)?;
+    status(call.machine.env.seq_write(&bytes))
 }
 
 /// Longest format string looked at; a verified program's lies in a read-only map and ends there.

@@ -39,26 +39,30 @@ impl Map {
     ) -> Done {
         let permitted =
             self.sys_permits(flags::WRONLY).and_then(|()| if delete { self.sys_writable() } else { Ok(()) });
-        if let Err(e) = permitted.and_then(|()| self.batch_flags(elem_flags)) {
+        let cursor = self.elements().batch_cursor();
+        let served = match cursor {
+            BatchCursor::None => Err(Errno::ENOTSUPP),
+            BatchCursor::Key { .. } if delete => Err(Errno::ENOTSUPP),
+            _ => Ok(()),
+        };
+        if let Err(e) = permitted.and(served).and_then(|()| self.batch_flags(elem_flags)) {
             return (0, Err(e));
         }
         let room = self.batch_room(keys.len(), values.len(), count);
-        match self.elements().batch_cursor() {
+        match cursor {
             BatchCursor::Bucket => self.lookup_buckets(in_batch, out_batch, keys, values, room, delete),
-            BatchCursor::Key { .. } if !delete => {
-                self.lookup_keys(in_batch, out_batch, keys, values, room, elem_flags)
-            }
-            _ => (0, Err(Errno::ENOTSUPP)),
+            _ => self.lookup_keys(in_batch, out_batch, keys, values, room, elem_flags),
         }
     }
 
     /// `BPF_MAP_UPDATE_BATCH`.
     pub fn update_batch(&self, keys: &[u8], values: &[u8], count: u32, elem_flags: u64) -> Done {
-        if let Err(e) = self.sys_writable().and_then(|()| self.batch_flags(elem_flags)) {
+        let served = match self.elements().batch_cursor() {
+            BatchCursor::None => Err(Errno::ENOTSUPP),
+            _ => Ok(()),
+        };
+        if let Err(e) = self.sys_writable().and(served).and_then(|()| self.batch_flags(elem_flags)) {
             return (0, Err(e));
-        }
-        if self.elements().batch_cursor() == BatchCursor::None {
-            return (0, Err(Errno::ENOTSUPP));
         }
         let (key_size, stride) = (self.spec.key_size as usize, self.spec.value_stride());
         if self.batch_room(keys.len(), values.len(), count) < count as usize {
@@ -70,12 +74,12 @@ impl Map {
 
     /// `BPF_MAP_DELETE_BATCH`.
     pub fn delete_batch(&self, keys: &[u8], count: u32, elem_flags: u64) -> Done {
-        if let Err(e) = self.sys_writable().and_then(|()| self.batch_flags(elem_flags)) {
+        let served = match self.elements().batch_cursor() {
+            BatchCursor::Bucket | BatchCursor::Key { delete: true } => Ok(()),
+            _ => Err(Errno::ENOTSUPP),
+        };
+        if let Err(e) = self.sys_writable().and(served).and_then(|()| self.batch_flags(elem_flags)) {
             return (0, Err(e));
-        }
-        let deletes = self.elements().batch_cursor();
-        if !matches!(deletes, BatchCursor::Bucket | BatchCursor::Key { delete: true }) {
-            return (0, Err(Errno::ENOTSUPP));
         }
         let key_size = self.spec.key_size as usize;
         if keys.len() / key_size < count as usize {

@@ -24,12 +24,7 @@ impl ProgArray {
     }
 
     pub(super) fn set(&self, index: u32, program: Arc<Program>, flags: u64) -> Result<(), Errno> {
-        if flags != update::ANY {
-            return Err(Errno::EINVAL);
-        }
-        if index >= self.max_entries {
-            return Err(Errno::E2BIG);
-        }
+        let index = slot(&index.to_ne_bytes(), flags, self.max_entries)?;
         write(&self.programs).insert(index, program);
         Ok(())
     }
@@ -69,12 +64,7 @@ impl CgroupArray {
     }
 
     pub(super) fn set(&self, index: u32, id: u64, flags: u64) -> Result<(), Errno> {
-        if flags != update::ANY {
-            return Err(Errno::EINVAL);
-        }
-        if index >= self.max_entries {
-            return Err(Errno::E2BIG);
-        }
+        let index = slot(&index.to_ne_bytes(), flags, self.max_entries)?;
         write(&self.ids).insert(index, id);
         Ok(())
     }
@@ -110,16 +100,8 @@ impl ArrayOfMaps {
         Self { maps: RwLock::default(), max_entries: spec.max_entries }
     }
 
-    /// What Linux looks at before it looks at the new element; answers the index.
-    pub(super) fn check(&self, key: &[u8], flags: u64) -> Result<u32, Errno> {
-        if flags != update::ANY {
-            return Err(Errno::EINVAL);
-        }
-        index_below(key, self.max_entries).ok_or(Errno::E2BIG)
-    }
-
     pub(super) fn set(&self, key: &[u8], inner: Arc<Map>, flags: u64) -> Result<(), Errno> {
-        let index = self.check(key, flags)?;
+        let index = slot(key, flags, self.max_entries)?;
         write(&self.maps).insert(index, inner);
         Ok(())
     }
@@ -200,8 +182,42 @@ impl Elements for HashOfMaps {
     }
 
     fn batch_cursor(&self) -> BatchCursor {
-        BatchCursor::Key { delete: true }
+        BatchCursor::Bucket
     }
+
+    fn take_bucket(
+        &self,
+        bucket: u32,
+        room: usize,
+        delete: bool,
+        out: &mut (Vec<u8>, Vec<u8>),
+    ) -> Option<Result<usize, Errno>> {
+        if bucket >= BUCKETS {
+            return None;
+        }
+        let mut maps = write(&self.maps);
+        let keys: Vec<_> = maps.keys().filter(|key| bucket_of(key) == bucket).cloned().collect();
+        if keys.len() > room {
+            return Some(Err(Errno::ENOSPC));
+        }
+        for key in &keys {
+            let id = maps.get(key).map_or(0, |map| map.spec().id);
+            out.0.extend_from_slice(key);
+            out.1.extend_from_slice(&id.to_ne_bytes());
+            if delete {
+                maps.remove(key);
+            }
+        }
+        Some(Ok(keys.len()))
+    }
+}
+
+/// Parts that batches go by: a batch has all elements of a part, or none.
+const BUCKETS: u32 = 256;
+
+fn bucket_of(key: &[u8]) -> u32 {
+    key.iter().fold(0u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)) >> 16
+        & (BUCKETS - 1)
 }
 
 /// May a map take the template's place (`bpf_map_meta_equal`)? Arrays must have its length too, unless they say otherwise.
@@ -217,7 +233,15 @@ pub(super) fn fits(template: &Map, map: &Map) -> bool {
     same_length && shape(t) == shape(m)
 }
 
-fn index_below(key: &[u8], max_entries: u32) -> Option<u32> {
+/// What Linux looks at before it looks at the new element of an array; answers the index.
+pub(super) fn slot(key: &[u8], flags: u64, max_entries: u32) -> Result<u32, Errno> {
+    if flags != update::ANY {
+        return Err(Errno::EINVAL);
+    }
+    index_below(key, max_entries).ok_or(Errno::E2BIG)
+}
+
+pub(super) fn index_below(key: &[u8], max_entries: u32) -> Option<u32> {
     Some(u32::from_ne_bytes(*key.first_chunk()?)).filter(|index| *index < max_entries)
 }
 

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 use super::array::next_index;
+use super::nested::{index_below, slot};
 use super::ring::{clear_wakeup, notify, wakeup_fd};
 use super::{Elements, MapSpec};
 use crate::Errno;
@@ -186,6 +187,16 @@ impl Draining {
 }
 
 impl Elements for PerfEventArray {
+    /// Descriptors of perf events of the kernel's, of which there are none: events come by [`PerfEventArray::open`].
+    fn write(&self, key: &[u8], _value: &[u8], flags: u64) -> Result<(), Errno> {
+        slot(key, flags, self.max_entries)?;
+        Err(Errno::EBADF)
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<(), Errno> {
+        Err(if index_below(key, self.max_entries).is_some() { Errno::ENOENT } else { Errno::E2BIG })
+    }
+
     fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
         next_index(key, self.max_entries, next)
     }

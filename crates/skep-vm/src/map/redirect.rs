@@ -84,19 +84,18 @@ impl Targets {
 
     /// May this element be written? Nothing to store means removal in the maps that are arrays.
     fn check(&self, key: u32, first: u32, flags: u64) -> Result<(), Errno> {
-        if flags > update::EXIST {
-            return Err(Errno::EINVAL);
-        }
         match self.map_type {
+            // Descriptors of sockets are looked at first.
+            MapType::SOCKMAP => Err(Errno::EOPNOTSUPP),
+            _ if flags > update::EXIST => Err(Errno::EINVAL),
             MapType::DEVMAP_HASH if first == 0 => Err(Errno::EINVAL),
             MapType::DEVMAP_HASH => self.check_hash(key, flags),
             _ if key >= self.max_entries => Err(Errno::E2BIG),
+            MapType::XSKMAP => Err(Errno::EOPNOTSUPP),
             _ if flags == update::NOEXIST => Err(Errno::EEXIST),
             MapType::CPUMAP if first > MAX_QUEUE => Err(Errno::EOVERFLOW),
             MapType::CPUMAP if key >= self.cpus => Err(Errno::ENODEV),
-            MapType::DEVMAP | MapType::CPUMAP => Ok(()),
-            // Descriptors of sockets, of which none is of the right kind.
-            _ => Err(Errno::EOPNOTSUPP),
+            _ => Ok(()),
         }
     }
 
@@ -150,6 +149,7 @@ impl Elements for Targets {
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
         let key = index_of(key).ok_or(Errno::EINVAL)?;
         match (self.is_hash(), self.remove(key)) {
+            (_, None) if self.map_type == MapType::SOCKMAP => Err(Errno::EINVAL),
             (true, None) => Err(Errno::ENOENT),
             (false, _) if key >= self.max_entries => Err(Errno::EINVAL),
             _ => Ok(()),

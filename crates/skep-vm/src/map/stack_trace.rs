@@ -99,6 +99,11 @@ impl Elements for StackTraces {
         Ok(())
     }
 
+    fn take(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), Errno> {
+        self.read(key, value, flags)?;
+        self.delete(key)
+    }
+
     fn next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
         let traces = self.lock();
         let from = key.map(id_of).filter(|id| traces.contains_key(id)).map_or(0, |id| id + 1);

@@ -1,6 +1,6 @@
 //! Room at the head, the tail and in the middle of a socket buffer (`net/core/filter.c`).
 
-use super::skb::{ETH_P_IP, ETH_P_IPV6, PKT_TYPE, PROTOCOL};
+use super::skb::{ETH_P_IP, ETH_P_IPV6, GSO_SEGS, GSO_SIZE, PKT_TYPE, PROTOCOL};
 use super::{Checksum, Packet};
 use crate::Errno;
 
@@ -38,7 +38,47 @@ mod room {
         | 0xff << ENCAP_L2_SHIFT;
 }
 
+/// Where the kernel would have the data and the transport header of a buffer, from the buffer's start. Nobody has set the
+/// latter when a program runs, and the number that says so changes when the kernel makes headroom: then it counts for what
+/// it seems to say (`__bpf_skb_min_len`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed {
+    headroom: usize,
+    transport: u16,
+}
+
+impl Placed {
+    /// `NET_SKB_PAD`, by which headroom grows, too.
+    const PAD: usize = 64;
+    const UNSET: u16 = u16::MAX;
+
+    pub(super) const FRESH: Self = Self { headroom: Self::PAD, transport: Self::UNSET };
+
+    /// Headroom is made where there is none (`skb_cow`).
+    fn cow(&mut self, len: usize) {
+        let grown = len.saturating_sub(self.headroom).next_multiple_of(Self::PAD);
+        self.headroom += grown;
+        self.transport = self.transport.wrapping_add(grown as u16);
+    }
+
+    /// From the data to the transport header, where it has a place and that is behind the data's start.
+    fn transport_offset(self) -> Option<usize> {
+        let set = self.transport != Self::UNSET;
+        set.then(|| usize::from(self.transport).checked_sub(self.headroom)).flatten().filter(|off| *off > 0)
+    }
+}
+
 impl Packet {
+    /// Data begins earlier: the kernel has made room for that before.
+    pub(super) fn placed_push(&mut self, len: usize) {
+        self.placed.cow(len);
+        self.placed.headroom -= len;
+    }
+
+    pub(super) fn placed_pull(&mut self, len: usize) {
+        self.placed.headroom += len;
+    }
+
     /// Moves everything up so that `len` bytes are free below the data.
     pub(super) fn make_headroom(&mut self, len: usize) {
         let by = (self.floor + len).saturating_sub(self.meta);
@@ -65,9 +105,12 @@ impl Packet {
     }
 
     /// Makes `len` bytes of zeros behind the first `off` (`bpf_skb_generic_push`).
+    ///
+    /// Where the data is shorter than `off`, what lies behind it moves as well, as in the kernel.
     pub(super) fn push_at(&mut self, off: usize, len: usize) -> Result<(), Errno> {
         self.push(len)?;
-        let mut head = vec![0; off.min(self.linear_len() - len)];
+        self.placed_push(len);
+        let mut head = vec![0; off.min(self.ceiling - self.data - len)];
         self.memory.read(self.data + len, &mut head);
         self.memory.write(self.data, &head);
         self.memory.zero(self.data + head.len(), len);
@@ -84,23 +127,40 @@ impl Packet {
         self.memory.read(self.data, &mut head);
         self.data += len;
         self.meta = self.data;
+        self.placed_pull(len);
         self.memory.write(self.data, &head);
         self.refresh();
         Ok(())
     }
 
     fn net_push(&mut self, off: usize, len: usize) -> Result<(), Errno> {
+        let same = self.transport_is_network();
         self.push_at(off, len)?;
         self.mac -= len;
         self.network -= len;
+        self.move_transport(same);
         Ok(())
     }
 
     fn net_pop(&mut self, off: usize, len: usize) -> Result<(), Errno> {
+        let same = self.transport_is_network();
         self.pop_at(off, len)?;
         self.mac += len;
         self.network += len;
+        self.move_transport(same);
         Ok(())
+    }
+
+    /// Has the kernel both headers at one place? Then they stay together.
+    fn transport_is_network(&self) -> bool {
+        let network = self.placed.headroom as isize + self.network_offset();
+        isize::try_from(self.placed.transport) == Ok(network)
+    }
+
+    fn move_transport(&mut self, same: bool) {
+        if same {
+            self.placed.transport = (self.placed.headroom as isize + self.network_offset()) as u16;
+        }
     }
 
     /// `bpf_skb_change_proto`: room for the other IP header in place of this one.
@@ -131,7 +191,7 @@ impl Packet {
 
     /// `bpf_skb_change_tail`: cuts the end, or adds zeros to it.
     pub(crate) fn change_tail(&mut self, len: usize, flags: u64) -> Result<(), Errno> {
-        let least = self.network_offset().max(0) as usize;
+        let least = self.placed.transport_offset().unwrap_or(self.network_offset().max(0) as usize);
         if flags != 0 || len > MAX_LEN || len < least {
             return Err(Errno::EINVAL);
         }
@@ -146,13 +206,28 @@ impl Packet {
             self.memory.zero(self.end, end - self.end);
         }
         self.end = end;
+        // Whatever it was to be cut into, it is one packet now.
+        if self.is_segmented() {
+            [GSO_SIZE, GSO_SEGS].into_iter().for_each(|field| self.set_field(field, 0));
+        }
         self.refresh();
         Ok(())
     }
 
+    /// Is it to be cut into several on its way out?
+    fn is_segmented(&self) -> bool {
+        self.field(GSO_SIZE) != 0
+    }
+
+    /// What it may grow to. Where it is cut later, nobody asks.
+    fn max_len(&self) -> usize {
+        if self.is_segmented() { usize::MAX } else { MAX_LEN }
+    }
+
     /// `bpf_skb_change_head`: zeros before the data, which begin a new link-layer header.
     pub(crate) fn change_head(&mut self, len: usize, flags: u64) -> Result<(), Errno> {
-        if flags != 0 || self.len() + len > MAX_LEN {
+        let over = self.len() + len > u32::MAX as usize;
+        if flags != 0 || over || self.len() + len > self.max_len() {
             return Err(Errno::EINVAL);
         }
         self.push_at(0, len)?;
@@ -182,7 +257,8 @@ impl Packet {
         };
         let least = least_after(base, shrink, flags)?;
         let current = (self.len() as isize - self.network_offset()).max(0) as usize;
-        if shrink && (len >= current || current - len < least) || !shrink && self.len() + len > MAX_LEN {
+        if shrink && (len >= current || current - len < least) || !shrink && self.len() + len > self.max_len()
+        {
             return Err(Errno::ENOTSUPP);
         }
         if shrink { self.shrink_room(off, len, flags) } else { self.grow_room(off, len, flags) }?;
@@ -196,6 +272,7 @@ impl Packet {
         if flags & !(room::FIXED_GSO | room::DECAP_L3 | room::NO_CSUM_RESET) != 0 {
             return Err(Errno::EINVAL);
         }
+        self.check_segments()?;
         self.net_pop(off, len)?;
         match self.field(PROTOCOL) {
             ETH_P_IP if flags & room::DECAP_L3_IPV6 != 0 => self.set_field(PROTOCOL, ETH_P_IPV6),
@@ -205,7 +282,14 @@ impl Packet {
         Ok(())
     }
 
+    /// Packets that are cut may change only where the kernel knows how: as TCP, which nothing here is.
+    fn check_segments(&self) -> Result<(), Errno> {
+        if self.is_segmented() { Err(Errno::ENOTSUPP) } else { Ok(()) }
+    }
+
     fn grow_room(&mut self, off: usize, len: usize, flags: u64) -> Result<(), Errno> {
+        self.check_segments()?;
+        self.placed.cow(len);
         if flags & room::ENCAP_L3 == 0 {
             return self.net_push(off, len);
         }
@@ -214,6 +298,10 @@ impl Packet {
         self.net_push(off, len)?;
         self.encapsulated = true;
         self.network = self.data + mac_len;
+        if flags & (room::ENCAP_L4_GRE | room::ENCAP_L4_UDP) != 0 {
+            let outer = if flags & room::ENCAP_L3_IPV6 != 0 { IPV6_HLEN } else { IPV4_HLEN };
+            self.placed.transport = (self.placed.headroom + mac_len + outer) as u16;
+        }
         match self.field(PROTOCOL) {
             ETH_P_IP if flags & room::ENCAP_L3_IPV6 != 0 => self.set_field(PROTOCOL, ETH_P_IPV6),
             ETH_P_IPV6 if flags & room::ENCAP_L3_IPV4 != 0 => self.set_field(PROTOCOL, ETH_P_IP),

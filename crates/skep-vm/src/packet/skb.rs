@@ -106,6 +106,7 @@ impl Packet {
         if layer == Layer::Network {
             self.data += ETH_HLEN;
             self.meta = self.data;
+            self.placed_pull(ETH_HLEN);
             self.set_field(WIRE_LEN, (len - ETH_HLEN) as u32);
         }
         self.attach_socket(proto)?;
@@ -222,11 +223,13 @@ impl Packet {
     pub(crate) fn mark_congestion(&mut self) -> bool {
         const ECN: u8 = 3;
         let Ok(at) = usize::try_from(self.network_offset()) else { return false };
-        let mut start = [0; 2];
-        if self.read(at, &mut start).is_none() {
+        let protocol = self.protocol_behind_tags();
+        let header = if protocol == ETH_P_IPV6 { 40 } else { 20 };
+        let mut start = [0; 40];
+        if self.read(at, &mut start[..header]).is_none() {
             return false;
         }
-        match self.field(PROTOCOL) {
+        match protocol {
             ETH_P_IP => match start[1] & ECN {
                 0 => false,
                 ECN => true,
@@ -239,6 +242,24 @@ impl Packet {
             },
             _ => false,
         }
+    }
+
+    /// The protocol that comes behind VLAN tags in the data (`vlan_get_protocol`), which are looked for where a link-layer
+    /// header would be.
+    fn protocol_behind_tags(&self) -> u32 {
+        const MAX_TAGS: usize = 7;
+        let mut proto = self.field(PROTOCOL);
+        for tag in 0..=MAX_TAGS {
+            if !is_vlan(proto) {
+                return proto;
+            }
+            let mut behind = [0; 2];
+            if self.read(ETH_HLEN + tag * VLAN_HLEN + 2, &mut behind).is_none() {
+                break;
+            }
+            proto = u16::from_ne_bytes(behind).into();
+        }
+        0
     }
 
     /// The field grows by what is missing to 3, so the checksum shrinks by it.

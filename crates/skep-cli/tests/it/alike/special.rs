@@ -9,22 +9,7 @@ use skep::runtime::{Fd, Map, SharedRuntime};
 use skep::{Loaded, host};
 
 use super::runtimes;
-
-/// Numbers that look random.
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.below(256) as u8).collect()
-    }
-}
+use crate::harness::Rng;
 
 /// The object's maps, those of its variables left away.
 fn maps(loaded: &Loaded) -> Vec<&skep::LoadedMap> {

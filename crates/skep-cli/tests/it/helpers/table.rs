@@ -604,7 +604,8 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("bpf_get_socket_cookie", "it answers something else for each socket"),
     (
         "bpf_timer_init bpf_timer_set_callback bpf_timer_start bpf_timer_cancel bpf_sk_lookup_udp bpf_skc_lookup_tcp \
-         bpf_sk_assign bpf_get_listener_sock bpf_sk_fullsock bpf_skb_under_cgroup bpf_get_local_storage",
+         bpf_sk_assign bpf_get_listener_sock bpf_sk_fullsock bpf_skb_under_cgroup bpf_get_local_storage \
+         bpf_seq_printf bpf_seq_write",
         "the sources of `alike` call them on both sides",
     ),
 ];

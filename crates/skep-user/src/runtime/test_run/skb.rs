@@ -51,9 +51,6 @@ pub(super) fn run(prog: &Prog, run: TestRun<'_>, world: &mut World) -> Result<Re
     let frame =
         Packet::of_program(prog.spec.prog_type, PAGE_BYTES).ok_or_else(|| of_errno(Errno::ENOTSUPP))?;
     let mut packet = frame.map_err(no_memory)?;
-    if prog.spec.prog_type == ProgType::CGROUP_SKB {
-        packet.hide_data();
-    }
     packet.fill(run.data_in, 0).map_err(of_errno)?;
     if let Some(context) = &context {
         check_device(context, world)?;
