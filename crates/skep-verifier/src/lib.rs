@@ -12,7 +12,7 @@
 //! | [`arith`], [`compare`] | what instructions and branches make of them |
 //! | [`reg`], [`state`] | registers, stack slots, frames, states of paths |
 //! | `program`, `flow`, `liveness` | what follows from the instructions alone |
-//! | `context`, `helper` | the kernel's interface as data |
+//! | `context`, `helper`, `kfunc`, `lsm` | the kernel's interface as data |
 //! | `types`, `record` | BTF: structures, special fields |
 //! | `environment` | what the programs of an object share |
 //! | `check` | the analysis |
@@ -40,6 +40,7 @@ mod kfunc;
 pub mod linked;
 mod liveness;
 pub mod log;
+mod lsm;
 pub mod outcome;
 mod program;
 mod record;

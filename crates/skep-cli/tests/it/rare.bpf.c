@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
 //
-// What is seldom met: special fields beyond what a map may have, results of traced functions that are pointers, pointers
-// to one processor's copy of an object, fields of sockets that congestion control may write.
+// What is seldom met: security hooks, special fields beyond what a map may have, results of traced functions that are
+// pointers, pointers to one processor's copy of an object, fields of sockets that congestion control may write.
 #include <vmlinux.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
@@ -115,6 +115,37 @@ int BPF_PROG(keeps_a_task_that_goes, struct task_struct *task)
 
 	if (kept)
 		bpf_task_release(kept);
+	return 0;
+}
+
+struct file___here {
+	struct path f_path;
+} __attribute__((preserve_access_index));
+
+char path[64];
+
+SEC("lsm/file_open")
+int BPF_PROG(names_a_file, struct file___here *file)
+{
+	bpf_d_path(&file->f_path, path, sizeof(path));
+	return 0;
+}
+
+SEC("lsm.s/task_free")
+void BPF_PROG(sleeps_where_it_may_not, struct task_struct *task)
+{
+}
+
+SEC("lsm/getprocattr")
+int BPF_PROG(does_more_than_refuse, struct task_struct *task, char *name, char **value)
+{
+	return 0;
+}
+
+SEC("lsm_cgroup/socket_bind")
+int BPF_PROG(answers_for_a_group, struct socket *sock, struct sockaddr *address, int length)
+{
+	bpf_set_retval(-1);
 	return 0;
 }
 

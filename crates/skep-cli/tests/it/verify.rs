@@ -125,6 +125,8 @@ fn rare_things_are_judged_as_the_kernel_judges_them() {
         "counts_on_this_processor",
         "reads_a_result",
         "passes_a_result_on",
+        "names_a_file",
+        "answers_for_a_group",
         "acknowledges",
         "undo",
         "avoid",
@@ -132,9 +134,12 @@ fn rare_things_are_judged_as_the_kernel_judges_them() {
     for name in accepted {
         assert_eq!(row(name)["verdict"], "accept", "{}", row(name));
     }
-    // A map of more special fields than Linux counts has none; a task that goes may be gone.
-    let rejected =
-        [("takes_from_twelve", "has no valid kptr"), ("keeps_a_task_that_goes", "R1 must be a rcu pointer")];
+    let rejected = [
+        ("takes_from_twelve", "has no valid kptr"),
+        ("keeps_a_task_that_goes", "R1 must be a rcu pointer"),
+        ("sleeps_where_it_may_not", "bpf_lsm_task_free is not sleepable"),
+        ("does_more_than_refuse", "points to disabled hook bpf_lsm_getprocattr"),
+    ];
     for (name, why) in rejected {
         let row = row(name);
         assert_eq!(row["verdict"], "reject", "{row}");

@@ -8,6 +8,7 @@ use skep_isa::uapi::{AttachType, ProgType};
 use super::Verifier;
 use crate::context::{self, CtxAccess};
 use crate::input::Attach;
+use crate::lsm::Hook;
 use crate::reg::{Base, BtfRef, Detail, Flags, RegType};
 use crate::stop::{Res, reject, unsupported};
 
@@ -76,17 +77,6 @@ const ITER_ARGS: &[(&str, i32, RegType)] = &[
     ("tcp", 8, TRUSTED_BTF_OR_NULL),
     ("udp", 8, TRUSTED_BTF_OR_NULL),
     ("unix", 8, BTF_OR_NULL),
-];
-
-/// Security hooks whose arguments may be on their way out, or in (`untrusted_lsm_hooks`).
-const UNTRUSTED_HOOKS: [&str; 7] = [
-    "bpf_lsm_bpf_map_free",
-    "bpf_lsm_bpf_prog_free",
-    "bpf_lsm_file_alloc_security",
-    "bpf_lsm_file_free_security",
-    "bpf_lsm_sk_alloc_security",
-    "bpf_lsm_sk_free_security",
-    "bpf_lsm_task_free",
 ];
 
 /// What a permitted load gives.
@@ -294,16 +284,18 @@ impl Verifier<'_> {
         Some(flags)
     }
 
+    /// The security hook that the program is for.
+    pub(crate) fn hook(&self) -> Hook<'_> {
+        Hook::of(self.attached_function().map_or("", |(func, _)| self.types.name(func)))
+    }
+
     /// Does the kernel vouch for pointer arguments (`prog_args_trusted`)?
     fn arguments_trusted(&self) -> bool {
         match self.prog_type() {
             ProgType::TRACING => {
                 matches!(self.input.attach_type, AttachType::TRACE_RAW_TP | AttachType::TRACE_ITER)
             }
-            ProgType::LSM => {
-                let hook = self.attached_function().map_or("", |(func, _)| self.types.name(func));
-                !UNTRUSTED_HOOKS.contains(&hook)
-            }
+            ProgType::LSM => self.hook().vouches(),
             ProgType::STRUCT_OPS => true,
             _ => false,
         }
@@ -347,8 +339,25 @@ impl Verifier<'_> {
                 unsupported!("program without an attach target")
             }
             (Attach::StructOps { .. }, _) => self.check_struct_ops(),
+            (&Attach::Kernel { id, .. }, ProgType::LSM) => self.check_hook(id),
             _ => Ok(()),
         }
+    }
+
+    /// Is there a program for this security hook, one like this (`bpf_lsm_verify_prog`)?
+    fn check_hook(&self, id: u32) -> Res {
+        let name = self.attached_function().map_or("", |(func, _)| self.types.name(func));
+        let hook = Hook::of(name);
+        if self.input.sleepable && !hook.may_sleep() {
+            reject!("{name} is not sleepable");
+        }
+        if !self.input.gpl {
+            reject!("LSM programs must have a GPL compatible license");
+        }
+        if hook.is_disabled() {
+            reject!("attach_btf_id {id} points to disabled hook {name}");
+        }
+        Ok(())
     }
 
     fn can_be_sleepable(&self) -> bool {

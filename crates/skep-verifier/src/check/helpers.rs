@@ -182,8 +182,15 @@ impl Verifier<'_> {
 
     /// Helpers that only some functions may call.
     fn check_helper_hook(&self, helper: u32) -> Res {
-        const HOOKED: Set =
-            Set::of(&["d_path", "ima_inode_hash", "ima_file_hash", "sk_storage_get", "sk_storage_delete"]);
+        const HOOKED: Set = Set::of(&[
+            "d_path",
+            "ima_inode_hash",
+            "ima_file_hash",
+            "sk_storage_get",
+            "sk_storage_delete",
+            "getsockopt",
+            "setsockopt",
+        ]);
         const D_PATH: &[&str] = &[
             "security_file_permission",
             "security_inode_getattr",
@@ -202,8 +209,11 @@ impl Verifier<'_> {
         let iter = self.input.attach_type == AttachType::TRACE_ITER;
         let hook = self.attached_function().map_or("", |(func, _)| self.types.name(func));
         match (name, self.prog_type()) {
-            ("d_path" | "ima_inode_hash" | "ima_file_hash", ProgType::LSM) => {
-                unsupported!("helper `bpf_{name}` in an LSM program")
+            ("d_path" | "ima_inode_hash" | "ima_file_hash", ProgType::LSM) if !self.hook().may_sleep() => {
+                reject!("helper call is not allowed in probe")
+            }
+            ("getsockopt" | "setsockopt", ProgType::LSM) if !self.hook().has_socket_options() => {
+                reject!("program of this type cannot use helper bpf_{name}#{helper}")
             }
             ("d_path", ProgType::TRACING) if !iter && !D_PATH.contains(&hook) => {
                 reject!("helper call is not allowed in probe")

@@ -114,15 +114,8 @@ impl Verifier<'_> {
         self.hook_range()
     }
 
-    /// What a security hook returns (`bpf_lsm_get_retval_range`): an error or zero, or yes or no.
+    /// What a security hook returns, where it returns something.
     pub(super) fn hook_range(&self) -> Option<(i32, i32)> {
-        const MAX_ERRNO: i32 = 4095;
-        const YES_OR_NO: [&str; 3] =
-            ["bpf_lsm_audit_rule_known", "bpf_lsm_inode_xattr_skipcap", "bpf_lsm_xfrm_state_pol_flow_match"];
-        if self.attach_returns_void() {
-            return None;
-        }
-        let (func, _) = self.attached_function()?;
-        Some(if YES_OR_NO.contains(&self.types.name(func)) { (0, 1) } else { (-MAX_ERRNO, 0) })
+        (!self.attach_returns_void()).then(|| self.hook().range())
     }
 }
