@@ -12,7 +12,10 @@ use crate::sys::{bpf, errno};
 use crate::{attach, explain};
 
 /// Room for the verifier's log, for more than most logs have, and how far it grows; the kernel takes no more (`UINT_MAX >> 2`).
+/// A program of a few instructions, as those that find out what there is, has a short log.
 const LOG_BYTES: usize = 16 << 20;
+const LOG_BYTES_MIN: usize = 64 << 10;
+const LOG_BYTES_A_INSN: usize = 8 << 10;
 const LOG_BYTES_MAX: usize = (u32::MAX >> 2) as usize;
 
 /// Passes a command on.
@@ -122,7 +125,7 @@ fn may_have_log(error: &Error) -> bool {
 /// Loads a program with a log. Where the log is longer than it mostly is, that is one load more: kernels before 6.4 do not say
 /// how long, and take more of them.
 fn explained(spec: &ProgLoad<'_>) -> Result<Reply> {
-    let mut bytes = LOG_BYTES;
+    let mut bytes = spec.insns.len().saturating_mul(LOG_BYTES_A_INSN).clamp(LOG_BYTES_MIN, LOG_BYTES);
     loop {
         // The system gives memory as it is written to, so a short log has little.
         let mut buffer = vec![0; bytes];
