@@ -100,6 +100,11 @@ pub fn types(btf: &Btf, ids: &[TypeId]) -> Result<String> {
     Ok(writer.finish())
 }
 
+/// The same types as a header of their own.
+pub fn selection(btf: &Btf, ids: &[TypeId]) -> Result<String> {
+    Ok([HEAD, &types(btf, ids)?, TAIL].concat())
+}
+
 /// A declaration of `name` with that type, without `;`: `int (*name)(void)`. With an empty name, the type itself. A
 /// function type is declared as the function, a [`Shape::Func`] or [`Shape::Var`] with the type it has.
 pub fn declaration(btf: &Btf, id: TypeId, name: &str) -> Result<String> {

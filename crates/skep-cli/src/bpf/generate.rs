@@ -103,6 +103,12 @@ impl Source {
             );
         }
         let bytes = fs::read(file).map_err(|e| Failure::file(file, &e))?;
+        if !bytes.starts_with(b"\x7fELF") {
+            let hint = "name an object compiled with `clang -target bpf -c`";
+            return Err(Failure::new(format!("`{file}` is no ELF file"))
+                .hint(hint)
+                .with_errno(dump::NOT_ELF));
+        }
         Ok(Self { object: Object::read(&bytes, file)?, bytes, name })
     }
 }

@@ -19,6 +19,9 @@ pub(crate) fn show(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     let holders = Holders::find(&shell.runtime()?, ObjectKind::Link);
     let runtime = shell.runtime()?;
     let is_list = words.is_empty();
+    if words.len() > 2 {
+        return Err(Failure::new("one link is shown, or all").hint("`id ID`, or `pinned FILE`"));
+    }
     let links = if is_list {
         let ids = info::ids(&runtime, ObjectKind::Link)?;
         ids.into_iter().filter_map(|id| info::open_id(&runtime, ObjectKind::Link, id).ok()).collect()

@@ -26,7 +26,7 @@ pub(crate) fn dump(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
         if words.keyword("format") {
             as_c = format(words)?;
         } else if words.keyword("root_id") {
-            roots.push(TypeId(words.number("the type's id")?));
+            roots.push(TypeId(words.number("the type's id").map_err(|e| e.with_errno(EINVAL))?));
         } else {
             words.end().map_err(|e| e.with_errno(EINVAL))?;
         }
@@ -58,7 +58,7 @@ fn write_c(shell: &mut Shell, btf: &Btf, roots: &[TypeId]) -> Outcome {
     let text = if roots.is_empty() {
         cdump::header(btf, &cdump::Options::default())?
     } else {
-        cdump::types(btf, roots)?
+        cdump::selection(btf, roots)?
     };
     shell.json.bytes(text.as_bytes());
     Ok(())

@@ -181,8 +181,9 @@ fn wanted<'a>(words: &mut Words<'a>) -> Outcome<Wanted<'a>> {
     Ok(wanted)
 }
 
+/// Room for what comes out; one that is too small is told of even where nobody wants to have it.
 fn room(file: Option<&str>, bytes: Option<u32>) -> usize {
-    file.map_or(0, |_| bytes.unwrap_or(OUT_BYTES) as usize)
+    bytes.or(file.map(|_| OUT_BYTES)).unwrap_or(0) as usize
 }
 
 fn read(file: Option<&str>) -> Outcome<Vec<u8>> {
