@@ -1,6 +1,8 @@
 //! [`KernelRuntime`]: the waist over bpf(2).
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::os::fd::{AsFd as _, IntoRawFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -150,7 +152,13 @@ impl Runtime for KernelRuntime {
     }
 
     fn fdinfo(&self, fd: Fd) -> String {
-        std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.0)).unwrap_or_default()
+        let read = || {
+            // It has no size, for which `File` would ask, and almost always fits.
+            let mut text = Vec::with_capacity(1024);
+            File::open(format!("/proc/self/fdinfo/{}", fd.0))?.take(u64::MAX).read_to_end(&mut text)?;
+            String::from_utf8(text).map_err(std::io::Error::other)
+        };
+        read().unwrap_or_default()
     }
 
     fn events(&self, map: Fd) -> Result<Box<dyn EventSource>> {

@@ -50,24 +50,34 @@ impl Holders {
         let mut processes = RawDir::new(&proc, room.spare_capacity_mut());
         while let Some(Ok(process)) = processes.next() {
             let pid = process.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok());
+            let Some(pid) = pid.filter(|&pid| pid != own) else { continue };
+            let count = counts.then(|| descriptors(&proc, pid)).flatten();
             // Most processes are the kernel's own, and have no descriptors.
-            if let Some(pid) =
-                pid.filter(|&pid| pid != own && !(counts && descriptors(&proc, pid) == Some(0)))
-            {
-                holders.look_at(&proc, pid, kind);
+            if count != Some(0) {
+                holders.look_at(&proc, pid, kind, count);
             }
         }
         holders
     }
 
-    fn look_at(&mut self, proc: &OwnedFd, pid: u32, kind: ObjectKind) {
+    /// Looks at the descriptors of a process, of which there are `count` where that is known.
+    fn look_at(&mut self, proc: &OwnedFd, pid: u32, kind: ObjectKind, count: Option<u64>) {
         let directory = rustix::fs::openat(proc, format!("{pid}/fd"), DIRECTORY, Mode::empty());
         let (target, field) = marks(kind);
         let mut room = [MaybeUninit::uninit(); LINK_BYTES];
         let mut entries = [MaybeUninit::uninit(); 4096];
         let looked = directory.and_then(|directory| {
             let mut descriptors = RawDir::new(&directory, &mut entries);
-            while let Some(Ok(entry)) = descriptors.next() {
+            let mut left = count.unwrap_or(u64::MAX);
+            // Reading on behind the last one only to learn that it was takes a system call for every process.
+            while left > 0
+                && let Some(Ok(entry)) = descriptors.next()
+            {
+                // The directory itself and the one above.
+                if entry.file_name().to_bytes().starts_with(b".") {
+                    continue;
+                }
+                left -= 1;
                 // Names relative to the directory spare the kernel the way there, for every descriptor.
                 match readlinkat_raw(&directory, entry.file_name(), &mut room) {
                     Ok((link, _)) if link == target.as_bytes() => {
