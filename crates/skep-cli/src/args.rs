@@ -33,6 +33,19 @@ pub(crate) enum RuntimeChoice {
     User,
 }
 
+/// What runs verified programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineChoice {
+    /// The interpreter, until compiled code is there after a few runs
+    Auto,
+    /// Compiled code from the first run on
+    Jit,
+    /// The interpreter, with checks of what is not proved
+    Interpreter,
+    /// The interpreter, with a check of every access
+    Checked,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each process")]
@@ -122,6 +135,10 @@ pub(crate) struct RunArgs {
     /// Run programs that the verifier rejects, too: user runtime only, with every access checked while they run
     #[arg(long)]
     pub(crate) unverified: bool,
+
+    /// What runs verified programs in the user runtime
+    #[arg(long, value_enum, value_name = "ENGINE", default_value = "auto")]
+    pub(crate) engine: EngineChoice,
 
     /// Run the object's packet program on this capture (pcap or pcapng; `-` for standard input)
     #[arg(long = "in", value_name = "CAPTURE", conflicts_with_all = ["argv", "pid", "all"])]

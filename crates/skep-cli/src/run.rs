@@ -13,10 +13,10 @@ use skep::object::{Object, Program};
 use skep::records::{self, EventSpec};
 use skep::runtime::{ErrorKind, EventSource, Scope, SharedRuntime};
 use skep::{Error, Loaded, Result, defaults, host, variables};
-use skep_user::Config;
 use skep_user::front::{self, Front};
+use skep_user::{Config, Engine};
 
-use crate::args::{Attachment, RunArgs, RuntimeChoice};
+use crate::args::{Attachment, EngineChoice, RunArgs, RuntimeChoice};
 use crate::runtime::Sight;
 use crate::term;
 use print::{Printer, Stream};
@@ -80,7 +80,13 @@ fn sight(args: &RunArgs) -> Sight {
 
 /// What the user runtime is told, if it serves.
 fn user_config(args: &RunArgs) -> Config {
-    Config { unverified: args.unverified, ..Config::default() }
+    let engine = match args.engine {
+        EngineChoice::Auto => Engine::Auto,
+        EngineChoice::Jit => Engine::Jit,
+        EngineChoice::Interpreter => Engine::Interpreter,
+        EngineChoice::Checked => Engine::Checked,
+    };
+    Config { unverified: args.unverified, engine, ..Config::default() }
 }
 
 /// Reads or compiles the object, sets its variables, and leaves out the programs that are not wanted.

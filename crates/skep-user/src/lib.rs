@@ -24,3 +24,4 @@ mod tracer;
 
 pub use kernel::types::bundled as bundled_types;
 pub use runtime::{Config, Diagnostic, Diagnostics, Subsystem, UserRuntime};
+pub use skep_vm::Engine;

@@ -29,7 +29,7 @@ use skep_runtime::{
 };
 use skep_verifier::special_fields;
 use skep_vm::map::MapTypes;
-use skep_vm::{Errno, Map, MapRef, MapSpec, ProgramInfo};
+use skep_vm::{Engine, Errno, Map, MapRef, MapSpec, ProgramInfo};
 
 use crate::hook;
 use crate::hook::dispatch::{self, Dispatcher};
@@ -111,6 +111,8 @@ pub struct Config {
     pub btf: Option<Arc<Btf>>,
     /// Runs programs without verifying them, with every access checked: for looking for mistakes.
     pub unverified: bool,
+    /// What runs programs that are verified.
+    pub engine: Engine,
 }
 
 /// A user-space BPF subsystem that several users share, as processes share the kernel's: objects have ids and names that
@@ -322,7 +324,9 @@ impl UserRuntime {
         check_prog_type(spec.prog_type, spec.expected_attach_type)?;
         self.iterated(spec.expected_attach_type, spec.attach_btf_id)?;
         let id = self.objects.new_id(ObjectKind::Prog);
-        let code = self.prepare(spec, ProgramInfo { id, ..ProgramInfo::new(spec.name, spec.prog_type) })?;
+        let engine = self.shared.config.engine;
+        let info = ProgramInfo { id, engine, ..ProgramInfo::new(spec.name, spec.prog_type) };
+        let code = self.prepare(spec, info)?;
         let said = ProgSpec {
             name: spec.name.to_owned(),
             prog_type: spec.prog_type,
