@@ -1,5 +1,8 @@
 //! `cargo xtask vm KERNEL… [-- TEST…]`: runs the kernel tests on Debian's cloud kernels, in qemu, and shows what ran where.
 //!
+//! `cargo xtask vm KERNEL --fuzz TARGET …` runs a fuzz target there, with the arguments of `cargo xtask fuzz`: random programs
+//! that the kernel is to run go where nothing is lost. It is stopped after a day.
+//!
 //! A kernel is a package (`linux-image-6.1.0-54-cloud-amd64`), a version (`6.1`), of which the newest package is taken, or
 //! `host` for this machine's. Packages are downloaded and unpacked below `target/vm`, not installed. The guest's file
 //! system is an initramfs of the test binary, the programs that tests call, with the libraries of all of them, and the
@@ -17,23 +20,28 @@ use std::process::Command;
 
 use self::report::Run;
 
-/// How long a guest may take for the tests, and for each object that it tries: emulated, on a machine that does other things.
+/// How long a guest may take for the tests, for each object that it tries, and for a fuzz target: emulated, on a machine that does other things.
 const TESTS_SECONDS: usize = 600;
 const OBJECT_SECONDS: usize = 30;
+const FUZZ_SECONDS: usize = 24 * 60 * 60;
 
 /// Boots every kernel that the arguments name.
 pub(crate) fn vm(args: &[String]) -> Result<(), String> {
+    if let Some(at) = args.iter().position(|arg| arg == "--fuzz") {
+        return fuzz(&args[..at], &args[at + 1..]);
+    }
     let (kernels, tests) = match args.iter().position(|arg| arg == "--") {
         Some(at) => (&args[..at], &args[at + 1..]),
         None => (args, &[][..]),
     };
     if kernels.is_empty() {
         return Err(
-            "usage: cargo xtask vm KERNEL… [-- TEST…], as in `cargo xtask vm host 6.1 6.12`".to_owned()
+            "usage: cargo xtask vm KERNEL… [-- TEST…], as in `cargo xtask vm host 6.1 6.12`, or cargo xtask vm KERNEL \
+             --fuzz TARGET …"
+                .to_owned()
         );
     }
-    let directory = crate::root().join("target/vm");
-    fs::create_dir_all(&directory).map_err(|e| format!("`{}`: {e}", directory.display()))?;
+    let directory = directory()?;
     let binary = build_tests()?;
     let arguments: Vec<&str> =
         tests.iter().map(String::as_str).chain(guest::TEST_ARGUMENTS.iter().copied()).collect();
@@ -66,8 +74,7 @@ pub(crate) fn vm(args: &[String]) -> Result<(), String> {
 
 /// Tries objects on another kernel, as [`corpus`](crate::corpus) does on this one; `libbpf` is the program that asks libbpf.
 pub(crate) fn corpus(kernel: &str, objects: &[PathBuf], libbpf: Option<PathBuf>) -> Result<String, String> {
-    let directory = crate::root().join("target/vm");
-    fs::create_dir_all(&directory).map_err(|e| format!("`{}`: {e}", directory.display()))?;
+    let directory = directory()?;
     // Without optimisation, and emulated, it would take half an hour.
     let cargo = ["build", "--quiet", "--release", "--package", "xtask"];
     output(Command::new(env!("CARGO")).args(cargo).current_dir(crate::root()))?;
@@ -80,6 +87,31 @@ pub(crate) fn corpus(kernel: &str, objects: &[PathBuf], libbpf: Option<PathBuf>)
     let system = guest::file_system(&binary, &arguments, others, &files)?;
     let (image, initramfs) = prepare(&directory, kernel, &system)?;
     guest::boot(&image, &initramfs, TESTS_SECONDS + objects.len() * OBJECT_SECONDS)
+}
+
+/// Runs a fuzz target in a guest, and shows what it writes while it does.
+fn fuzz(kernels: &[String], arguments: &[String]) -> Result<(), String> {
+    let [kernel] = kernels else { return Err("a fuzz target runs on one kernel".to_owned()) };
+    let directory = directory()?;
+    let binary = crate::fuzz::build()?;
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let system = guest::file_system(&binary, &arguments, Vec::new(), &[])?;
+    let (image, initramfs) = prepare(&directory, kernel, &system)?;
+    let log = directory.join(format!("{kernel}.fuzz.log"));
+    println!("output goes to `{}`", log.display());
+    let text = guest::boot_into(&image, &initramfs, FUZZ_SECONDS, &log)?;
+    print!("{text}");
+    match report::ended_well(&text) {
+        true => Ok(()),
+        false => Err(format!("the fuzz target failed in the guest (`{}`)", log.display())),
+    }
+}
+
+/// Where kernels, what they start from and what they said are kept.
+fn directory() -> Result<PathBuf, String> {
+    let directory = crate::root().join("target/vm");
+    fs::create_dir_all(&directory).map_err(|e| format!("`{}`: {e}", directory.display()))?;
+    Ok(directory)
 }
 
 /// Builds the tests of the kernel runtime; answers the binary.

@@ -66,6 +66,10 @@ impl Maker<'_> {
         let signed = load != Size::DW && self.rng.one_in(4);
         self.op(Op::Load { size: load, signed, dst, base: Reg::R10, off });
         self.set(dst, kind);
+        if self.steady && kind != Kind::Scalar {
+            // What is written over one half of an address later leaves the other as a number.
+            self.op(Op::Store { size: Size::DW, base: Reg::R10, off, src: Operand::Imm(0) });
+        }
     }
 
     fn statement_of_numbers(&mut self) {

@@ -101,8 +101,26 @@ fn libraries_of(program: &Path) -> Result<Vec<String>, String> {
     Ok(paths.map(str::to_owned).collect())
 }
 
-/// Runs a guest, for so many seconds at most; answers what it wrote. BPF is made one of its security modules, which Debian leaves to the command line.
+/// Runs a guest, for so many seconds at most; answers what it wrote.
 pub(super) fn boot(kernel: &Path, initramfs: &Path, seconds: usize) -> Result<String, String> {
+    output(&mut qemu(kernel, initramfs, seconds))
+}
+
+/// The same, and what it writes can be seen in a file while it runs.
+pub(super) fn boot_into(
+    kernel: &Path,
+    initramfs: &Path,
+    seconds: usize,
+    log: &Path,
+) -> Result<String, String> {
+    let explain = |e| format!("`{}`: {e}", log.display());
+    let file = fs::File::create(log).map_err(explain)?;
+    output(qemu(kernel, initramfs, seconds).stdout(file))?;
+    Ok(String::from_utf8_lossy(&read(log)?).into_owned())
+}
+
+/// BPF is made one of the guest's security modules, which Debian leaves to the command line.
+fn qemu(kernel: &Path, initramfs: &Path, seconds: usize) -> Command {
     let mut qemu = Command::new("timeout");
     qemu.arg(seconds.to_string())
         .args(["qemu-system-x86_64", "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"])
@@ -111,5 +129,5 @@ pub(super) fn boot(kernel: &Path, initramfs: &Path, seconds: usize) -> Result<St
         .arg(kernel)
         .arg("-initrd")
         .arg(initramfs);
-    output(&mut qemu)
+    qemu
 }

@@ -44,7 +44,7 @@ impl Run {
         Self {
             kernel: kernel.to_owned(),
             outcomes,
-            ended_well: text.lines().any(|line| line.trim_end() == format!("{VERDICT}0")),
+            ended_well: ended_well(text),
             complaint: complaint.map(|line| line.trim().to_owned()),
         }
     }
@@ -73,6 +73,11 @@ impl Run {
         }
         text
     }
+}
+
+/// Did what a guest ran end without an error?
+pub(super) fn ended_well(text: &str) -> bool {
+    text.lines().any(|line| line.trim_end() == format!("{VERDICT}0"))
 }
 
 /// A line such as `test hooks::raw_tracepoints_are_named ... ok`. The kernel may have written into it.
