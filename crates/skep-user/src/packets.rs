@@ -62,6 +62,13 @@ impl Runner {
     }
 }
 
+impl Runner {
+    #[cold]
+    fn take_copies(&mut self) -> Vec<(u32, Vec<u8>)> {
+        self.packet.take_clones().into_iter().map(|copy| (copy.ifindex, copy.data)).collect()
+    }
+}
+
 impl PacketRunner for Runner {
     fn run(&mut self, packet: &PacketIn<'_>) -> Result<PacketRan> {
         self.receive(packet)?;
@@ -74,8 +81,7 @@ impl PacketRunner for Runner {
             }
             Some(Redirect::Map { .. }) | None => None,
         };
-        let mut copies = Vec::new();
-        copies.extend(self.packet.take_clones().into_iter().map(|copy| (copy.ifindex, copy.data)));
+        let copies = if self.packet.has_clones() { self.take_copies() } else { Vec::new() };
         Ok(PacketRan { retval, redirect, copies })
     }
 

@@ -209,6 +209,7 @@ impl Packet {
 
     /// Puts another packet in, of which the first `meta_len` bytes are metadata: a fresh context, nothing decided.
     /// `EINVAL` when it is longer than the room.
+    #[inline]
     pub fn fill(&mut self, bytes: &[u8], meta_len: usize) -> Result<(), Errno> {
         let at = BUFFER_AT + self.headroom - meta_len.min(self.headroom);
         if meta_len > bytes.len() || bytes.len() > self.ceiling - at || at < self.floor {
@@ -278,9 +279,7 @@ impl Packet {
     }
 
     fn append(&self, from: usize, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.resize(start + self.end - from, 0);
-        self.memory.read(from, &mut out[start..]);
+        self.memory.append(from, self.end - from, out);
         for frag in &self.frags {
             out.extend_from_slice(frag);
         }
@@ -305,8 +304,13 @@ impl Packet {
         self.redirect.as_ref()
     }
 
-    /// Takes the copies that were sent off.
+    /// Have copies been sent off?
     #[inline]
+    pub fn has_clones(&self) -> bool {
+        !self.clones.is_empty()
+    }
+
+    /// Takes them.
     pub fn take_clones(&mut self) -> Vec<Clone> {
         std::mem::take(&mut self.clones)
     }
@@ -397,6 +401,7 @@ impl Packet {
     }
 
     /// Writes the bounds into the context after they have changed.
+    #[inline]
     pub(crate) fn refresh(&mut self) {
         let at = |place: usize| self.memory.base() as u32 + place as u32;
         let (meta, data, end) = (at(self.meta), at(self.data), at(self.end));

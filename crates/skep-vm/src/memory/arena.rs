@@ -143,6 +143,13 @@ impl Arena {
         unsafe { raw::copy_out(self.at(off, out.len()), out) }
     }
 
+    /// Copies out, behind what there is.
+    #[inline]
+    pub(crate) fn append(&self, off: usize, len: usize, out: &mut Vec<u8>) {
+        // SAFETY: the range was checked; arenas are accessed atomically only.
+        unsafe { raw::append_out(self.at(off, len), len, out) }
+    }
+
     /// Copies in.
     #[inline]
     pub(crate) fn write(&self, off: usize, data: &[u8]) {

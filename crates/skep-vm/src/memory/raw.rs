@@ -1,5 +1,6 @@
 //! Loads, stores and copies that may race: atomic, relaxed, of any alignment.
 
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -158,23 +159,53 @@ word!(u64, i64, AtomicU64);
 /// `out.len()` bytes from `addr` on are mapped, readable, initialised, and only accessed atomically by other threads.
 #[inline]
 pub(crate) unsafe fn copy_out(addr: u64, out: &mut [u8]) {
+    let out = ptr::from_mut(out) as *mut [MaybeUninit<u8>];
+    // SAFETY: the same bytes; what is written is initialised.
+    let out = unsafe { &mut *out };
+    // SAFETY: as the caller says.
+    unsafe { copy_out_to(addr, out) }
+}
+
+/// Appends so many bytes of memory that may change meanwhile.
+///
+/// # Safety
+/// As for [`copy_out`].
+#[inline]
+pub(super) unsafe fn append_out(addr: u64, len: usize, out: &mut Vec<u8>) {
+    out.reserve(len);
+    // SAFETY: as the caller says.
+    unsafe { copy_out_to(addr, &mut out.spare_capacity_mut()[..len]) };
+    // SAFETY: these bytes have just been written.
+    unsafe { out.set_len(out.len() + len) };
+}
+
+/// # Safety
+/// As for [`copy_out`]. All of `out` is written.
+#[inline]
+unsafe fn copy_out_to(addr: u64, out: &mut [MaybeUninit<u8>]) {
     let mut at = addr;
     let mut rest = out;
     while !at.is_multiple_of(8) && !rest.is_empty() {
         // SAFETY: `at` is inside the range that the caller vouches for.
-        rest[0] = unsafe { byte(at) }.load(Ordering::Relaxed);
+        rest[0].write(unsafe { byte(at) }.load(Ordering::Relaxed));
         at += 1;
         rest = &mut rest[1..];
     }
-    let (words, tail) = rest.as_chunks_mut::<8>();
+    let (words, rest) = rest.as_chunks_mut::<8>();
     for word in words {
         // SAFETY: `at` is aligned and eight bytes of the caller's range are left.
-        *word = unsafe { u64::load(at) }.to_ne_bytes();
+        word.write_copy_of_slice(&unsafe { u64::load(at) }.to_ne_bytes());
         at += 8;
     }
-    for slot in tail {
+    let (halves, rest) = rest.as_chunks_mut::<4>();
+    for half in halves {
+        // SAFETY: `at` is aligned and four bytes of the caller's range are left.
+        half.write_copy_of_slice(&unsafe { u32::load(at) }.to_ne_bytes());
+        at += 4;
+    }
+    for slot in rest {
         // SAFETY: `at` is inside the range that the caller vouches for.
-        *slot = unsafe { byte(at) }.load(Ordering::Relaxed);
+        slot.write(unsafe { byte(at) }.load(Ordering::Relaxed));
         at += 1;
     }
 }
@@ -193,13 +224,19 @@ pub(super) unsafe fn copy_in(addr: u64, data: &[u8]) {
         at += 1;
         rest = &rest[1..];
     }
-    let (words, tail) = rest.as_chunks::<8>();
+    let (words, rest) = rest.as_chunks::<8>();
     for word in words {
         // SAFETY: `at` is aligned and eight bytes of the caller's range are left.
         unsafe { u64::from_ne_bytes(*word).store(at) };
         at += 8;
     }
-    for value in tail {
+    let (halves, rest) = rest.as_chunks::<4>();
+    for half in halves {
+        // SAFETY: `at` is aligned and four bytes of the caller's range are left.
+        unsafe { u32::from_ne_bytes(*half).store(at) };
+        at += 4;
+    }
+    for value in rest {
         // SAFETY: `at` is inside the range that the caller vouches for.
         unsafe { byte(at) }.store(*value, Ordering::Relaxed);
         at += 1;

@@ -6,6 +6,9 @@ use super::{Bad, Input, LinkType, MAX_RECORD, Record, Stamp};
 const MICROSECONDS: u32 = 0xa1b2_c3d4;
 pub(super) const NANOSECONDS: u32 = 0xa1b2_3c4d;
 
+/// Bytes of a record's header.
+const HEADER: usize = 16;
+
 pub(super) fn is_magic(bytes: [u8; 4]) -> bool {
     order(bytes).is_some()
 }
@@ -48,24 +51,33 @@ impl Records {
     }
 
     /// Reads the next record; `false` at the end.
+    #[inline]
     pub(super) fn next(&mut self, record: &mut Record) -> Result<bool, Bad> {
+        let ahead = self.input.ahead();
+        if let Some((header, rest)) = ahead.split_first_chunk()
+            && self.link == LinkType::Ethernet
+        {
+            let (stamp, len) = head(self.big_endian, self.nanoseconds, header);
+            if len <= rest.len().min(MAX_RECORD) {
+                self.input.lend_behind(HEADER, len);
+                (record.stamp, record.link, record.lent) = (stamp, Some(self.link), true);
+                return Ok(true);
+            }
+        }
+        self.next_in_parts(record)
+    }
+
+    /// The same of a record that is not read ahead as a whole, or that gets a header and is copied anyway.
+    fn next_in_parts(&mut self, record: &mut Record) -> Result<bool, Bad> {
         if self.input.at_end()? {
             return Ok(false);
         }
-        let header: [u8; 16] = self.input.take()?;
-        let word = |at| word(self.big_endian, &header, at);
-        let (seconds, fraction, len, wire_len) = (word(0), word(4), word(8), word(12));
-        if len as usize > MAX_RECORD {
+        let (stamp, len) = head(self.big_endian, self.nanoseconds, &self.input.take()?);
+        if len > MAX_RECORD {
             return Err(Bad::Damaged("a record claims to be longer than 16 MiB"));
         }
-        let fraction = u64::from(fraction) * if self.nanoseconds { 1 } else { 1000 };
-        record.stamp = Stamp { nanoseconds: u64::from(seconds) * 1_000_000_000 + fraction, wire_len };
-        record.link = Some(self.link);
-        // Other link layers get a header, so their data is copied anyway.
-        record.lent = self.link == LinkType::Ethernet && self.input.lend(len as usize);
-        if !record.lent {
-            self.input.take_into(&mut record.data, len as usize)?;
-        }
+        (record.stamp, record.link, record.lent) = (stamp, Some(self.link), false);
+        self.input.take_into(&mut record.data, len)?;
         Ok(true)
     }
 
@@ -73,6 +85,15 @@ impl Records {
     pub(super) fn lent(&self) -> &[u8] {
         self.input.lent()
     }
+}
+
+/// What a record's header says: when it was captured, and how many bytes there are.
+#[inline]
+fn head(big_endian: bool, nanoseconds: bool, header: &[u8; HEADER]) -> (Stamp, usize) {
+    let word = |at| word(big_endian, header, at);
+    let (seconds, fraction, len, wire_len) = (word(0), word(4), word(8), word(12));
+    let fraction = u64::from(fraction) * if nanoseconds { 1 } else { 1000 };
+    (Stamp { nanoseconds: u64::from(seconds) * 1_000_000_000 + fraction, wire_len }, len as usize)
 }
 
 #[inline]

@@ -42,6 +42,22 @@ impl<R: Read> Input<R> {
         true
     }
 
+    /// What is read ahead and not yet taken.
+    #[inline]
+    pub(super) fn ahead(&mut self) -> &[u8] {
+        self.take_lent();
+        self.inner.buffer()
+    }
+
+    /// Leaves out `before` bytes of what is read ahead, and lends the `len` behind them; the caller has seen them all.
+    #[inline]
+    pub(super) fn lend_behind(&mut self, before: usize, len: usize) {
+        debug_assert!(self.lent == 0, "invariant: what was lent has been taken");
+        self.inner.consume(before);
+        self.lent = len;
+        self.position += (before + len) as u64;
+    }
+
     /// What is lent.
     #[inline]
     pub(super) fn lent(&self) -> &[u8] {

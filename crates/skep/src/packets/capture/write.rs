@@ -1,7 +1,7 @@
 //! Writing captures. Both formats are written in the byte order of this machine, with times in nanoseconds.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use skep_isa::uapi::ProgType;
@@ -19,7 +19,9 @@ const VERDICT_XDP: u8 = 2;
 /// A capture that is written.
 pub struct Writer {
     path: PathBuf,
-    out: BufWriter<Box<dyn Write>>,
+    file: Box<dyn Write>,
+    /// What is still to be written to it.
+    out: Vec<u8>,
     format: Format,
     link: LinkType,
     /// A block, put together before it is written.
@@ -36,14 +38,13 @@ impl Writer {
     }
 
     /// Writes a capture to anything; `path` is for messages.
-    pub fn new(path: &Path, out: Box<dyn Write>, format: Format, link: LinkType) -> Result<Self> {
-        let out = BufWriter::with_capacity(BUFFER, out);
-        let mut writer = Self { path: path.to_owned(), out, format, link, block: Vec::new() };
-        let begun = match format {
+    pub fn new(path: &Path, file: Box<dyn Write>, format: Format, link: LinkType) -> Result<Self> {
+        let out = Vec::with_capacity(BUFFER);
+        let mut writer = Self { path: path.to_owned(), file, out, format, link, block: Vec::new() };
+        match format {
             Format::Pcap => writer.pcap_header(),
             Format::Pcapng => writer.pcapng_header(),
-        };
-        begun.map_err(|e| Error::file(path, e))?;
+        }
         Ok(writer)
     }
 
@@ -53,27 +54,37 @@ impl Writer {
             LinkType::Ethernet => *frame,
             LinkType::RawIp => without_header(frame),
         };
-        let written = match self.format {
+        match self.format {
             Format::Pcap => self.pcap_record(frame),
             Format::Pcapng => self.pcapng_packet(frame, verdict),
-        };
-        written.map_err(|e| Error::file(&self.path, e))
+        }
+        if self.out.len() >= BUFFER { self.write_out() } else { Ok(()) }
     }
 
     /// Writes out what is buffered.
     pub fn finish(&mut self) -> Result<()> {
-        self.out.flush().map_err(|e| Error::file(&self.path, e))
+        self.write_out()?;
+        self.file.flush().map_err(|e| Error::file(&self.path, e))
     }
 
-    fn pcap_header(&mut self) -> io::Result<()> {
+    #[cold]
+    fn write_out(&mut self) -> Result<()> {
+        let written = self.file.write_all(&self.out);
+        // What could not be written is not tried again.
+        self.out.clear();
+        written.map_err(|e| Error::file(&self.path, e))
+    }
+
+    fn pcap_header(&mut self) {
         /// Version 2.4.
         const VERSION: u32 = if cfg!(target_endian = "little") { 4 << 16 | 2 } else { 2 << 16 | 4 };
         const SNAP_LEN: u32 = 1 << 18;
         let words = [pcap::NANOSECONDS, VERSION, 0, 0, SNAP_LEN, self.link.number()];
-        self.out.write_all(words.map(u32::to_ne_bytes).as_flattened())
+        self.out.extend_from_slice(words.map(u32::to_ne_bytes).as_flattened());
     }
 
-    fn pcap_record(&mut self, frame: &Frame<'_>) -> io::Result<()> {
+    #[inline]
+    fn pcap_record(&mut self, frame: &Frame<'_>) {
         const SECOND: u64 = 1_000_000_000;
         let stamp = frame.stamp.nanoseconds;
         let len = frame.data.len() as u32;
@@ -82,25 +93,26 @@ impl Writer {
         for (bytes, word) in header.as_chunks_mut::<4>().0.iter_mut().zip(words) {
             *bytes = word.to_ne_bytes();
         }
-        self.out.write_all(&header)?;
-        self.out.write_all(frame.data)
+        self.out.reserve(header.len() + frame.data.len());
+        self.out.extend_from_slice(&header);
+        self.out.extend_from_slice(frame.data);
     }
 
-    fn pcapng_header(&mut self) -> io::Result<()> {
+    fn pcapng_header(&mut self) {
         /// Version 1.0, and a section of unknown length.
         const VERSION: u32 = if cfg!(target_endian = "little") { 1 } else { 1 << 16 };
         self.block.clear();
         self.words(&[pcapng::BYTE_ORDER, VERSION, u32::MAX, u32::MAX]);
-        self.end_block(pcapng::SECTION_BLOCK)?;
+        self.end_block(pcapng::SECTION_BLOCK);
         self.block.extend_from_slice(&(self.link.number() as u16).to_ne_bytes());
         self.block.extend_from_slice(&[0; 2]);
         self.words(&[0]);
         self.option(pcapng::IF_TSRESOL, &[9]);
         self.option(0, &[]);
-        self.end_block(pcapng::INTERFACE_BLOCK)
+        self.end_block(pcapng::INTERFACE_BLOCK);
     }
 
-    fn pcapng_packet(&mut self, frame: &Frame<'_>, verdict: Option<(ProgType, Verdict)>) -> io::Result<()> {
+    fn pcapng_packet(&mut self, frame: &Frame<'_>, verdict: Option<(ProgType, Verdict)>) {
         let stamp = frame.stamp.nanoseconds;
         let len = frame.data.len() as u32;
         self.words(&[0, (stamp >> 32) as u32, stamp as u32, len, frame.stamp.wire_len.max(len)]);
@@ -118,7 +130,7 @@ impl Writer {
             self.option(EPB_VERDICT, &value);
             self.option(0, &[]);
         }
-        self.end_block(pcapng::PACKET_BLOCK)
+        self.end_block(pcapng::PACKET_BLOCK);
     }
 
     fn words(&mut self, words: &[u32]) {
@@ -137,14 +149,20 @@ impl Writer {
     }
 
     /// Writes the block that has been put together, and begins the next.
-    fn end_block(&mut self, kind: u32) -> io::Result<()> {
+    fn end_block(&mut self, kind: u32) {
         let length = (self.block.len() as u32 + 12).to_ne_bytes();
-        self.out.write_all(&kind.to_ne_bytes())?;
-        self.out.write_all(&length)?;
-        self.out.write_all(&self.block)?;
-        self.out.write_all(&length)?;
+        self.out.extend_from_slice(&kind.to_ne_bytes());
+        self.out.extend_from_slice(&length);
+        self.out.extend_from_slice(&self.block);
+        self.out.extend_from_slice(&length);
         self.block.clear();
-        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    /// For whoever forgets to finish.
+    fn drop(&mut self) {
+        let _ = self.write_out();
     }
 }
 
