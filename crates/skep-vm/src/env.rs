@@ -279,7 +279,7 @@ pub trait Env {
     }
 
     /// Called before each instruction with its slot and the registers `r0` to `r10`, if [`watches`](Self::watches) says so
-    /// when a function is entered.
+    /// when a function is entered. Compiled code tells nothing: [`Engine::Interpreter`](crate::Engine::Interpreter) does.
     fn step(&mut self, slot: usize, regs: &[u64; 11]) {
         let _ = (slot, regs);
     }

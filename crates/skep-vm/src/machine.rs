@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::env::KERNEL_HALF;
-use crate::jit::Record;
 use crate::map::{Entry, Map, Reservation};
 use crate::memory::{Arena, Denied, Space, Stack, Window, Word};
 use crate::packet::Packet;
@@ -13,12 +12,15 @@ use crate::{Env, Errno, Fault, Reason};
 /// Where fields of a structure at address 0 end.
 const NULL_END: u64 = 1 << 16;
 
+/// No processor has this number.
+pub(crate) const UNASKED: u32 = u32::MAX;
+
 /// State of a run, shared by the functions and programs that take part in it.
 pub(crate) struct Machine<'a> {
     pub(crate) space: Space<'a>,
     pub(crate) env: &'a mut (dyn Env + 'a),
-    /// The processor, once somebody has asked.
-    cpu: Option<u32>,
+    /// The processor, once somebody has asked; [`UNASKED`] before.
+    pub(crate) cpu: u32,
     /// Instructions left.
     pub(crate) budget: u64,
     /// Tail calls made.
@@ -37,8 +39,6 @@ pub(crate) struct Machine<'a> {
     verified: bool,
     /// The program whose compiled code runs; null while none does.
     pub(crate) native_program: *const Program,
-    /// Ring buffer records that compiled code has reserved itself.
-    pub(crate) native_records: Vec<Record>,
     /// The slot of the instruction by which compiled code calls a thunk.
     pub(crate) native_slot: u32,
     /// The program that compiled code is left for.
@@ -87,7 +87,7 @@ impl<'a> Machine<'a> {
         Machine {
             space: Space::new(stack, program.windows(), input.ctx),
             env,
-            cpu: None,
+            cpu: UNASKED,
             budget: program.info().budget,
             tail_calls: 0,
             inner_maps: Vec::new(),
@@ -97,7 +97,6 @@ impl<'a> Machine<'a> {
             packet: input.packet,
             verified: program.is_verified(),
             native_program: std::ptr::null(),
-            native_records: Vec::new(),
             native_slot: 0,
             tail_target: None,
             stopped: None,
@@ -286,13 +285,14 @@ impl<'a> Machine<'a> {
     /// The processor of this event, the same for all of the run; numbers out of range come round.
     #[inline]
     pub(crate) fn cpu(&mut self) -> u32 {
-        if let Some(cpu) = self.cpu { cpu } else { self.ask_cpu() }
+        if self.cpu == UNASKED { self.ask_cpu() } else { self.cpu }
     }
 
     #[inline(never)]
     fn ask_cpu(&mut self) -> u32 {
         let (cpu, cpus) = (self.env.cpu(), crate::clock::possible_cpus().max(1));
-        *self.cpu.insert(if cpu < cpus { cpu } else { cpu % cpus })
+        self.cpu = if cpu < cpus { cpu } else { cpu % cpus };
+        self.cpu
     }
 
     /// Packet bytes for `LD_ABS`, in the order of the network; `None` when the packet is too short.

@@ -11,8 +11,10 @@
 
 mod arena;
 mod raw;
+mod records;
 mod space;
 
 pub(crate) use arena::Arena;
 pub(crate) use raw::{Rmw, Word, copy_out};
+pub(crate) use records::LentRecord;
 pub(crate) use space::{Denied, Keyed, MAX_FRAMES, PacketView, Space, Stack, Window, Windows};

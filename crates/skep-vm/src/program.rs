@@ -10,7 +10,7 @@ use skep_verifier::Verified;
 use crate::code::{Code, R};
 use crate::direct::Direct;
 use crate::helper::{self, HostFn};
-use crate::jit::{self, Compiled, Declined, Engine, Native, Waiting};
+use crate::jit::{self, Compiled, Declined, Engine, Home, Native, Waiting};
 use crate::machine::Machine;
 use crate::map::Map;
 use crate::memory::{Stack, Windows};
@@ -98,7 +98,7 @@ pub struct Program {
     direct: Option<Direct>,
     maps: Arc<[Arc<Map>]>,
     windows: Arc<Windows>,
-    native: Arc<OnceLock<Result<Native, Declined>>>,
+    native: Arc<Home>,
     waiting: Waiting,
     verified: bool,
     /// Itself, for what calls it later.
@@ -139,7 +139,7 @@ impl Program {
         match program.info.engine {
             Engine::Jit => {
                 let blind = program.info.blind_constants;
-                let _ = program.native.set(jit::compile(verified, &program.code, &program.maps, blind));
+                program.native.put(jit::compile(verified, &program.code, &program.maps, blind));
             }
             Engine::Auto if verified.facts().is_some() => program.waiting.put(verified.clone()),
             Engine::Checked | Engine::Interpreter | Engine::Auto => {}
@@ -162,7 +162,7 @@ impl Program {
         jit::in_background(move || {
             // The program may be gone already.
             if let Some(native) = native.upgrade() {
-                let _ = native.set(jit::compile(&verified, &code, &maps, blind));
+                native.put(jit::compile(&verified, &code, &maps, blind));
             }
         });
     }
@@ -202,18 +202,16 @@ impl Program {
     /// Runs it with a packet or more arguments.
     #[inline]
     pub fn run_with(&self, mut input: Input<'_>, env: &mut dyn Env) -> Result<u64, Fault> {
-        match self.native() {
-            Some(native) if native.is_plain() && native.admits(&input) && !env.watches() => {
-                Ok(native.run_plain(&mut input))
-            }
-            _ => self.run_in_machine(input, env),
+        match self.native.run_plain(&mut input) {
+            Some(value) => Ok(value),
+            None => self.run_in_machine(input, env),
         }
     }
 
     /// The same for programs that need a run. By itself, so that those which do not have no use for its stack.
     #[inline(never)]
     fn run_in_machine(&self, input: Input<'_>, env: &mut dyn Env) -> Result<u64, Fault> {
-        if self.native().is_some_and(|native| native.admits(&input)) && !env.watches() {
+        if self.native().is_some_and(|native| native.admits(&input)) {
             return Machine::run_native(self, input, env);
         }
         let mut stack = Stack::new();
@@ -233,7 +231,7 @@ impl Program {
 
     /// What became of compiling it; `None` while that is not known, or when it was not asked for.
     pub fn compiled(&self) -> Option<Result<Compiled, Declined>> {
-        let native = self.native.get()?;
+        let native = self.native.outcome()?;
         Some(native.as_ref().map(Native::compiled).map_err(Clone::clone))
     }
 
@@ -244,7 +242,7 @@ impl Program {
 
     #[inline]
     pub(crate) fn native(&self) -> Option<&Native> {
-        self.native.get()?.as_ref().ok()
+        self.native.native()
     }
 
     /// The maps that it refers to.

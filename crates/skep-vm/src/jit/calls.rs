@@ -1,7 +1,8 @@
 //! Calls: of the program's own functions, and of thunks that lead to helpers.
 
 use cranelift_codegen::cursor::Cursor;
-use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{
     self, AbiParam, BlockArg, ExtFuncData, ExternalName, InstBuilder, Signature, UserExternalName, Value,
 };
@@ -14,6 +15,7 @@ use super::shape::Function;
 use super::translate::{PROVED, Translator, answers_status, each, signature, takes_run};
 use crate::code::Code;
 use crate::helper::HostFn;
+use crate::machine::UNASKED;
 
 impl Translator<'_> {
     pub(super) fn call(&mut self, slot: usize, target: CallTarget) -> Result<(), Declined> {
@@ -24,6 +26,12 @@ impl Translator<'_> {
             }
             CallTarget::Helper(id::bpf_tail_call) => {
                 self.tail_call(slot);
+                Ok(())
+            }
+            CallTarget::Helper(id::bpf_get_smp_processor_id) if self.is_ours(slot) => {
+                let cpu = self.processor();
+                self.forget_arguments();
+                self.set_wide(0, cpu);
                 Ok(())
             }
             CallTarget::Helper(helper) if let Some(plain) = self.plain(slot, helper) => {
@@ -57,7 +65,12 @@ impl Translator<'_> {
 
     /// What takes the place of a helper that never ends the run, unless the embedder has its own.
     fn plain(&self, slot: usize, helper: u32) -> Option<Plain> {
-        matches!(self.source.code(slot), Code::CallHelper { .. }).then(|| Plain::of(helper))?
+        self.is_ours(slot).then(|| Plain::of(helper))?
+    }
+
+    /// Is the helper of an instruction not the embedder's own?
+    fn is_ours(&self, slot: usize) -> bool {
+        matches!(self.source.code(slot), Code::CallHelper { .. })
     }
 
     fn call_plain(&mut self, plain: Plain) {
@@ -73,9 +86,22 @@ impl Translator<'_> {
         self.call_address(plain.address, &arguments)
     }
 
-    /// What a helper without arguments answers.
-    pub(super) fn ask(&mut self, helper: u32) -> Value {
-        self.answer(Plain::of(helper).expect("invariant: it only asks the run"))
+    /// The processor of the run, which is asked for once.
+    pub(super) fn processor(&mut self) -> Value {
+        let run = self.run.expect("invariant: functions with helpers take the run");
+        let known = self.at.ins().load(I32, PROVED, run, native::cpu_offset());
+        let is_unasked = self.at.ins().icmp_imm_u(IntCC::Equal, known, u64::from(UNASKED).cast_signed());
+        let known = self.at.ins().uextend(I64, known);
+        let (ask, go_on) = (self.at.func.dfg.make_block(), self.at.func.dfg.make_block());
+        let cpu = self.at.func.dfg.append_block_param(go_on, I64);
+        self.at.ins().brif(is_unasked, ask, &[], go_on, &[BlockArg::Value(known)]);
+        self.at.func.layout.set_cold(ask);
+        self.at.insert_block(ask);
+        let plain = Plain::of(id::bpf_get_smp_processor_id).expect("invariant: it only asks the run");
+        let asked = self.answer(plain);
+        self.at.ins().jump(go_on, &[BlockArg::Value(asked)]);
+        self.at.insert_block(go_on);
+        cpu
     }
 
     /// Calls a function of this process with numbers; it answers one.
@@ -153,7 +179,7 @@ impl Translator<'_> {
     /// Calls a thunk; goes on when its status is zero.
     pub(super) fn thunk(&mut self, slot: usize, thunk: Thunk, arguments: &[Value]) -> Value {
         let run = self.run.expect("invariant: functions with thunks take the run");
-        let here = self.at.ins().iconst(ir::types::I32, slot as i64);
+        let here = self.at.ins().iconst(I32, slot as i64);
         self.at.ins().store(PROVED, here, run, native::slot_offset());
         let signature = self.thunk_signature(arguments.len());
         let address = self.at.ins().iconst(I64, thunk.address());

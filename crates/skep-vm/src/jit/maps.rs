@@ -15,6 +15,7 @@ use skep_verifier::facts::{Argument, Region};
 use super::native::Operation;
 use super::source::Source;
 use super::translate::{PROVED, Translator};
+use crate::clock;
 use crate::map::{Layout, Map, flags};
 
 /// How a helper on a map is compiled.
@@ -134,10 +135,15 @@ impl Translator<'_> {
 
     /// The offset of this processor's value behind that of the element, and whether there is one.
     fn value_here(&mut self, exists: Value, offset: Value, cpus: u32, stride: usize) -> (Value, Value) {
-        let cpu = self.ask(id::bpf_get_smp_processor_id);
-        let cpus = self.at.ins().iconst(I64, i64::from(cpus));
-        let has_value = self.at.ins().icmp(IntCC::UnsignedLessThan, cpu, cpus);
-        let exists = self.at.ins().band(exists, has_value);
+        let cpu = self.processor();
+        // A run is on one of the processors that are possible.
+        let exists = if cpus >= clock::possible_cpus().max(1) {
+            exists
+        } else {
+            let cpus = self.at.ins().iconst(I64, i64::from(cpus));
+            let has_value = self.at.ins().icmp(IntCC::UnsignedLessThan, cpu, cpus);
+            self.at.ins().band(exists, has_value)
+        };
         let stride = self.at.ins().iconst(I64, stride as i64);
         let behind = self.at.ins().imul(cpu, stride);
         (exists, self.at.ins().iadd(offset, behind))

@@ -9,6 +9,7 @@
 #![expect(unsafe_code, reason = "compiled code is called by address, and calls back by address")]
 
 mod direct;
+mod home;
 mod pages;
 mod plain;
 mod records;
@@ -31,9 +32,9 @@ use crate::helper::HostFn;
 use crate::machine::Machine;
 use crate::program::Input;
 pub(super) use direct::Operation;
+pub(crate) use home::Home;
 use pages::Pages;
 pub(super) use plain::Plain;
-pub(crate) use records::Record;
 pub(super) use records::discard_since;
 
 /// What a thunk or an entry answers; two registers.
@@ -95,6 +96,11 @@ pub(super) fn host_address(run: HostFn) -> i64 {
 /// Where the run keeps the slot of the instruction that calls a thunk.
 pub(super) fn slot_offset() -> i32 {
     offset_of!(Machine<'static>, native_slot) as i32
+}
+
+/// Where the run keeps its processor.
+pub(super) fn cpu_offset() -> i32 {
+    offset_of!(Machine<'static>, cpu) as i32
 }
 
 /// What compiled code refers to.
@@ -235,25 +241,6 @@ impl Native {
     #[inline]
     pub(crate) fn admits_run(&self, context_bytes: u64, packet: bool) -> bool {
         context_bytes >= self.context_bytes && (packet || !self.needs_packet)
-    }
-
-    /// Can the program run without a run, as plain code on its context?
-    #[inline]
-    pub(crate) fn is_plain(&self) -> bool {
-        !self.needs_run
-    }
-
-    /// Runs a program that needs no run, and that this input is admitted to.
-    #[inline]
-    pub(crate) fn run_plain(&self, input: &mut Input<'_>) -> u64 {
-        debug_assert!(self.is_plain() && self.admits(input));
-        let context = match &input.packet {
-            Some(packet) if input.ctx.is_empty() => packet.context_addr(),
-            _ => input.ctx.as_mut_ptr().expose_provenance() as u64,
-        };
-        let [r2, r3, r4, r5] = input.args;
-        // SAFETY: the first function's code, made for this signature; it does not use the run.
-        unsafe { self.entry(self.first)(std::ptr::null_mut(), context, r2, r3, r4, r5) }.value
     }
 
     #[inline]

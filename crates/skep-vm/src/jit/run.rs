@@ -10,7 +10,7 @@ use crate::{Fault, Reason};
 impl Machine<'_> {
     /// Runs a program's code to its end, and the programs that it goes on in.
     pub(crate) fn execute_native(&mut self, program: &Program, args: [u64; 5]) -> Result<u64, Fault> {
-        let (before, records) = (self.native_program, self.native_records.len());
+        let (before, records) = (self.native_program, self.space.records().len());
         let mut other: Option<Arc<Program>> = None;
         let mut args = args;
         let result = loop {

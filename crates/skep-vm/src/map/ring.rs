@@ -55,7 +55,19 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// What was reserved at this position; the caller has been told it.
+    #[inline]
+    pub(crate) fn at(position: u64, len: u64) -> Self {
+        Self { position, len: len as u32 }
+    }
+
+    #[inline]
+    pub(crate) fn position(self) -> u64 {
+        self.position
+    }
+
     /// Bytes that the program asked for.
+    #[inline]
     pub(crate) fn len(self) -> u64 {
         self.len.into()
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::arena::Arena;
 use super::raw::{self, Rmw, Word};
+use super::records::{LentRecord, LentRecords};
 
 /// Bytes of one function's stack (`MAX_BPF_STACK`).
 pub(crate) const FRAME_BYTES: u64 = 512;
@@ -122,7 +123,7 @@ impl Cells {
 }
 
 /// The cell of a record.
-fn record_cells((start, len): (u64, u64)) -> Cells {
+fn record_cells(&LentRecord { start, len, .. }: &LentRecord) -> Cells {
     Cells { start, len, stride: len.max(1), bytes: len, writable: true }
 }
 
@@ -286,8 +287,8 @@ pub(crate) struct Space<'a> {
     /// The cells that helpers have written.
     scratch: Cells,
     lent: Vec<Window>,
-    /// Records that compiled code has reserved, lent as well: where they are, and their bytes.
-    records: Vec<(u64, u64)>,
+    /// Records that compiled code has reserved, lent as well.
+    records: LentRecords,
     _borrows: PhantomData<(&'a mut Stack, &'a mut [u8])>,
 }
 
@@ -308,7 +309,7 @@ impl<'a> Space<'a> {
             packet_memory: None,
             scratch: Cells::default(),
             lent: Vec::new(),
-            records: Vec::new(),
+            records: LentRecords::default(),
             _borrows: PhantomData,
         }
     }
@@ -372,26 +373,31 @@ impl<'a> Space<'a> {
         self.forget();
     }
 
-    /// The same of a record in a map that the program keeps, until [`take_record_back`](Self::take_record_back).
+    /// The same of a record in a map that the program keeps, until [`take_record`](Self::take_record).
     ///
     /// # Safety
     /// The bytes are mapped, writable, initialised and only accessed atomically by other threads until then.
     #[inline]
-    pub(crate) unsafe fn lend_record(&mut self, start: u64, len: u64) {
-        self.records.push((start, len));
+    pub(crate) unsafe fn lend_record(&mut self, record: LentRecord) {
+        self.records.put(record);
     }
 
     /// Takes back the record lent at this address, which only helpers can have looked at.
     #[inline]
-    pub(crate) fn take_record_back(&mut self, start: u64) {
-        if let Some(at) = self.records.iter().rposition(|(known, _)| *known == start) {
-            self.records.swap_remove(at);
-        }
+    pub(crate) fn take_record(&mut self, start: u64) -> Option<LentRecord> {
+        let record = self.records.take(start)?;
         for cell in &mut self.remembered[usize::from(HELPER_READS)..] {
             if cell.start == start {
                 *cell = Cell::default();
             }
         }
+        Some(record)
+    }
+
+    /// Records that compiled code has reserved.
+    #[inline]
+    pub(crate) fn records(&self) -> &LentRecords {
+        &self.records
     }
 
     /// Lets the callbacks of the current function read an array index.
@@ -475,7 +481,7 @@ impl<'a> Space<'a> {
             .or_else(|| self.beside.iter().find_map(|cells| cells.find(addr, size, write)))
             .or_else(|| self.tail_windows.as_deref().unwrap_or(self.windows).find(addr, size, write))
             .or_else(|| self.lent.iter().find_map(|window| window.find(addr, size, write)))
-            .or_else(|| self.records.iter().find_map(|record| record_cells(*record).find(addr, size, write)))
+            .or_else(|| self.records.iter().find_map(|record| record_cells(record).find(addr, size, write)))
     }
 
     /// Checks an access through register `reg`; remembers where it went.
