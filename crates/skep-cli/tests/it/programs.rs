@@ -218,5 +218,5 @@ fn skeletons_build_and_run_with_libbpf() {
             .map(str::is_empty),
         Some(false)
     );
-    assert!(matches!(fails("gen skeleton /etc/passwd", 255), Value::Object(_)));
+    assert!(matches!(fails("gen skeleton /etc/passwd", 95), Value::Object(_)));
 }

@@ -90,3 +90,17 @@ fn maps_as_structures_need_no_types() {
     assert_eq!(maps, ["legacy.bss", "legacy.data", "one", "two"]);
     assert_eq!(program.source_line(0), None);
 }
+
+#[test]
+fn longer_structures_say_how_maps_are_pinned_and_what_they_hold() {
+    let object = object("elfmaps");
+    let (shared, inner, outer) =
+        (find(&object.maps, "shared"), find(&object.maps, "inner"), find(&object.maps, "outer"));
+    assert_eq!(
+        (shared.pinning, inner.pinning, outer.pinning),
+        (Pinning::ByName, Pinning::None, Pinning::None)
+    );
+    let template = outer.inner.as_deref().expect("it holds maps");
+    assert_eq!((template.map_type, template.value_size, template.max_entries), (MapType::ARRAY, 32, 1));
+    assert!(shared.inner.is_none() && inner.inner.is_none());
+}
