@@ -43,7 +43,7 @@ const CRATES: &[Rules] = &[
     Rules {
         name: "skep-vm",
         crates: &["skep-isa", "skep-btf", "skep-obj", "skep-verifier"],
-        external: &["cranelift-codegen", "cranelift-native", "iced-x86", "libc", "rustix"],
+        external: &["cranelift-codegen", "cranelift-native", "libc", "rustix"],
         may: May::Act(&["clock", "direct", "jit/native", "memory"]),
     },
     Rules {

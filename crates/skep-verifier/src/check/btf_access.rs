@@ -212,14 +212,7 @@ impl Verifier<'_> {
                 return self.store_to_tcp_sock(off, size);
             }
             ProgType::STRUCT_OPS if self.struct_ops_name() == "bpf_dummy_ops" => {
-                if name != "bpf_dummy_ops_state" {
-                    reject!("only access to bpf_dummy_ops_state is supported");
-                }
-                let state = self.types.kernel_struct(name).and_then(|state| self.types.size(state));
-                if state.is_none_or(|bytes| off as u64 + u64::from(size) > bytes) {
-                    reject!("write access at off {off} with size {size}");
-                }
-                return Ok(());
+                return self.store_to_dummy_state(name, off, size);
             }
             ProgType::STRUCT_OPS => {
                 if self.input.gpl {
@@ -259,6 +252,18 @@ impl Verifier<'_> {
             reject!(
                 "write access at off {off} with size {size} beyond the member of tcp_sock ended at {end}"
             );
+        }
+        Ok(())
+    }
+
+    /// Stores that programs of the kernel's own tests may make (`bpf_dummy_ops_btf_struct_access`).
+    fn store_to_dummy_state(&self, name: &str, off: i32, size: u32) -> Res {
+        if name != "bpf_dummy_ops_state" {
+            reject!("only access to bpf_dummy_ops_state is supported");
+        }
+        let bytes = self.types.kernel_struct(name).and_then(|state| self.types.size(state));
+        if bytes.is_none_or(|bytes| off as u64 + u64::from(size) > bytes) {
+            reject!("write access at off {off} with size {size}");
         }
         Ok(())
     }

@@ -247,7 +247,7 @@ fn step(op: &Op, access: Option<Access>, numbers: &mut Numbers) {
         Op::Endian { kind: Endian::Le, bits, dst } => Some((dst, low(numbers[at(dst)], u32::from(bits) / 8))),
         Op::Endian { bits, dst, .. } => Some((dst, low(Scalar::UNKNOWN, u32::from(bits) / 8))),
         Op::LoadImm64 { dst, imm: Imm64::Value(value) } => Some((dst, Scalar::known(value))),
-        Op::Load { size, signed, dst, .. } => Some((dst, loaded(access, size.bytes(), signed))),
+        Op::Load { size, signed, dst, .. } => Some((dst, loaded(access, size.bits() as u8, signed))),
         _ => None,
     };
     for n in (0..11).filter(|n| written & (1 << n) != 0) {
@@ -289,13 +289,11 @@ fn computed(op: AluOp, wide: bool, mut a: Scalar, b: Scalar) -> Scalar {
 fn extended(mut value: Scalar, wide: bool, bits: u8) -> Scalar {
     if wide {
         value.sign_extend(u32::from(bits) / 8);
-        value.sync();
     } else {
         value.sign_extend_32(u32::from(bits) / 8);
         value.zext_32();
-        value.sync();
     }
-    value
+    value.synced()
 }
 
 fn low(mut value: Scalar, bytes: u32) -> Scalar {
@@ -305,19 +303,12 @@ fn low(mut value: Scalar, bytes: u32) -> Scalar {
 
 /// What a load from plain memory gives. Fields of contexts and of the kernel's own objects are not what they seem: the
 /// runtime makes them.
-fn loaded(access: Option<Access>, bytes: u32, signed: bool) -> Scalar {
+fn loaded(access: Option<Access>, bits: u8, signed: bool) -> Scalar {
     let made = |region| matches!(region, Region::Context | Region::Other);
     if access.is_none_or(|access| made(access.region)) {
         return Scalar::UNKNOWN;
     }
-    let mut value = Scalar::UNKNOWN;
-    if signed {
-        value.sign_extend(bytes);
-        value.sync();
-    } else {
-        value.truncate(bytes);
-    }
-    value
+    if signed { extended(Scalar::UNKNOWN, true, bits) } else { low(Scalar::UNKNOWN, u32::from(bits) / 8) }
 }
 
 /// What a number that goes on growing becomes.

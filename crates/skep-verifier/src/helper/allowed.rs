@@ -67,8 +67,7 @@ pub(crate) fn is_allowed(hook: Hook<'_>, helper: u32) -> Option<bool> {
         ProgType::TRACING if SOCKOPTS.contains(helper) => Some(matches!(hook.member, "tcp" | "unix")),
         ProgType::TRACING => has(&[TRACING, SOCKETS, tracing(hook.attach)]),
         ProgType::LSM if hook.attach == AttachType::LSM_CGROUP => {
-            has(&[TRACING, SOCKETS, LSM, RETVAL, SOCKOPTS])
-                .map(|yes| yes || helper == id::bpf_get_local_storage)
+            has(&[TRACING, SOCKETS, LSM, GROUP, RETVAL, SOCKOPTS])
         }
         ProgType::LSM => has(&[TRACING, SOCKETS, LSM, TRAMPOLINE]),
         // A socket being released takes no more options.

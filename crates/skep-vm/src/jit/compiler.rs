@@ -1,6 +1,6 @@
 //! Cranelift's passes over one function after another, with some of our own: small functions take the place of calls,
 //! nothing is computed in two widths (see [`halves`](super::halves)), loops are put right (see [`rounds`](super::rounds)),
-//! so is what goes from block to block (see [`edges`](super::edges)), and jumps stand well (see `lines`).
+//! and so is what goes from block to block (see [`edges`](super::edges)).
 
 use std::borrow::Cow;
 
@@ -14,8 +14,6 @@ use cranelift_codegen::{CodegenResult, CompiledCode};
 
 use super::edges;
 use super::halves;
-#[cfg(target_arch = "x86_64")]
-use super::lines;
 use super::native;
 use super::rounds;
 use super::translate::Body;
@@ -69,11 +67,7 @@ impl<'a> Compiler<'a> {
             Ok((reloc.offset, reloc.kind, reloc.addend, referent))
         });
         let references = references.collect::<Result<_, String>>()?;
-        let body =
-            Body { code: compiled.code_buffer().to_vec(), align: compiled.buffer.alignment, references };
-        #[cfg(target_arch = "x86_64")]
-        let body = lines::keep_jumps_inside(body);
-        Ok(body)
+        Ok(Body { code: compiled.code_buffer().to_vec(), align: compiled.buffer.alignment, references })
     }
 
     fn passes(&mut self, fast: bool) -> CodegenResult<CompiledCode> {

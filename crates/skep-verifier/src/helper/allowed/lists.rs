@@ -504,6 +504,8 @@ pub(super) const LSM: Set = Set::of(&[
     "ima_file_hash",
     "get_attach_cookie",
 ]);
+/// What the group has stored that a program is attached to.
+pub(super) const GROUP: Set = Set::of(&["get_local_storage"]);
 /// What cgroup programs can say about the result.
 pub(super) const RETVAL: Set = Set::of(&["get_retval", "set_retval"]);
 /// Socket options, where the socket is locked.
