@@ -127,8 +127,14 @@ impl Ground {
         Ok(())
     }
 
-    /// One line with both tools.
+    /// One line with both tools; lists of what there is again where they differ, as the kernel frees what others had a moment late.
     fn compare(&self, line: &str) -> Result<Vec<String>, String> {
+        let differs = self.compare_once(line)?;
+        let lists = line.split_whitespace().any(|word| matches!(word, "show" | "list"));
+        if differs.is_empty() || !lists { Ok(differs) } else { self.compare_once(line) }
+    }
+
+    fn compare_once(&self, line: &str) -> Result<Vec<String>, String> {
         let theirs = run("bpftool".as_ref(), &self.expand(line, "bpftool"))?;
         let ours = run(&self.skep, &self.expand(line, "skep"))?;
         Ok(differences(line, &theirs, &ours))
