@@ -102,6 +102,7 @@ fn deliver(
     let mut length = Length::of(0);
     let until = records.after(bytes);
     while records.is_before(until) {
+        records.fetch_ahead();
         let header = records.header();
         // One comparison tells most records: with one of the bits set, a length does not fit.
         let flow = match records.data(header) {
