@@ -11,6 +11,7 @@
 mod btf;
 mod code;
 mod core;
+mod deferred;
 mod externs;
 mod hooks;
 mod jump_table;
@@ -31,6 +32,7 @@ use crate::object::Object;
 use crate::source::{FuncInfo, LineInfo, SourceLine};
 use crate::struct_ops;
 
+pub use deferred::{Deferred, ExternRef, Wanted};
 pub use target::{Module, Target};
 
 /// An object, linked.
@@ -85,6 +87,8 @@ pub struct LinkedProgram {
     pub map_refs: Vec<MapRef>,
     /// Instructions that refer to variables of kernel modules, and want the descriptor of the module's BTF.
     pub module_refs: Vec<ModuleRef>,
+    /// What is to be filled in when the program is loaded; nothing unless [`Target::deferred`] asks for it.
+    pub deferred: Deferred,
     /// Functions of the code, with their types.
     pub func_info: Vec<FuncInfo>,
     /// Source lines of the code.
@@ -209,7 +213,9 @@ fn link(object: &Object, target: &Target) -> Result<Linked> {
     for program in &mut programs {
         hooks::resolve(program, target, &object.file);
     }
-    struct_ops::fit_all(object, &mut linker.maps, &mut programs, target);
+    if !target.deferred {
+        struct_ops::fit_all(object, &mut linker.maps, &mut programs, target);
+    }
     Ok(Linked {
         name: object.name.clone(),
         license: object.license.clone(),

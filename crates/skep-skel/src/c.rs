@@ -4,6 +4,7 @@
 //! `__open_and_load`, `__attach`, `__detach` and `__destroy` take it through its life. libbpf does the work, by way of
 //! `struct bpf_object_skeleton` (`libbpf.h`, since 0.2).
 
+pub mod light;
 pub mod sub;
 
 use std::fmt::Write as _;
@@ -33,7 +34,7 @@ pub fn skeleton(object: &Object, bytes: &[u8], name: &str) -> skep_btf::Result<S
     create(&mut out, object, &maps, name);
     embed(&mut out, bytes, name);
     class(&mut out, name);
-    asserts(&mut out, object, &maps, name);
+    asserts(&mut out, object, &maps.iter().collect::<Vec<_>>(), name, &[]);
     let _ = writeln!(out, "#endif /* {guard} */");
     Ok(out)
 }
@@ -325,15 +326,21 @@ fn table(out: &mut String, what: &str, count: usize) {
 fn embed(out: &mut String, bytes: &[u8], name: &str) {
     let _ = write!(
         out,
-        "static inline const void *{name}__elf_bytes(size_t *sz)\n{{\n\tstatic const char data[] __attribute__((__aligned__(8))) = \"\\\n"
+        "static inline const void *{name}__elf_bytes(size_t *sz)\n{{\n\tstatic const char data[] __attribute__((__aligned__(8))) = \""
     );
+    octal(out, bytes);
+    out.push_str("\";\n\n\t*sz = sizeof(data) - 1;\n\treturn (const void *)data;\n}\n\n");
+}
+
+/// Bytes as the lines of a string of octal escapes.
+fn octal(out: &mut String, bytes: &[u8]) {
+    out.push_str("\\\n");
     for line in bytes.chunks(BYTES_A_LINE) {
         for byte in line {
             let _ = write!(out, "\\{byte:03o}");
         }
         out.push_str("\\\n");
     }
-    out.push_str("\";\n\n\t*sz = sizeof(data) - 1;\n\treturn (const void *)data;\n}\n\n");
 }
 
 /// The same functions as members, for C++.
@@ -354,12 +361,24 @@ const void *{name}::elf_bytes(size_t *sz) {{ return {name}__elf_bytes(sz); }}
     );
 }
 
-/// Checks at compile time that C gives the variables the sizes that they have in the object.
-fn asserts(out: &mut String, object: &Object, maps: &[MapMember<'_>], name: &str) {
+/// Checks at compile time that C gives the variables the sizes that they have in the object, and `structures` theirs.
+fn asserts(
+    out: &mut String,
+    object: &Object,
+    maps: &[&MapMember<'_>],
+    name: &str,
+    structures: &[(&str, usize)],
+) {
     let _ = write!(
         out,
         "__attribute__((unused)) static void\n{name}__assert(struct {name} *s __attribute__((unused)))\n{{\n#ifdef __cplusplus\n#define _Static_assert static_assert\n#endif\n"
     );
+    for (structure, size) in structures {
+        let _ = writeln!(
+            out,
+            "\t_Static_assert(sizeof(struct {structure}) == {size}, \"unexpected size of '{structure}'\");"
+        );
+    }
     if object.btf.is_some() {
         for map in maps.iter().filter(|map| map.has_struct()) {
             for variable in

@@ -7,6 +7,7 @@ use skep::btf::core::Minimal;
 use skep::btf::ext::Ext;
 use skep::object::Object;
 use skep::object::linker::{self, Input};
+use skep_skel::c::light;
 
 use super::btf::dump;
 use super::failure::{Failure, Outcome};
@@ -58,10 +59,10 @@ fn write(file: &str, bytes: &[u8]) -> Outcome {
     fs::write(file, bytes).map_err(|e| Failure::file(file, &e).with_errno(e.raw_os_error().unwrap_or(EINVAL)))
 }
 
-/// `gen skeleton FILE [name NAME] [--lang rust|c]`
+/// `gen skeleton FILE [name NAME] [--lang rust|c] [-L]`; a light one is always C.
 pub(crate) fn skeleton(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     if shell.options.light {
-        return Err(Failure::new("light skeletons are not supported").hint("leave `-L` out"));
+        return light_skeleton(shell, words);
     }
     let language = shell.options.language;
     let source = Source::read(words, language)?;
@@ -71,6 +72,14 @@ pub(crate) fn skeleton(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
         Language::C => skep_skel::c::skeleton(object, bytes, name)?,
     };
     shell.json.bytes(text.as_bytes());
+    Ok(())
+}
+
+/// Writes a skeleton that does without libbpf.
+fn light_skeleton(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    let Source { object, name, .. } = Source::read(words, Language::C)?;
+    let linked = object.link(&light::target(skep::host::target(&object)))?;
+    shell.json.bytes(light::skeleton(&object, &linked, &name)?.as_bytes());
     Ok(())
 }
 

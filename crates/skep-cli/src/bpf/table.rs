@@ -393,7 +393,7 @@ pub(crate) const FAMILIES: &[Family] = &[
             command(
                 "skeleton",
                 "FILE [name NAME]",
-                "Write source text that embeds an object: Rust, or C for a program written with libbpf",
+                "Write source text that embeds an object: Rust, C for libbpf, or with `-L` C that needs no libbpf to run",
                 generate::skeleton,
             ),
             command(

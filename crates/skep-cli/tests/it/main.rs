@@ -12,6 +12,7 @@ mod harness;
 mod helpers;
 mod hooks;
 mod katran;
+mod light;
 mod loading;
 mod objects;
 mod packets;

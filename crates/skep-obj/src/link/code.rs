@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
+use skep_btf::ext::CoreRelo;
 use skep_isa::table::{CALL, LD_IMM64};
 use skep_isa::uapi::ProgType;
 use skep_isa::{Insn, Reg};
 
 use super::externs::{Externs, Value};
-use super::{LinkedProgram, MapRef, ModuleRef, Poison, jump_table};
+use super::{Deferred, ExternRef, LinkedProgram, MapRef, ModuleRef, Poison, jump_table};
 use crate::error::{Error, Result};
+use crate::externs::ExternKind;
 use crate::map::MapDef;
 use crate::object::Object;
 use crate::reloc::{
@@ -72,6 +74,7 @@ impl Linker<'_> {
             insns: Vec::new(),
             map_refs: Vec::new(),
             module_refs: Vec::new(),
+            deferred: Deferred::default(),
             func_info: Vec::new(),
             line_info: Vec::new(),
             poisoned: Vec::new(),
@@ -173,6 +176,9 @@ impl Linker<'_> {
             program.insns.extend(&relocated.insns);
             program.func_info.extend(lines.functions(function.section, &function.range(), *start));
             program.line_info.extend(lines.lines(function.section, &function.range(), *start));
+            let first = (*start * Insn::SIZE) as u32;
+            let moved = relocated.left.iter().map(|r| CoreRelo { insn_off: r.insn_off + first, ..*r });
+            program.deferred.core_relos.extend(moved);
             let poisoned = relocated.poisoned.iter();
             program
                 .poisoned
@@ -228,6 +234,7 @@ impl Linker<'_> {
         let value = self.externs.values[ext].clone()?;
         let call = program.insns[insn].code == CALL;
         match value {
+            Value::Deferred => return self.defer(program, insn, ext),
             Value::Function { id, fd_index, .. } if call => {
                 let slot = program.insns[insn].with_src(PSEUDO_KFUNC_CALL);
                 program.insns[insn] = Insn { imm: id.0 as i32, off: fd_index, ..slot };
@@ -250,6 +257,24 @@ impl Linker<'_> {
             Value::Variable(ty) => set_btf_id(program, insn, ty.id.0, ty.module),
             Value::Function { id, module, .. } => set_btf_id(program, insn, id.0, module),
         }
+        Ok(())
+    }
+
+    /// Leaves a symbol of the kernel to those who load the program.
+    fn defer(&self, program: &mut LinkedProgram, insn: usize, ext: usize) -> Result<()> {
+        let wanted = &self.object.externs[ext];
+        match (wanted.kind, program.insns[insn].code == CALL) {
+            (ExternKind::Kfunc(_), true) => {
+                let slot = program.insns[insn].with_src(PSEUDO_KFUNC_CALL);
+                program.insns[insn] = Insn { imm: 0, off: 0, ..slot };
+            }
+            (_, true) => {
+                return Err(Error::corrupt(format!("a call of `{}`, which is no function", wanted.name)));
+            }
+            (ExternKind::Ksym, false) => set_imm64(program, insn, 0),
+            (_, false) => set_btf_id(program, insn, 0, None),
+        }
+        program.deferred.externs.push(ExternRef { insn, ext });
         Ok(())
     }
 }

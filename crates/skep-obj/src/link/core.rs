@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use skep_btf::core::{Access, Relo, ReloKind, Resolution, Resolver};
+use skep_btf::ext::CoreRelo;
 use skep_isa::table::{CALL, LD_IMM64};
 use skep_isa::{Insn, Reg};
 
@@ -22,6 +23,8 @@ const POISON_HELPER: i32 = 0xbad_2310;
 pub(super) struct Relocated {
     pub(super) insns: Vec<Insn>,
     pub(super) poisoned: Vec<Poison>,
+    /// Relocations that are left to the kernel, in bytes from the function's start.
+    pub(super) left: Vec<CoreRelo>,
     /// Why no program that calls the function can be loaded.
     pub(super) error: Option<Error>,
 }
@@ -31,7 +34,7 @@ pub(super) fn relocate(object: &Object, target: &Target) -> Vec<Relocated> {
     let mut functions: Vec<_> = object
         .functions
         .iter()
-        .map(|f| Relocated { insns: f.insns.clone(), poisoned: Vec::new(), error: None })
+        .map(|f| Relocated { insns: f.insns.clone(), poisoned: Vec::new(), left: Vec::new(), error: None })
         .collect();
     let Some(local) = &object.btf else {
         return functions;
@@ -46,6 +49,11 @@ pub(super) fn relocate(object: &Object, target: &Target) -> Vec<Relocated> {
         };
         let function = &object.functions[index];
         let insn = slot - function.start;
+        if target.deferred {
+            let insn_off = (insn * Insn::SIZE) as u32;
+            functions[index].left.push(CoreRelo { insn_off, ..*record });
+            continue;
+        }
         let result = Relo::read(local, record).map_err(Error::from).and_then(|relo| {
             check_target(&relo, target)?;
             let resolution = resolver.resolve(&relo)?;

@@ -27,6 +27,8 @@ pub(super) enum Value {
     Variable(KernelType),
     /// A kernel function, and its module's index in `fd_array`, or 0.
     Function { id: TypeId, module: Option<usize>, fd_index: i16 },
+    /// Left to those who load the program.
+    Deferred,
     /// A function that is missing and may be, as long as it is not called.
     MissingFunction,
 }
@@ -44,6 +46,9 @@ pub(super) fn resolve(object: &Object, target: &Target, maps: &mut [MapDef]) -> 
                     .and_then(|m| m.data.get_mut(offset as usize..)?.get_mut(..size as usize));
                 set_kconfig(ext, form, data.unwrap_or_default(), target)
                     .map(|()| Value::Kconfig { map, offset })
+            }
+            ExternKind::Ksym | ExternKind::Kvar(_) | ExternKind::Kfunc(_) if target.deferred => {
+                Ok(Value::Deferred)
             }
             ExternKind::Ksym => address(ext, target),
             ExternKind::Kvar(ty) => variable(object, ext, ty, target),

@@ -3,7 +3,7 @@
 use skep_btf::Kind;
 use skep_isa::uapi::{AttachType, ProgType};
 
-use super::{LinkedProgram, Target};
+use super::{LinkedProgram, Target, Wanted};
 use crate::attach::AttachPoint;
 use crate::error::{Error, Result};
 use crate::map::KernelType;
@@ -13,13 +13,22 @@ pub(super) fn resolve(program: &mut LinkedProgram, target: &Target, file: &str) 
     if program.result.is_err() {
         return;
     }
-    match find(program, target) {
+    let result = wanted(program).and_then(|wanted| match wanted {
+        Some(wanted) if target.deferred => {
+            program.deferred.hook = Some(wanted);
+            Ok(None)
+        }
+        Some(wanted) => find(&wanted, target).map(Some),
+        None => Ok(None),
+    });
+    match result {
         Ok(found) => program.attach_btf = found,
         Err(error) => program.result = Err(error.file(file).section(&program.section).symbol(&program.name)),
     }
 }
 
-fn find(program: &LinkedProgram, target: &Target) -> Result<Option<KernelType>> {
+/// The type that says where the program attaches.
+fn wanted(program: &LinkedProgram) -> Result<Option<Wanted>> {
     let (prefix, kind, name) = match (&program.attach, program.prog_type) {
         // The program that it replaces part of is the caller's to say.
         (_, ProgType::EXT) => return Ok(None),
@@ -40,19 +49,23 @@ fn find(program: &LinkedProgram, target: &Target) -> Result<Option<KernelType>> 
         return Err(Error::invalid("neither the section nor the caller says what to attach to")
             .hint(format!("write `SEC(\"{}/NAME\")`", program.section)));
     };
+    let (module, name) = name.split_once(':').map_or((None, name), |(module, name)| (Some(module), name));
+    Ok(Some(Wanted { name: format!("{prefix}{name}"), kind, module: module.map(str::to_owned) }))
+}
+
+fn find(wanted: &Wanted, target: &Target) -> Result<KernelType> {
     if target.btf.is_none() {
         return Err(Error::unresolved("it attaches by type, but the kernel's types are not known")
             .hint("the kernel needs `CONFIG_DEBUG_INFO_BTF`"));
     }
-    let (module, name) = name.split_once(':').map_or((None, name), |(module, name)| (Some(module), name));
-    let wanted = format!("{prefix}{name}");
+    let Wanted { name, kind, module } = wanted;
     let found = target.all_btf().find_map(|(n, btf)| {
         let here = n.map_or("vmlinux", |n| target.modules[n].name.as_str());
-        let id = btf.find(&wanted, kind).filter(|id| n.is_none() || *id >= btf.first_id())?;
-        module.is_none_or(|module| module == here).then_some(KernelType { id, module: n })
+        let id = btf.find(name, *kind).filter(|id| n.is_none() || *id >= btf.first_id())?;
+        module.as_ref().is_none_or(|module| module == here).then_some(KernelType { id, module: n })
     });
-    found.map(Some).ok_or_else(|| {
-        Error::unresolved(format!("the kernel has no `{wanted}` to attach to"))
+    found.ok_or_else(|| {
+        Error::unresolved(format!("the kernel has no `{name}` to attach to"))
             .hint("it may be inlined, called otherwise in this kernel, or in a module that is not loaded")
     })
 }

@@ -27,6 +27,9 @@ pub struct Target {
     pub page_bytes: u32,
     /// Possible processors, for perf event arrays without a size.
     pub cpus: u32,
+    /// Is what depends on the kernel's types and symbols left to those who load the programs? Then there is nothing of them
+    /// in the code, and [`LinkedProgram::deferred`](super::LinkedProgram::deferred) says what goes where.
+    pub deferred: bool,
 }
 
 /// The types of a kernel module.
@@ -50,6 +53,7 @@ impl Default for Target {
             bpf_cookie: true,
             page_bytes: 4096,
             cpus: 1,
+            deferred: false,
         }
     }
 }

@@ -81,3 +81,16 @@ fn without_types_the_programs_that_need_them_fail() {
         assert!(error.advice().is_some_and(|hint| hint.contains("CONFIG_DEBUG_INFO_BTF")), "{error:?}");
     }
 }
+
+#[test]
+fn relocations_can_be_left_to_the_kernel() {
+    let linked = link(&object("core"), &Target { deferred: true, ..Target::default() });
+    let program = linked.programs.iter().find(|p| p.name == "load").expect("a program");
+    assert_eq!((program.result.clone(), program.poisoned.len()), (Ok(()), 0));
+    assert_eq!(loads(program), [(4, 4), (8, 8)], "as compiled");
+    let relocated = program.deferred.core_relos.iter().map(|relo| {
+        assert!(relo.insn_off.is_multiple_of(Insn::SIZE as u32));
+        program.insns[relo.insn_off as usize / Insn::SIZE].off
+    });
+    assert_eq!(relocated.collect::<Vec<_>>(), [4, 8]);
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use skep_btf::{Btf, Builder, IntEncoding, Kind, Linkage, Member, Param, Shape, TypeId};
 use skep_obj::link::Module;
-use skep_obj::{ErrorKind, Linked, LinkedProgram, Target};
+use skep_obj::{ErrorKind, ExternKind, Linked, LinkedProgram, Target};
 
 use crate::fixture::{link, object};
 
@@ -167,6 +167,32 @@ fn types_to_load_define_what_was_external() {
                 assert_eq!(kind, Kind::Var, "{}", ty.describe());
                 assert!(entry.offset + entry.bytes <= section.bytes, "{}", ty.describe());
             }
+        }
+    }
+}
+
+#[test]
+fn symbols_can_be_left_to_the_loader() {
+    let object = object("externs");
+    let deferred = link(&object, &Target { deferred: true, ..kernel() });
+    let known = link(&object, &kernel());
+    for (left, filled) in deferred.programs.iter().zip(&known.programs) {
+        assert_eq!(left.result, Ok(()), "{}", left.name);
+        assert!(filled.deferred.externs.is_empty(), "{}", filled.name);
+        assert_eq!(
+            left.deferred.externs.is_empty(),
+            left.name == "config",
+            "values of the configuration are no symbols"
+        );
+        for reference in &left.deferred.externs {
+            let ext = &deferred.externs[reference.ext];
+            let insn = left.insns[reference.insn];
+            let pseudo = match ext.kind {
+                ExternKind::Kfunc(_) if insn.code == 0x85 => 2,
+                ExternKind::Ksym => 0,
+                _ => 3,
+            };
+            assert_eq!((insn.src().0, insn.imm), (pseudo, 0), "{}: {}", left.name, ext.name);
         }
     }
 }
