@@ -70,7 +70,7 @@ pub(crate) const OPTIONS: &[Row] = &[
     flag('d', "debug", "Show the verifier's log", |o| o.debug = true),
     flag('m', "mapcompat", "No effect: map definitions of every age are read", |_| {}),
     flag('l', "legacy", "No effect: map definitions of every age are read", |_| {}),
-    flag('L', "use-loader", "Write a light skeleton: C without libbpf", |o| o.light = true),
+    flag('L', "use-loader", "Write a light skeleton, or try its loader", |o| o.light = true),
     flag('V', "version", "Print the version", |o| o.version = true),
     flag('h', "help", "Print help", |o| o.help = true),
     Row {

@@ -3,6 +3,7 @@
 pub(crate) mod attach;
 pub(crate) mod dump;
 pub(crate) mod jited;
+mod light;
 pub(crate) mod load;
 pub(crate) mod profile;
 pub(crate) mod run;

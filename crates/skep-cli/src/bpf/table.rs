@@ -117,7 +117,7 @@ pub(crate) const FAMILIES: &[Family] = &[
             command(
                 "load",
                 "OBJ PATH [type TYPE] [map { idx N | name NAME } MAP] [pinmaps DIR] [autoattach]",
-                "Load an object and pin its first program",
+                "Load an object and pin its first program; with `-L` and without a PATH, try it as a light skeleton",
                 prog::load::load,
             ),
             command(

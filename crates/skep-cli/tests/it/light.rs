@@ -48,10 +48,9 @@ fn source(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/light").join(name)
 }
 
-/// Compiles an object, and a program with its skeleton; gives what the program says.
-fn said(name: &str) -> String {
-    let scratch = Scratch::new(&format!("light-{name}"));
-    let (object, program) = (scratch.path("o"), scratch.path("program"));
+/// Compiles an object.
+fn compiled(name: &str, scratch: &Scratch) -> std::path::PathBuf {
+    let object = scratch.path(&format!("{name}.bpf.o"));
     scratch.write("vmlinux.h", ok("btf dump file /sys/kernel/btf/vmlinux format c"));
     let clang = ["clang", "clang-19", "clang-14"].into_iter().find(|clang| installed(clang));
     run(Command::new(clang.expect("looked for before"))
@@ -59,6 +58,13 @@ fn said(name: &str) -> String {
         .args([&object, &source(&format!("{name}.bpf.c"))])
         .arg("-I")
         .arg(scratch.path("")));
+    object
+}
+
+/// Compiles a program with the skeleton of an object; gives what the program says.
+fn said(name: &str) -> String {
+    let scratch = Scratch::new(&format!("light-{name}"));
+    let (object, program) = (compiled(name, &scratch), scratch.path("program"));
     scratch.write(&format!("{name}.h"), ok(&format!("gen skeleton -L {} name {name}", object.display())));
     run(Command::new("cc")
         .args(["-Wall", "-Werror", "-include", "fcntl.h", "-o"])
@@ -98,6 +104,19 @@ fn a_refusal_leaves_nothing() {
     }
     let expected = "error -13, left 0\nerror -13, left 0, said 1\ngiven 0 0\nagain 1\n";
     assert_eq!(said("refused"), expected);
+}
+
+#[test]
+fn a_loader_is_tried_without_a_program() {
+    if !is_possible() {
+        return;
+    }
+    let scratch = Scratch::new("light-tried");
+    ok(&format!("prog load -L {}", compiled("all", &scratch).display()));
+    let refused = compiled("refused", &scratch);
+    let said = fails(&format!("prog load -L {}", refused.display()), 256 - 13);
+    assert!(said["error"].as_str().is_some_and(|error| error.contains("loader")), "{said}");
+    fails(&format!("prog loadall -L {} /nowhere", refused.display()), 255);
 }
 
 #[test]

@@ -20,7 +20,9 @@ use skep_obj::{AttachPoint, Linked, LinkedProgram, MapDef, MapKind, Object, Targ
 
 use super::{MapMember, asserts, octal, variables};
 use crate::identifier;
-use loader::{Context, Loader};
+use loader::Context;
+
+pub use loader::Loader;
 
 /// More processors than kernels can have (`CONFIG_NR_CPUS`); a perf event array without a size gets as many elements, each of
 /// eight bytes.
@@ -36,14 +38,25 @@ pub fn target(here: Target) -> Target {
 
 /// Writes the header of `object`, [linked](Object::link) for a [`target`], for the name `name`.
 pub fn skeleton(object: &Object, linked: &Linked, name: &str) -> Result<String> {
-    check(linked)?;
-    let members: Vec<MapMember<'_>> =
-        object.maps.iter().filter_map(|map| MapMember::of(object, map)).collect();
-    let described: Vec<Option<usize>> = object.maps.iter().map(|map| member_of(&members, map)).collect();
-    let context = Context { maps: &described, described: members.len() };
-    let loader = loader::build(linked, &context)?;
+    let members = members_of(object);
+    let loader = loader_for(object, linked, &members)?;
     let header = Header { object, linked, members, name };
     header.text(&loader)
+}
+
+/// The loader of `object`, [linked](Object::link) for a [`target`], by itself.
+pub fn loader(object: &Object, linked: &Linked) -> Result<Loader> {
+    loader_for(object, linked, &members_of(object))
+}
+
+fn members_of(object: &Object) -> Vec<MapMember<'_>> {
+    object.maps.iter().filter_map(|map| MapMember::of(object, map)).collect()
+}
+
+fn loader_for(object: &Object, linked: &Linked, members: &[MapMember<'_>]) -> Result<Loader> {
+    check(linked)?;
+    let described: Vec<Option<usize>> = object.maps.iter().map(|map| member_of(members, map)).collect();
+    loader::build(linked, &Context { maps: &described, described: members.len() })
 }
 
 /// The number of a map among those that have a name in C.

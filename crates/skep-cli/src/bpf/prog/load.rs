@@ -12,6 +12,7 @@ use super::super::failure::{Failure, Outcome};
 use super::super::shell::Shell;
 use super::super::words::Words;
 use super::super::{pins, select};
+use super::light;
 
 /// What the words say.
 #[derive(Default)]
@@ -44,13 +45,19 @@ impl Which<'_> {
     }
 }
 
-/// `prog load OBJ PATH`: the first program is pinned there.
+/// `prog load OBJ PATH`: the first program is pinned there; `prog load -L OBJ` only tries it.
 pub(crate) fn load(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    if shell.options.light {
+        return light::load(shell, words);
+    }
     place(shell, words, false)
 }
 
 /// `prog loadall OBJ DIR`: every program is pinned in there, under its name.
 pub(crate) fn loadall(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    if shell.options.light {
+        return Err(Failure::new("nothing of what a loader has loaded stays").hint("`-L` is for `prog load`"));
+    }
     place(shell, words, true)
 }
 

@@ -38,15 +38,30 @@ const FD_BYTES: usize = 4;
 /// Bytes of an instruction, and where its immediate value is.
 pub(super) const INSN_BYTES: usize = Insn::SIZE;
 
-/// A loader that is finished.
+/// A loader that is finished: a program of type `syscall` that may sleep, and the value of an array map with one element, whose
+/// descriptor is the first of the program's `fd_array`. Run once, it answers 0, or a negative number of an error.
 #[derive(Clone, Debug)]
-pub(super) struct Loader {
-    /// Its program.
-    pub(super) insns: Vec<Insn>,
-    /// Its data, as far as it is not zero.
-    pub(super) data: Vec<u8>,
-    /// Bytes of its data, zeroes at the end among them.
-    pub(super) data_bytes: usize,
+pub struct Loader {
+    /// The program.
+    pub insns: Vec<Insn>,
+    /// The value, as far as it is not zero.
+    pub data: Vec<u8>,
+    /// Bytes of the value, zeroes at the end among them.
+    pub data_bytes: usize,
+    /// Bytes of the context, which begins with this number and is zero otherwise.
+    pub context_bytes: usize,
+    /// Maps that the context describes.
+    maps: usize,
+}
+
+impl Loader {
+    /// The descriptors that a loader has left in its context: those of maps, then those of programs.
+    pub fn descriptors(&self, context: &[u8]) -> Vec<i32> {
+        let maps = (0..self.maps).map(|map| CTX_BYTES + map * MAP_DESC_BYTES);
+        let programs = (CTX_BYTES + self.maps * MAP_DESC_BYTES..self.context_bytes).step_by(PROG_DESC_BYTES);
+        let read = |at: usize| context.get(at..)?.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes));
+        maps.chain(programs).filter_map(read).filter(|&fd| fd > 0).collect()
+    }
 }
 
 /// What is known about the context.
@@ -372,7 +387,14 @@ impl<'a> Work<'a> {
         }
         self.code.exit();
         let insns = self.code.finish(&self.blob)?;
-        Ok(Loader { insns, data: self.blob.data().to_vec(), data_bytes: self.blob.len() })
+        let maps = context.described;
+        Ok(Loader {
+            insns,
+            data: self.blob.data().to_vec(),
+            data_bytes: self.blob.len(),
+            context_bytes: CTX_BYTES + maps * MAP_DESC_BYTES + self.programs.len() * PROG_DESC_BYTES,
+            maps,
+        })
     }
 
     /// Moves a descriptor to the context.
