@@ -8,10 +8,13 @@ use skep::host;
 
 use crate::harness::{Scratch, has_clang, installed, skip};
 use crate::objects::{BpfFs, fails, ok};
+use crate::tools;
 
 /// What the kernel has to have for what is compiled here.
 const NEEDED: &[(&str, Kind)] = &[
     ("bpf_rcu_read_lock", Kind::Func),
+    // Of Linux 6.4, which takes addresses of such functions, too.
+    ("bpf_iter_num_new", Kind::Func),
     ("bpf_iter_bpf_map", Kind::Func),
     ("btf_trace_sys_enter", Kind::Typedef),
 ];
@@ -74,6 +77,18 @@ fn said(name: &str) -> String {
     run(&mut Command::new(&program))
 }
 
+/// Does the object load by this header?
+fn loads(header: &str, scratch: &Scratch) -> bool {
+    scratch.write("any.h", header);
+    let program = scratch.path("program");
+    run(Command::new("cc")
+        .args(["-w", "-o"])
+        .args([&program, &source("any.c")])
+        .arg("-I")
+        .arg(scratch.path("")));
+    Command::new(&program).status().expect("it starts").success()
+}
+
 /// The address of `schedule`, or 0 where the kernel does not tell.
 fn schedule() -> u64 {
     let text = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
@@ -104,6 +119,61 @@ fn a_refusal_leaves_nothing() {
     }
     let expected = "error -13, left 0\nerror -13, left 0, said 1\ngiven 0 0\nagain 1\n";
     assert_eq!(said("refused"), expected);
+}
+
+/// Tools whose objects are loaded by our header wherever they are by bpftool's.
+const TOOLS: &[&str] = &[
+    "biolatency",
+    "biosnoop",
+    "drsnoop",
+    "execsnoop",
+    "exitsnoop",
+    "filelife",
+    "filetop",
+    "funclatency",
+    "hardirqs",
+    "ksnoop",
+    "mountsnoop",
+    "opensnoop",
+    "runqlat",
+    "runqslower",
+    "statsnoop",
+    "syscount",
+    "tcpconnect",
+    "tcplife",
+    "tcpstates",
+    "vfsstat",
+];
+
+#[test]
+fn tools_load_wherever_they_do_by_bpftools_skeletons() {
+    if !is_possible() {
+        return;
+    }
+    let mut compared = 0;
+    for tool in TOOLS {
+        let scratch = Scratch::new(&format!("light-{tool}"));
+        let Some(object) = tools::object(tool, &scratch) else { continue };
+        let theirs = Command::new("bpftool")
+            .args(["gen", "skeleton", "-L"])
+            .arg(&object)
+            .args(["name", "any"])
+            .output();
+        let Ok(theirs) = theirs.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()) else {
+            return skip("bpftool is not installed");
+        };
+        if theirs.contains("any__open") && loads(&theirs, &scratch) {
+            compared += 1;
+            let ours = ok(&format!("gen skeleton -L {} name any", object.display()));
+            assert!(loads(&ours, &scratch), "{tool}");
+        }
+    }
+    match compared {
+        0 => skip(
+            "no object of libbpf-tools loads by bpftool's skeleton, or there is none (package libbpf-tools)",
+        ),
+        _ => println!("{compared} objects of {}", TOOLS.len()),
+    }
 }
 
 #[test]

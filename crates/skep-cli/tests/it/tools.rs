@@ -19,7 +19,7 @@ mod probes;
 const DIRECTORY: &str = "SKEP_LIBBPF_TOOLS";
 
 /// The object that an installed tool carries, or `TOOL.bpf.o` of the directory that a variable names.
-fn object(tool: &str, scratch: &Scratch) -> Option<PathBuf> {
+pub(crate) fn object(tool: &str, scratch: &Scratch) -> Option<PathBuf> {
     installed_object(tool, scratch).or_else(|| {
         let path = Path::new(&std::env::var_os(DIRECTORY)?).join(format!("{tool}.bpf.o"));
         path.is_file().then_some(path)

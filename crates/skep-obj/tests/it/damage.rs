@@ -35,6 +35,14 @@ fn exercise(bytes: &[u8]) -> bool {
             }
         }
     }
+    if let Ok(linked) = object.link(&Target { deferred: true, ..Target::default() }) {
+        for program in &linked.programs {
+            let slots = program.insns.len();
+            assert!(program.deferred.core_relos.iter().all(|relo| (relo.insn_off as usize) < slots * 8));
+            let externs = &program.deferred.externs;
+            assert!(externs.iter().all(|r| r.insn < slots && r.ext < linked.externs.len()));
+        }
+    }
     true
 }
 

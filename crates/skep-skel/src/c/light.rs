@@ -1,7 +1,7 @@
 //! A light skeleton: a C header that needs no libbpf to run, only its `skel_internal.h` to be compiled, in user space or in a
 //! kernel module.
 //!
-//! Instead of the object it embeds a [loader]: a BPF program with its data, which the header runs once. So the object has to be
+//! Instead of the object it embeds a [`Loader`]: a BPF program with its data, which the header runs once. So the object has to be
 //! linked for a kernel that is not known yet ([`Target::deferred`]); the loader and the kernel find there what depends on it.
 //! `struct NAME` and its functions have the names that libbpf's own tool gives them.
 
@@ -346,5 +346,51 @@ fn attaching(program: &LinkedProgram, fd: &str) -> String {
             ),
         ) => by_type,
         _ => nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(bytes: &[u8]) -> Option<Result<String>> {
+        let object = Object::read(bytes, "some.bpf.o").ok()?;
+        let linked = object.link(&target(Target::default())).ok()?;
+        Some(skeleton(&object, &linked, "some"))
+    }
+
+    fn data(name: &str) -> Vec<u8> {
+        let path = format!("{}/../skep-obj/tests/data/{name}.bpf.o", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
+    }
+
+    #[test]
+    fn loaders_have_what_objects_ask_for() {
+        let text = header(&data("core")).expect("it links").expect("a header");
+        for wanted in
+            ["struct bpf_prog_desc load;", "int missing_fd;", "some__ask__attach(struct some *skel)"]
+        {
+            assert!(text.contains(wanted), "{wanted}");
+        }
+        assert!(text.contains("skel_raw_tracepoint_open(\"sys_enter\", skel->progs.load.prog_fd)"), "{text}");
+    }
+
+    #[test]
+    fn what_no_loader_can_do_is_named() {
+        let error = header(&data("ops")).expect("it links").expect_err("struct_ops").to_string();
+        assert!(error.contains("struct_ops") && error.contains("light skeleton"), "{error}");
+    }
+
+    #[test]
+    fn damaged_objects_are_answered() {
+        for name in ["core", "externs", "maps", "programs", "elfmaps", "legacy", "ops"] {
+            let whole = data(name);
+            for step in 0..300 {
+                let mut damaged = whole.clone();
+                let at = (step * 7919 + 13) % damaged.len();
+                damaged[at] ^= 1 << (step % 8);
+                let _ = header(&damaged);
+            }
+        }
     }
 }

@@ -52,6 +52,12 @@ pub(super) enum Helper {
 #[must_use = "a jump has to go somewhere"]
 pub(super) struct Jump(usize);
 
+/// A loader that would be too long.
+pub(super) fn too_much() -> Error {
+    let what = "the object has more maps, programs and externs than one loader takes";
+    Error::new(ErrorKind::Unsupported, what).hint("split the object, or leave `-L` out")
+}
+
 /// The code so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Code {
@@ -139,13 +145,7 @@ impl Code {
     /// What comes next is where failures go.
     pub(super) fn land_failures(&mut self) -> Result<()> {
         for at in std::mem::take(&mut self.failures) {
-            self.insns[at].off = i16::try_from(self.insns.len() - at - 1).map_err(|_| {
-                Error::new(
-                    ErrorKind::Unsupported,
-                    "the object has more maps, programs and externs than one loader takes",
-                )
-                .hint("split the object, or leave `-L` out")
-            })?;
+            self.insns[at].off = i16::try_from(self.insns.len() - at - 1).map_err(|_| too_much())?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use skep_obj::{Linked, LinkedProgram};
 
 use super::attr;
 use super::blob::{Blob, Place};
-use super::code::{ATTR, CTX, Code, Helper, If, RESULT, Size};
+use super::code::{ATTR, CTX, Code, Helper, If, RESULT, Size, too_much};
 use super::symbols::Symbols;
 
 /// Bytes of `struct bpf_loader_ctx`, and where it says what the loader is to do.
@@ -79,15 +79,28 @@ impl Context<'_> {
         i16::try_from(CTX_BYTES + number * MAP_DESC_BYTES + field).ok()
     }
 
+    /// Instructions reach no further into the context than 32,767 bytes.
+    fn check(&self, linked: &Linked) -> Result<()> {
+        match i16::try_from(self.bytes(linked.programs.len())) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(too_much()),
+        }
+    }
+
+    /// Bytes of the context.
+    fn bytes(&self, programs: usize) -> usize {
+        CTX_BYTES + self.described * MAP_DESC_BYTES + programs * PROG_DESC_BYTES
+    }
+
     /// Where a program's descriptor goes.
     fn program(&self, program: usize) -> Option<i16> {
-        let maps = self.described * MAP_DESC_BYTES;
-        i16::try_from(CTX_BYTES + maps + program * PROG_DESC_BYTES).ok()
+        i16::try_from(self.bytes(program)).ok()
     }
 }
 
 /// Writes the loader of what is linked.
 pub(super) fn build(linked: &Linked, context: &Context<'_>) -> Result<Loader> {
+    context.check(linked)?;
     let mut work = Work::new(linked);
     work.code.copy(CTX, Reg::R1);
     work.types();
@@ -304,8 +317,10 @@ impl<'a> Work<'a> {
         for (number, def) in wanted_maps(self.linked) {
             for slot in def.slots.iter().filter(|slot| which(&slot.target)) {
                 let fd = match slot.target {
-                    SlotTarget::Map(map) => self.linked.maps[map].autocreate.then_some(map),
-                    SlotTarget::Program(program) => self.programs[program],
+                    SlotTarget::Map(map) => {
+                        self.linked.maps.get(map).filter(|def| def.autocreate).map(|_| map)
+                    }
+                    SlotTarget::Program(program) => self.programs.get(program).copied().flatten(),
                 };
                 if let Some(fd) = fd {
                     let key = self.blob.add(&slot.at.to_le_bytes());
@@ -392,7 +407,7 @@ impl<'a> Work<'a> {
             insns,
             data: self.blob.data().to_vec(),
             data_bytes: self.blob.len(),
-            context_bytes: CTX_BYTES + maps * MAP_DESC_BYTES + self.programs.len() * PROG_DESC_BYTES,
+            context_bytes: context.bytes(self.programs.len()),
             maps,
         })
     }
