@@ -150,15 +150,34 @@ fn variables(out: &mut String, btf: &Btf, map: &MapMember<'_>, name: &str) -> sk
         if variable.offset > at {
             pad(out, variable.offset - at);
         }
-        let type_id = unqualified(btf, type_id)?;
-        let declaration = cdump::declaration(btf, type_id, &super::identifier(&variable.name))?;
-        let aligned =
-            if is_packed_here(btf, type_id, variable.offset)? { " __attribute__((packed))" } else { "" };
+        let declaration = assignable(btf, type_id, &super::identifier(&variable.name))?;
+        let aligned = if is_packed_here(btf, unqualified(btf, type_id)?, variable.offset)? {
+            " __attribute__((packed))"
+        } else {
+            ""
+        };
         let _ = writeln!(out, "\t\t{}{aligned};", declaration.replace('\n', "\n\t\t"));
         at = variable.offset + variable.size;
     }
     let _ = writeln!(out, "\t}} *{};", map.member);
     Ok(())
+}
+
+/// What stands for more than a name while a declaration is made, which takes names only.
+const STAND_IN: &str = "__skep_declared";
+/// Arrays within each other that elements are looked for in; a damaged type may be an array of itself.
+const MOST_DIMENSIONS: usize = 16;
+
+/// A declaration of what a program may assign to, element by element if it is an array.
+fn assignable(btf: &Btf, id: TypeId, name: &str) -> skep_btf::Result<String> {
+    let mut id = unqualified(btf, id)?;
+    let mut declared = name.to_owned();
+    for _ in 0..MOST_DIMENSIONS {
+        let Shape::Array(array) = btf.type_by_id(id)?.shape else { break };
+        let _ = write!(declared, "[{}]", array.len);
+        id = unqualified(btf, array.elem)?;
+    }
+    Ok(cdump::declaration(btf, id, STAND_IN)?.replacen(STAND_IN, &declared, 1))
 }
 
 /// Without what C would not let a program assign to: constants are written before they are loaded.

@@ -6,10 +6,10 @@
 
 use std::fmt::Write as _;
 
-use skep_btf::{Btf, Shape, TypeId, cdump};
+use skep_btf::{Btf, Shape, TypeId};
 use skep_obj::{Object, Variable};
 
-use super::{MapMember, unqualified};
+use super::{MapMember, assignable, unqualified};
 use crate::identifier;
 
 /// Writes the header for the parts of `object`, under the name `name`.
@@ -87,7 +87,7 @@ fn pointer(btf: &Btf, id: TypeId, name: &str) -> skep_btf::Result<String> {
     let id = unqualified(btf, id)?;
     let is_array = matches!(btf.resolve(id)?.shape, Shape::Array(_));
     let name = if is_array { format!("(*{name})") } else { format!("*{name}") };
-    Ok(cdump::declaration(btf, id, POINTEE)?.replacen(POINTEE, &name, 1))
+    Ok(assignable(btf, id, POINTEE)?.replacen(POINTEE, &name, 1))
 }
 
 /// The functions that find everything, and let go of it.

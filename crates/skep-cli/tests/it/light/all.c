@@ -54,7 +54,8 @@ int main(void)
 	if (!skel)
 		return 1;
 	skel->rodata->wanted_pid = getpid();
-	skel->data->factor = 5;
+	skel->data->factor = 3;
+	skel->rodata->steps[1][0] = 2;
 	skel->bss->seen = 1000;
 	skel->maps.counts.max_entries = 16;
 	err = all__load(skel);
