@@ -3,6 +3,9 @@
 //! A short command takes as long as it takes to start. Finding and reading shared libraries, and computing the seventeen
 //! thousand addresses in the tables of a binary that can lie anywhere, is half of that. One file also runs on machines
 //! with another C library than where it was built. Where the archives for it are missing, it is linked as usual.
+//!
+//! What is built to be used also has the functions that short commands run in one place, as `first.ld` says, which
+//! `cargo xtask first` writes: a page that is touched takes memory, with those around it.
 
 use std::env;
 use std::fs;
@@ -32,6 +35,11 @@ fn main() {
     println!("cargo::rustc-link-arg-bins=-L{}", directory.display());
     println!("cargo::rustc-link-arg-bins=-static");
     println!("cargo::rustc-link-arg-bins=-no-pie");
+    if is("PROFILE", "release") {
+        println!("cargo::rerun-if-changed=first.ld");
+        let here = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{here}/first.ld");
+    }
 }
 
 /// Where the compiler has an archive.

@@ -5,6 +5,7 @@ mod bpftool;
 mod conformance;
 mod corpus;
 mod features;
+mod first;
 mod fuzz;
 mod objects;
 mod structure;
@@ -29,6 +30,11 @@ const TASKS: &[Task] = &[
         "features",
         "compile an object for every section name and type of map, for `corpus`",
         features::features,
+    ),
+    (
+        "first",
+        "find out which functions short commands run, for the linker to put them together",
+        first::first,
     ),
     ("fuzz", "run random and changed programs against what is claimed of all of them", fuzz::fuzz),
     ("objects", "compile tools/*.bpf.c and bench/*.bpf.c to the objects beside them", objects::objects),

@@ -106,6 +106,10 @@ fn dispatch(shell: &mut Shell, words: &[String]) -> Outcome {
     if first == "help" && shell.is_json() {
         return Ok(());
     }
+    if first == "help" {
+        shell.json.text(format_args!("{}", crate::manual::whole().render_help()));
+        return Ok(());
+    }
     let Some(family) = FAMILIES.iter().find(|family| abbreviates(first, family.name)) else {
         return Err(Failure::usage(format!("there is no object `{first}`"))
             .hint(format!("there are {}", FAMILIES.iter().map(|f| f.name).collect::<Vec<_>>().join(", "))));

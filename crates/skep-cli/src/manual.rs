@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -80,8 +81,11 @@ pub(crate) fn with_help(mut line: Vec<OsString>) -> Vec<OsString> {
 pub(crate) fn write(directory: Option<&Path>) -> Result<ExitCode> {
     let Some(directory) = directory else {
         let page = clap_mangen::Man::new(whole());
-        page.render(&mut std::io::stdout().lock()).map_err(|e| Error::file(Path::new("stdout"), e))?;
-        return Ok(ExitCode::SUCCESS);
+        return match page.render(&mut std::io::stdout().lock()) {
+            // Who has read enough closes the pipe.
+            Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Error::file(Path::new("stdout"), e)),
+            _ => Ok(ExitCode::SUCCESS),
+        };
     };
     let failed = |e| Error::file(directory, e);
     fs::create_dir_all(directory).map_err(failed)?;

@@ -56,6 +56,13 @@ fn name_of(path: &Path) -> Result<String> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic());
     let is_word = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    // A package cannot depend on one of its own name, and `test` is a library of Rust's.
+    if ["skep", "skep-skel", "test", "core", "std"].contains(&name) {
+        return Err(Error::usage(
+            format!("a package cannot be called `{name}`"),
+            "another package is; give another name",
+        ));
+    }
     if starts_well && is_word {
         return Ok(name.to_owned());
     }

@@ -38,11 +38,11 @@ pub(crate) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitC
     let object = open(args)?;
     let runtime = crate::runtime::open(choice, sight(args), user_config(args))?;
     let loaded = skep::load(&runtime, &object, host::link(&object)?)?;
+    for left in &loaded.left_out {
+        term::warning(format_args!("left out: {}", left.reason));
+    }
     let links = loaded.attach()?;
     unattached::tell(&loaded);
-    for left in &loaded.left_out {
-        term::warning(format_args!("left out, because this machine cannot run it: {}", left.reason));
-    }
     if links.is_empty() {
         return Err(unattached::nothing(&loaded));
     }
@@ -109,7 +109,7 @@ fn open(args: &RunArgs) -> Result<Object> {
 }
 
 /// Keeps programs from being loaded: one, or those that a pattern fits.
-fn leave_out(object: &mut Object, pattern: &str) -> Result<()> {
+pub(crate) fn leave_out(object: &mut Object, pattern: &str) -> Result<()> {
     if !pattern.contains(['*', '?']) {
         program(object, pattern)?.autoload = false;
         return Ok(());
@@ -164,6 +164,10 @@ fn observe(
 ) -> Result<u8> {
     let (mut printer, sources) = Printer::new(args.output, streams);
     let printk = loaded.writes_lines().then(|| printk(runtime)).flatten();
+    // Whoever wanted this may have gone meanwhile; nothing of the command has run yet.
+    if let Some(signal) = front.stop_requested() {
+        return Ok(Ending::Interrupted(signal).status());
+    }
     let session = match runtime.start(scope.clone()) {
         Ok(session) => session,
         Err(error) => {

@@ -18,7 +18,7 @@ pub(crate) fn command(cmd: Cmd, error: &io::Error) -> Error {
     let name = cmd.c_name().unwrap_or("bpf(2)");
     let failed = Error::os(errno, format!("`{name}`: {}", describe(error)));
     match (cmd, errno) {
-        (_, libc::EPERM) => failed.hint(privileges()),
+        (_, libc::EPERM) => failed.hint(why_not(cmd).unwrap_or_else(privileges)),
         (Cmd::PROG_TEST_RUN, ENOTSUPP) => {
             Error::os(errno, format!("`{name}`: Linux has no test runs of programs of this type"))
         }
@@ -26,12 +26,44 @@ pub(crate) fn command(cmd: Cmd, error: &io::Error) -> Error {
             confined("bpf(2)")
                 .unwrap_or_else(|| "this kernel is built without `CONFIG_BPF_SYSCALL`".to_owned()),
         ),
+        (Cmd::MAP_DELETE_ELEM | Cmd::MAP_DELETE_BATCH, libc::EINVAL) => {
+            failed.hint("elements of arrays are always there, and cannot be deleted")
+        }
+        (Cmd::MAP_GET_NEXT_KEY, libc::EINVAL) => failed.hint("maps of this type have no keys to go through"),
         (Cmd::MAP_UPDATE_ELEM | Cmd::MAP_UPDATE_BATCH, libc::E2BIG) => {
             Error::os(errno, "the map is full, or the key is beyond its end")
                 .hint("`max_entries` says how many elements it has room for")
         }
         _ => failed,
     }
+}
+
+/// Why a command is refused to a caller who has all privileges.
+fn why_not(cmd: Cmd) -> Option<String> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if !missing_capabilities(&status).is_empty() || is_confined() {
+        return None;
+    }
+    let why = match cmd {
+        Cmd::MAP_UPDATE_ELEM
+        | Cmd::MAP_DELETE_ELEM
+        | Cmd::MAP_LOOKUP_AND_DELETE_ELEM
+        | Cmd::MAP_UPDATE_BATCH
+        | Cmd::MAP_DELETE_BATCH
+        | Cmd::MAP_LOOKUP_AND_DELETE_BATCH
+        | Cmd::MAP_FREEZE => {
+            "the map is frozen, or user space may not write to it (`BPF_F_RDONLY`, a descriptor for reading)"
+        }
+        Cmd::MAP_LOOKUP_ELEM | Cmd::MAP_LOOKUP_BATCH | Cmd::MAP_GET_NEXT_KEY => {
+            "user space may not read this map (`BPF_F_WRONLY`, a descriptor for writing)"
+        }
+        Cmd::PROG_ATTACH => {
+            "a program of this hook that is attached here, or to a group above, lets no other beside it: attach with \
+             `multi` or `override` where that was said, too"
+        }
+        _ => return None,
+    };
+    Some(why.to_owned())
 }
 
 /// The kernel's own "operation is not supported" (`include/linux/errno.h`).
@@ -118,6 +150,11 @@ fn privileges() -> String {
     if let Some(filter) = confined("bpf(2)") {
         return filter;
     }
+    if in_user_namespace() {
+        return "capabilities of a user namespace do not count for bpf(2), unless a BPF file system delegates it (`skep token`); \
+                `--runtime user` needs none"
+            .to_owned();
+    }
     let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
     match lockdown_level(&lockdown) {
         Some(level) => format!("kernel lockdown is on (`{level}`), which forbids programs to read the kernel's memory"),
@@ -125,6 +162,13 @@ fn privileges() -> String {
                  of the kernel forbids this"
             .to_owned(),
     }
+}
+
+/// Does this process have its capabilities in another user namespace than the machine's first one, which has all users?
+fn in_user_namespace() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let first: Vec<&str> = map.lines().next().unwrap_or_default().split_whitespace().collect();
+    !first.is_empty() && first != ["0", "0", "4294967295"]
 }
 
 /// The capabilities for bpf(2) that are not in the effective set of `/proc/self/status`; CAP_SYS_ADMIN stands for all.

@@ -39,9 +39,32 @@ pub(crate) fn command(mut command: Command<'_>) -> Result<Reply> {
             Err(match command {
                 Command::ObjPin { path, .. } | Command::ObjGet { path } => explain::pin(cmd, path, &e),
                 Command::MapCreate(spec) => explain::map(spec, &e),
+                Command::BtfLoad { data, token } => types_refused(data, token, explain::command(cmd, &e)),
                 _ => explain::command(cmd, &e),
             })
         }
+    }
+}
+
+/// A refusal of types with the kernel's reason, the last line of its log.
+fn types_refused(data: &[u8], token: Option<Fd>, error: Error) -> Error {
+    let mut buffer = vec![0; data.len().saturating_mul(8).clamp(LOG_BYTES_MIN, LOG_BYTES)];
+    let mut command = Command::BtfLoad { data, token };
+    let log = Log { level: 1, buffer: &mut buffer };
+    // Types that are taken now are given back at once: they were refused before.
+    if let Ok(reply) = Attr::encode(&mut command, Some(log)).and_then(|mut attr| match bpf::bpf(&mut attr) {
+        Ok(returned) => Ok(attr.reply(returned)),
+        Err(e) => Err(explain::command(attr.cmd(), &e)),
+    }) {
+        drop(attach::owned(reply));
+    }
+    let end = buffer.iter().position(|&byte| byte == 0).unwrap_or(0);
+    let log = String::from_utf8_lossy(&buffer[..end]);
+    // A type that is described to its end has nothing said against it.
+    let is_reason = |line: &&str| line.rsplit(' ').next().is_some_and(|word| !word.contains('='));
+    match log.trim_end().lines().next_back().filter(is_reason) {
+        Some(line) => Error::os(error.errno(), format!("the kernel refuses the types: {line}")),
+        None => error,
     }
 }
 

@@ -14,7 +14,7 @@ use skep_isa::text::Style;
 
 use crate::error::Result;
 use crate::inspect::FunctionView;
-use crate::map::MapDef;
+use crate::map::{MapDef, Pinning};
 use crate::object::Object;
 
 /// Texts of more lines than this are not compared line by line.
@@ -236,6 +236,14 @@ fn compare_properties(kind: &'static str, [a, b]: [Properties; 2], found: &mut V
     }
 }
 
+fn pinning(pinning: Pinning) -> String {
+    match pinning {
+        Pinning::None => "none".to_owned(),
+        Pinning::ByName => "by name".to_owned(),
+        Pinning::Other(number) => number.to_string(),
+    }
+}
+
 fn maps(object: &Object, types: &Names<'_>) -> Properties {
     let one = |map: &MapDef| {
         let mut properties = vec![
@@ -244,11 +252,12 @@ fn maps(object: &Object, types: &Names<'_>) -> Properties {
             ("value", format!("{} B", map.value_size)),
             ("entries", map.max_entries.to_string()),
             ("flags", format!("{:#x}", map.map_flags)),
-            ("pinning", format!("{:?}", map.pinning)),
+            ("pinning", pinning(map.pinning)),
             ("key's type", types.describe(map.key_type)),
         ];
         if map.is_data() {
-            properties.push(("contents", format!("{:016x}", checksum(&map.data))));
+            let contents = format!("{} B, checksum {:016x}", map.data.len(), checksum(&map.data));
+            properties.push(("contents", contents));
         } else {
             properties.push(("value's type", types.describe(map.value_type)));
         }

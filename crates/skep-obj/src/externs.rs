@@ -58,7 +58,10 @@ pub enum KconfigForm {
     /// `enum libbpf_tristate`: `y`, `m` or `n`.
     Tristate,
     /// `char`: the letter itself, or a number.
-    Char,
+    Char {
+        /// Does it have a sign?
+        signed: bool,
+    },
     /// An integer.
     Int {
         /// Does it have a sign?
@@ -132,16 +135,22 @@ fn kind(btf: &Btf, id: TypeId, section: &str) -> Result<ExternKind> {
     }
 }
 
+fn is_char(form: KconfigForm) -> bool {
+    matches!(form, KconfigForm::Char { .. })
+}
+
 fn kconfig_form(btf: &Btf, id: TypeId) -> Result<KconfigForm> {
     let ty = btf.resolve(id)?;
     match ty.shape {
         Shape::Int(int) if int.encoding.bool && int.bytes == 1 => Ok(KconfigForm::Bool),
-        Shape::Int(int) if !int.encoding.bool && int.bytes == 1 => Ok(KconfigForm::Char),
+        Shape::Int(int) if !int.encoding.bool && int.bytes == 1 => {
+            Ok(KconfigForm::Char { signed: int.encoding.signed })
+        }
         Shape::Int(int) if !int.encoding.bool && matches!(int.bytes, 2 | 4 | 8) => {
             Ok(KconfigForm::Int { signed: int.encoding.signed })
         }
         Shape::Enum(_) | Shape::Enum64(_) if ty.name == "libbpf_tristate" => Ok(KconfigForm::Tristate),
-        Shape::Array(array) if array.len > 0 && kconfig_form(btf, array.elem)? == KconfigForm::Char => {
+        Shape::Array(array) if array.len > 0 && is_char(kconfig_form(btf, array.elem)?) => {
             Ok(KconfigForm::Text)
         }
         _ => Err(Error::unsupported(format!("`{}` is no type for a configuration value", ty.describe()))

@@ -76,7 +76,11 @@ impl Error {
     /// The same error with the place where it happened put in front: `program `f`: …`.
     #[must_use]
     pub fn context(mut self, place: impl fmt::Display) -> Self {
-        self.message = format!("{place}: {}", self.message);
+        let place = format!("{place}: ");
+        // Who was called may have named it already.
+        if !self.message.starts_with(&place) {
+            self.message.insert_str(0, &place);
+        }
         self
     }
 
@@ -117,5 +121,16 @@ fn kind_of(errno: i32) -> ErrorKind {
         4 | 11 | 16 => ErrorKind::Busy,
         EOPNOTSUPP | 524 => ErrorKind::Unsupported,
         _ => ErrorKind::Os,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_named_once() {
+        let error = Error::os(2, "`p`: no such file").context("`p`").context("program `f`");
+        assert_eq!(error.to_string(), "program `f`: `p`: no such file");
     }
 }

@@ -24,6 +24,15 @@ pub enum Event<'a> {
     },
 }
 
+impl Event<'_> {
+    /// The processor that it comes from.
+    pub fn cpu(&self) -> u32 {
+        match self {
+            Self::Record { cpu, .. } | Self::Lost { cpu, .. } => *cpu,
+        }
+    }
+}
+
 /// Reads the records of one map, oldest first.
 pub trait EventSource: Send {
     /// Readable when there may be something to drain.

@@ -197,6 +197,9 @@ impl Loaded {
     }
 }
 
+/// Something of that name is there.
+const EEXIST: i32 = 17;
+
 /// Opcode of a call, of a helper where the source is 0 (RFC 9669 section 4.3.1), and numbers of helpers.
 const CALL: u8 = 0x85;
 const TRACE_PRINTK: i32 = 6;
@@ -222,7 +225,16 @@ impl LoadedMap {
 
     /// Has the kernel use a `struct_ops` structure: by a link where the object asks for one, for as long as that lives.
     fn register(&self) -> Result<Attached> {
-        let in_map = |e: skep_runtime::Error| e.context(format_args!("`struct_ops` map `{}`", self.def.name));
+        let in_map = |e: skep_runtime::Error| {
+            let e = e.context(format_args!("`struct_ops` map `{}`", self.def.name));
+            match e.errno() {
+                EEXIST => e.hint(
+                    "a structure of that name is registered: `skep struct_ops list` shows those of programs; one whose \
+                     loader has just ended takes a moment to go",
+                ),
+                _ => e,
+            }
+        };
         self.map.update(&0_u32.to_ne_bytes(), &self.def.data, 0).map_err(in_map)?;
         if self.def.map_flags & F_LINK != 0 {
             let options =

@@ -79,7 +79,7 @@ const CRATES: &[Rules] = &[
             "skep-isa", "skep-btf", "skep-obj", "skep-cc", "skep-runtime", "skep-binary", "skep-verifier", "skep-vm", "skep-user",
             "skep-kernel", "skep-remote", "skep", "skep-skel",
         ],
-        external: &["clap", "clap_complete", "clap_mangen", "iced-x86", "mimalloc", "rustix", "serde_json"],
+        external: &["clap", "clap_complete", "clap_mangen", "iced-x86", "mimalloc", "rustix", "serde_json", "signal-hook"],
         may: May::Act(&["memory"]),
     },
     Rules {

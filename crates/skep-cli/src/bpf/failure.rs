@@ -84,7 +84,11 @@ impl Failure {
 
     /// The same failure with where it happened put in front.
     pub(crate) fn context(mut self, place: impl fmt::Display) -> Self {
-        self.message = format!("{place}: {}", self.message);
+        let place = format!("{place}: ");
+        // Who was called may have named it already.
+        if !self.message.starts_with(&place) {
+            self.message.insert_str(0, &place);
+        }
         self
     }
 

@@ -44,7 +44,7 @@ pub(crate) fn min_core_btf(shell: &mut Shell, words: &mut Words<'_>) -> Outcome 
                 .hint("compile with `-g`, and strip with `llvm-strip -g`, which keeps types")
                 .with_errno(EINVAL)
         })?;
-        let local = dump::of_bytes(file, &bytes)?;
+        let local = dump::of_bytes(file, bytes.clone())?;
         let added = Ext::parse(Arc::new(section.to_vec())).and_then(|ext| minimal.add(&local, &ext));
         added.map_err(|e| Failure::from(e).context(format_args!("`{file}`")).with_errno(EINVAL))?;
     }

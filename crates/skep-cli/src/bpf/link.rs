@@ -137,8 +137,8 @@ fn facts(runtime: &SharedRuntime, info: &LinkInfo) -> Facts {
         LinkDetail::Cgroup { cgroup_id, attach_type } => {
             vec![("cgroup_id", Fact::Number(*cgroup_id)), attach(attach_type)]
         }
-        LinkDetail::Iter { target_name, map_id, cgroup_id, order: _, tid, pid } => {
-            iterator(target_name, *map_id, *cgroup_id, *tid, *pid)
+        LinkDetail::Iter { target_name, map_id, cgroup_id, order, tid, pid } => {
+            iterator(target_name, *map_id, (*cgroup_id, *order), *tid, *pid)
         }
         LinkDetail::NetNs { netns_ino, attach_type } => {
             vec![("netns_ino", number(*netns_ino)), attach(attach_type)]
@@ -185,13 +185,16 @@ fn with_cookie(mut facts: Facts, cookie: u64) -> Facts {
     facts
 }
 
-fn iterator(name: &str, map_id: u32, cgroup_id: u64, tid: u32, pid: u32) -> Facts {
+fn iterator(name: &str, map_id: u32, (cgroup_id, order): (u64, u32), tid: u32, pid: u32) -> Facts {
     let mut facts = vec![("target_name", text(name))];
     match name {
         "bpf_map_elem" | "bpf_sk_storage_map" | "sockmap" => {
             facts.push(("map_id", Fact::Number(map_id.into())));
         }
-        "cgroup" => facts.push(("cgroup_id", Fact::Number(cgroup_id))),
+        "cgroup" => {
+            facts.push(("cgroup_id", Fact::Number(cgroup_id)));
+            facts.push(("order", text(cgroup_order(order))));
+        }
         "task" | "task_file" | "task_vma" => {
             facts.extend((tid > 0).then_some(("tid", Fact::Number(tid.into()))));
             facts.extend((pid > 0).then_some(("pid", Fact::Number(pid.into()))));
@@ -199,6 +202,13 @@ fn iterator(name: &str, map_id: u32, cgroup_id: u64, tid: u32, pid: u32) -> Fact
         _ => {}
     }
     facts
+}
+
+/// In which order an iterator goes through groups (`enum bpf_cgroup_iter_order`).
+fn cgroup_order(order: u32) -> &'static str {
+    const ORDERS: [&str; 5] =
+        ["order_unspec", "self_only", "descendants_pre", "descendants_post", "ancestors_up"];
+    ORDERS.get(order as usize).unwrap_or(&"unknown")
 }
 
 fn perf(detail: &PerfDetail) -> Facts {

@@ -25,6 +25,8 @@ pub(crate) struct Options {
     pub(crate) light: bool,
     /// Which language a skeleton is in.
     pub(crate) language: Language,
+    /// Programs that are not loaded with their object.
+    pub(crate) without: Vec<String>,
 }
 
 /// A language that skeletons are written in.
@@ -93,6 +95,15 @@ pub(crate) const OPTIONS: &[Row] = &[
     },
     Row {
         letter: None,
+        name: "without",
+        about: "Leave a program out when its object is loaded, or those that a pattern fits",
+        effect: Effect::Value("PROGRAM", |o, value| {
+            o.without.push(value.to_owned());
+            Ok(())
+        }),
+    },
+    Row {
+        letter: None,
         name: "runtime",
         about: "Whose objects: `kernel` (the default) or `user`",
         effect: Effect::Value("RUNTIME", |o, value| {
@@ -137,13 +148,18 @@ fn words(options: &mut Options, line: &[String]) -> Outcome<Vec<String>> {
             words.extend(line.by_ref().cloned());
         } else if let Some(name) = word.strip_prefix("--") {
             long(options, name, &mut line)?;
-        } else if word.len() > 1 && word.starts_with('-') {
+        } else if word.len() > 1 && word.starts_with('-') && !is_number(word) {
             letters(options, &word[1..], &mut line)?;
         } else {
             words.push(word.clone());
         }
     }
     Ok(words)
+}
+
+/// Values may be negative; no option's letter is a digit.
+fn is_number(word: &str) -> bool {
+    word.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
 }
 
 /// `--name`, `--name VALUE` or `--name=VALUE`; a name may be cut short where only one begins so.
@@ -216,6 +232,14 @@ mod tests {
         assert_eq!(options.runtime, Some(RuntimeChoice::User));
         let (options, words) = parsed("-pB vmlinux btf").unwrap();
         assert_eq!((options.base_btf, words), (Some("vmlinux".into()), vec!["btf".to_owned()]));
+    }
+
+    #[test]
+    fn negative_numbers_are_words() {
+        let (options, words) =
+            parsed("map update id 5 key typed -1 value typed -20 -j --without a --without=b").unwrap();
+        assert_eq!(words, ["map", "update", "id", "5", "key", "typed", "-1", "value", "typed", "-20"]);
+        assert!(options.json && options.without == ["a", "b"]);
     }
 
     #[test]

@@ -133,6 +133,12 @@ pub(crate) fn prepare(shell: &mut Shell, directory: &Path) -> Outcome {
         return Err(Failure::new(format!("`{place}` is not in a bpf file system"))
             .hint(format!("leave `--nomount` out, or `mount -t bpf bpffs {place}`")));
     }
+    let hidden = fs::read_dir(directory).map_or(0, Iterator::count);
+    if hidden > 0 {
+        crate::term::warning(format_args!(
+            "a bpf file system is mounted on {place}: it hides what is in there ({hidden}) until `umount {place}`"
+        ));
+    }
     mount("bpffs", directory, "bpf", MountFlags::empty(), Some(c"mode=0700"))
         .map_err(|e| Failure::file(format_args!("a bpf file system on {place}"), &e.into()))
 }

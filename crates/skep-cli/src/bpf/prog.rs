@@ -5,6 +5,7 @@ pub(crate) mod dump;
 pub(crate) mod jited;
 mod light;
 pub(crate) mod load;
+mod metadata;
 pub(crate) mod profile;
 pub(crate) mod run;
 pub(crate) mod show;

@@ -5,7 +5,7 @@ use std::path::Path;
 use skep::host;
 use skep::runtime::command::ObjectKind;
 use skep::runtime::info::{self, BtfInfo, MapInfo, ProgArray, ProgInfo};
-use skep::runtime::{Command, Handle, Map, RuntimeKind, SharedRuntime};
+use skep::runtime::{Command, Fd, Handle, Map, RuntimeKind, SharedRuntime};
 
 use super::failure::{Failure, Outcome};
 use super::shell::Shell;
@@ -161,14 +161,32 @@ pub(crate) fn adopt_prog(runtime: &SharedRuntime, handle: Handle) -> Outcome<Sel
 
 /// The name of a program's function by its types, where the kernel's own was cut off.
 pub(crate) fn full_name(runtime: &SharedRuntime, info: &ProgInfo) -> Option<String> {
-    if info.name.len() < NAME_MAX || info.btf_id == 0 {
-        return None;
-    }
     let handle = info::open_id(runtime, ObjectKind::Prog, info.id).ok()?;
-    let functions = ProgInfo::of(runtime, handle.fd(), &[ProgArray::FuncInfo]).ok()?;
-    let type_id = functions.bytes(ProgArray::FuncInfo).get(4..8)?.try_into().map(u32::from_ne_bytes).ok()?;
-    let btf = btf(runtime, info.btf_id).ok()?;
-    btf.name(skep::btf::TypeId(type_id)).ok().map(str::to_owned)
+    FullNames::default().of(runtime, handle.fd(), info)
+}
+
+/// Names of programs. Those of one object have the same types, which are read once.
+#[derive(Default)]
+pub(crate) struct FullNames {
+    types: Option<(u32, skep::btf::Btf)>,
+}
+
+impl FullNames {
+    /// The name of a program's function by its types, where the kernel's own was cut off.
+    pub(crate) fn of(&mut self, runtime: &SharedRuntime, prog: Fd, info: &ProgInfo) -> Option<String> {
+        if info.name.len() < NAME_MAX || info.btf_id == 0 {
+            return None;
+        }
+        let functions = ProgInfo::of(runtime, prog, &[ProgArray::FuncInfo]).ok()?;
+        let function = functions.bytes(ProgArray::FuncInfo).get(4..8)?;
+        let type_id = skep::btf::TypeId(function.try_into().map(u32::from_ne_bytes).ok()?);
+        if self.types.as_ref().is_none_or(|(id, _)| *id != info.btf_id) {
+            // The ones before give their memory back first.
+            self.types = None;
+            self.types = Some((info.btf_id, btf(runtime, info.btf_id).ok()?));
+        }
+        self.types.as_ref()?.1.name(type_id).ok().map(str::to_owned)
+    }
 }
 
 /// The types with that id, over the kernel's where they continue these.
@@ -241,7 +259,7 @@ fn none(what: &str, by: &str, value: &str) -> Failure {
     Failure::new(format!("there is no {what} with {by} `{value}`"))
 }
 
-fn several(what: &str, name: &str) -> Failure {
+pub(crate) fn several(what: &str, name: &str) -> Failure {
     Failure::new(format!("several {what} match `{name}`")).hint("say which by `id` or `pinned`")
 }
 

@@ -116,13 +116,13 @@ pub(crate) const FAMILIES: &[Family] = &[
             command("pin", "PROG FILE", "Give the program a name in the bpf file system", prog::pin),
             command(
                 "load",
-                "OBJ PATH [type TYPE] [map { idx N | name NAME } MAP] [pinmaps DIR] [autoattach]",
+                "OBJ PATH [type TYPE] [map { idx N | name NAME } MAP] [pinmaps DIR] [autoattach] [kernel_btf FILE]",
                 "Load an object and pin its first program; with `-L` and without a PATH, try it as a light skeleton",
                 prog::load::load,
             ),
             command(
                 "loadall",
-                "OBJ DIR [type TYPE] [map { idx N | name NAME } MAP] [pinmaps DIR] [autoattach]",
+                "OBJ DIR [type TYPE] [map { idx N | name NAME } MAP] [pinmaps DIR] [autoattach] [kernel_btf FILE]",
                 "Load an object and pin all its programs",
                 prog::load::loadall,
             ),
@@ -195,7 +195,7 @@ pub(crate) const FAMILIES: &[Family] = &[
             ),
             command(
                 "events",
-                "MAP [count N]",
+                "MAP [type TYPE] [count N]",
                 "Print the records of a ring buffer or perf event array, decoded, until interrupted",
                 map::events::events,
             ),

@@ -93,6 +93,9 @@ fn wanted(words: &mut Words<'_>) -> Outcome<Wanted> {
             wanted.interval_ms = words.number("the interval")?.max(1);
         } else if words.keyword("count") {
             wanted.count = Some(words.number("the count")?);
+            if wanted.count == Some(0) {
+                return Err(Failure::new("nothing is to be shown").hint("`count N` shows N tables"));
+            }
         } else if words.keyword("sort") {
             wanted.order = order(words.need("what to sort by")?)?;
         } else {

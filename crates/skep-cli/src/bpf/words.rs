@@ -52,6 +52,11 @@ impl<'a> Words<'a> {
             .ok_or_else(|| Failure::new(format!("`{word}` is not a number for {what}")))
     }
 
+    /// Is one of the words that are left this one?
+    pub(crate) fn contain(&self, word: &str) -> bool {
+        self.words.iter().any(|known| known == word)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.words.len()
     }

@@ -1,11 +1,12 @@
 //! `skep prog`, `link`, `btf` and `gen` on kernel objects, typed as scripts type them for bpftool.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::{Scratch, installed, skip, tool};
+use crate::harness::{Scratch, has_clang, installed, skip, tool};
 use crate::objects::{BpfFs, fails, json_of, kernel, ok};
 
 /// Loads the project's opensnoop, attached, with its maps.
@@ -106,6 +107,95 @@ fn programs_run_on_data() {
     assert!(nothing["hint"].as_str().is_some_and(|hint| hint.contains("data_in")), "{nothing}");
 }
 
+/// Two programs of one name, of which the first has run on a packet.
+#[test]
+fn programs_say_whose_they_are_and_what_they_send() {
+    let Some(fs) = BpfFs::new("said") else { return };
+    if !has_clang() {
+        return skip("`clang` is not installed");
+    }
+    let scratch = Scratch::new("said-data");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/said.bpf.c");
+    for pins in ["a", "b"] {
+        ok(&format!("prog loadall {} {} pinmaps {1}-maps", source.display(), fs.path(pins)));
+    }
+    let one = fs.path("a/said");
+    let shown = json_of(&format!("prog show pinned {one}"));
+    assert_eq!(shown["metadata"], json!({"author": "nobody", "version": 7}), "{shown}");
+    let text = ok(&format!("prog show pinned {one}"));
+    assert!(text.contains("\tmetadata:\n\t\tauthor = \"nobody\"\n\t\tversion = 7\n"), "{text}");
+    // The address of a processor's own value is made by a move that only the kernel writes.
+    let listing = ok(&format!("prog dump xlated pinned {one}"));
+    assert!(!listing.contains("(bad)") && listing.trim_end().ends_with("exit"), "{listing}");
+    assert!(ok(&format!("prog dump xlated pinned {one} visual")).starts_with("digraph"));
+    let both = json_of("prog dump xlated name said");
+    let insns = |prog: &Value| prog["insns"].as_array().map_or(0, Vec::len);
+    assert!(
+        both.as_array().is_some_and(|both| both.len() == 2 && both.iter().all(|prog| insns(prog) > 5)),
+        "{both}"
+    );
+    assert_eq!(ok("prog dump xlated name said").matches("name said").count(), 2);
+    let file = fails(&format!("prog dump xlated name said file {}", scratch.path("code").display()), 255);
+    assert!(file["error"].as_str().is_some_and(|error| error.contains("several programs")), "{file}");
+
+    let packet = scratch.write("packet", [7; 64]);
+    ok(&format!("prog run pinned {one} data_in {}", packet.display()));
+    let records = fs.path("a-maps/records");
+    assert_eq!(json_of(&format!("map events pinned {records} count 1"))["text"], "abc");
+    ok(&format!("prog run pinned {one} data_in {}", packet.display()));
+    let text = ok(&format!("map events pinned {records} type event count 1"));
+    assert!(text.contains(".text = \"abc\""), "{text}");
+    let watched = json_of(&format!("map watch pinned {} count 1", fs.path("a-maps/counts")));
+    let sum = watched["value"].as_array().map(|slots| slots.iter().filter_map(Value::as_u64).sum());
+    assert_eq!(sum, Some(2), "{watched}");
+}
+
+#[test]
+fn what_is_left_out_is_said() {
+    let Some(fs) = BpfFs::new("left-out") else { return };
+    if !has_clang() {
+        return skip("`clang` is not installed");
+    }
+    let scratch = Scratch::new("left-out");
+    let write = |name: &str, text: &str| {
+        let source = format!("#include <vmlinux.h>\n#include <bpf/bpf_helpers.h>\n{text}");
+        scratch.write(name, source).display().to_string()
+    };
+    let licence = "char LICENSE[] SEC(\"license\") = \"GPL\";";
+    let absent = write(
+        "absent.bpf.c",
+        &format!(
+            "extern const void nothing_has_this_name __ksym;\n\
+             SEC(\"socket\") int needs(void *ctx) {{ return (long)&nothing_has_this_name & 1; }}\n\
+             SEC(\"socket\") int works(void *ctx) {{ return 0; }}\n{licence}"
+        ),
+    );
+    let said = kernel(&format!("prog loadall {absent} {}", fs.path("all")));
+    assert!(said.status == 0 && said.stderr.contains("nothing_has_this_name"), "{}", said.stderr);
+    assert_eq!(names(&fs, "all"), ["works"]);
+    let first = fails(&format!("prog load {absent} {}", fs.path("first")), 255);
+    assert!(first["error"].as_str().is_some_and(|error| error.contains("nothing_has_this_name")), "{first}");
+    ok(&format!("prog load {absent} {} --without needs", fs.path("first")));
+
+    let wrong = write(
+        "wrong.bpf.c",
+        &format!(
+            "SEC(\"sokcet\") int f(void *ctx) {{ return 0; }}\nSEC(\"socket\") int g(void *ctx) {{ return 0; }}\n{licence}"
+        ),
+    );
+    let refused = fails(&format!("prog loadall {wrong} {}", fs.path("wrong")), 255);
+    assert!(refused["error"].as_str().is_some_and(|error| error.contains("unknown section")), "{refused}");
+    assert!(!Path::new(&fs.path("wrong")).exists());
+
+    let maps = write(
+        "maps.bpf.c",
+        "struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, int); __type(value, int); } m \
+         SEC(\".maps\");",
+    );
+    ok(&format!("prog loadall {maps} {} pinmaps {}", fs.path("none"), fs.path("maps")));
+    assert_eq!(names(&fs, "maps"), ["m"]);
+}
+
 #[test]
 fn failed_loads_leave_nothing() {
     let Some(fs) = BpfFs::new("failed") else { return };
@@ -188,7 +278,7 @@ int main(void)
 
 #[test]
 fn skeletons_build_and_run_with_libbpf() {
-    let header = std::path::Path::new("/usr/include/bpf/libbpf.h");
+    let header = Path::new("/usr/include/bpf/libbpf.h");
     let Some(_fs) = BpfFs::new("skeleton") else { return };
     if !header.exists() || !installed("cc") {
         return skip("a skeleton in C needs libbpf-dev and cc");

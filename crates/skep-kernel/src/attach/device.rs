@@ -77,6 +77,7 @@ fn refused(error: Error, attach_type: A) -> Error {
         (A::NETKIT_PRIMARY | A::NETKIT_PEER, _) => {
             error.hint("it has to be the primary device of a netkit pair, for both ends")
         }
+        (A::TCX_INGRESS | A::TCX_EGRESS, libc::EEXIST) => error.hint("the same program is there already"),
         (_, libc::ESTALE) => error.hint("the hook's programs have changed since its revision was read"),
         _ => error,
     }

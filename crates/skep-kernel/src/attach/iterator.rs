@@ -28,6 +28,12 @@ pub(super) fn attach(prog: Fd, options: &AttachOptions) -> Result<OwnedFd> {
         (Some(_), _) => Err(Error::os(libc::EINVAL, "iterators go over maps, cgroups and processes")),
         // Threads of the process: the thread's id, the process's, no descriptor.
         (None, Some(pid)) => over(&[0, pid, 0]),
-        (None, None) => link(prog, Fd(0), AttachType::TRACE_ITER, 0, LinkData::None),
+        (None, None) => link(prog, Fd(0), AttachType::TRACE_ITER, 0, LinkData::None).map_err(|e| match e.errno() {
+            libc::EINVAL | libc::EBADF => e.hint(
+                "iterators over elements need a map, those over control groups a group: `skep iter pin OBJ FILE map MAP` or \
+                 `cgroup DIR`",
+            ),
+            _ => e,
+        }),
     }
 }

@@ -37,7 +37,18 @@ pub(super) fn attach(prog: Fd, attach_type: A, options: &AttachOptions) -> Resul
         (AttachTarget::Netfilter { family, hook, priority }, Needs::Netfilter) => {
             let (family, hook, priority) = (*family, *hook, *priority);
             let data = LinkData::Netfilter { family, hook, priority, flags: options.flags };
-            link(prog, Fd(0), A::NETFILTER, 0, data).map(Attachment::from)
+            let attached = link(prog, Fd(0), A::NETFILTER, 0, data).map(Attachment::from);
+            attached.map_err(|e| match e.errno() {
+                libc::EBUSY => {
+                    e.hint(format!("the hook has a program of priority {priority}; choose another"))
+                }
+                libc::EINVAL | libc::ERANGE => {
+                    e.hint(
+                    "it takes a program of type `netfilter`, and a priority that is neither the lowest nor the highest number",
+                )
+                }
+                _ => e,
+            })
         }
         (AttachTarget::Map(map), Needs::SocketMap) => to_sockets_of(prog, *map, attach_type, options.flags),
         (AttachTarget::Socket(socket), Needs::Socket) => to_socket(prog, *socket, true),
@@ -86,6 +97,9 @@ fn to_cgroup(prog: Fd, path: &Path, attach_type: A, options: &AttachOptions) -> 
             libc::EBADF => e.hint("it has to be a directory of a cgroup2 file system"),
             libc::EINVAL | libc::E2BIG if order != 0 => {
                 e.hint("programs of cgroups have an order since Linux 6.17, and links go beside links")
+            }
+            libc::EINVAL => {
+                e.hint(format!("is the program loaded for `{attach_type}`? `skep prog show` says its type"))
             }
             libc::EPERM => {
                 e.hint("a group above may have a program that does not allow others (`bpftool cgroup tree`)")
@@ -219,6 +233,7 @@ fn nowhere(attach_type: A) -> Error {
         libc::EINVAL,
         format!("a program of type `{attach_type}` is attached to {what}, and none is named"),
     )
+    .hint("load it with `skep prog load`, and name that with `skep prog attach`, `skep net attach` or `skep cgroup attach`")
 }
 
 /// What a program needs whose section names no hook.

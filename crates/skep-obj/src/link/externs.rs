@@ -216,14 +216,16 @@ fn set_text(ext: &Extern, form: KconfigForm, place: &mut [u8], text: &str) -> Re
             write_number(place, value);
             Ok(())
         }
-        (KconfigForm::Char, "y" | "m" | "n") => set_number(ext, form, place, text.as_bytes()[0].into()),
+        (KconfigForm::Char { .. }, "y" | "m" | "n") => {
+            set_number(ext, form, place, text.as_bytes()[0].into())
+        }
         (KconfigForm::Text, _) => {
             let inner = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).ok_or_else(unfit)?;
             let kept = inner.len().min(place.len().saturating_sub(1));
             place[..kept].copy_from_slice(&inner.as_bytes()[..kept]);
             Ok(())
         }
-        (KconfigForm::Char | KconfigForm::Int { .. }, _) => {
+        (KconfigForm::Char { .. } | KconfigForm::Int { .. }, _) => {
             set_number(ext, form, place, number(text).ok_or_else(unfit)?)
         }
         _ => Err(unfit()),
@@ -248,11 +250,11 @@ fn set_number(ext: &Extern, form: KconfigForm, place: &mut [u8], value: u64) -> 
     let fits = match form {
         KconfigForm::Bool => value <= 1,
         _ if bits >= 64 => true,
-        KconfigForm::Int { signed: true } => {
+        KconfigForm::Int { signed: true } | KconfigForm::Char { signed: true } => {
             let sign = 1u64 << (bits - 1);
             value.wrapping_add(sign) < sign << 1
         }
-        KconfigForm::Int { signed: false } | KconfigForm::Char => value >> bits == 0,
+        KconfigForm::Int { signed: false } | KconfigForm::Char { signed: false } => value >> bits == 0,
         KconfigForm::Tristate | KconfigForm::Text => false,
     };
     if !fits {
@@ -269,5 +271,19 @@ fn set_number(ext: &Extern, form: KconfigForm, place: &mut [u8], value: u64) -> 
 fn write_number(place: &mut [u8], value: u64) {
     for (byte, from) in place.iter_mut().zip(value.to_le_bytes()) {
         *byte = from;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_have_signs() {
+        let kind = ExternKind::Kconfig { form: KconfigForm::Char { signed: true }, size: 1, offset: 0 };
+        let ext = Extern { name: "CONFIG_HZ".to_owned(), kind, weak: false, type_id: TypeId::VOID };
+        let fits = |signed, text| set_text(&ext, KconfigForm::Char { signed }, &mut [0], text).is_ok();
+        assert!(fits(true, "127") && fits(true, "-128") && fits(false, "250") && fits(true, "y"));
+        assert!(!fits(true, "250") && !fits(false, "256") && !fits(false, "-1"));
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn types() -> Vec<Finding> {
     };
     let names = fs::read_dir("/sys/kernel/btf").map_or(0, |entries| entries.count().saturating_sub(1));
     vec![
-        Finding::new(Area::Types, "kernel", State::Good, format!("{} types", btf.len())),
+        Finding::new(Area::Types, "kernel", State::Good, format!("{} types", btf.len().saturating_sub(1))),
         Finding::new(Area::Types, "modules", State::Good, format!("types of {names} modules")),
     ]
 }

@@ -8,9 +8,8 @@ use skep_runtime::command::{Command, ObjectKind, Reply};
 use skep_runtime::info::{self, MapInfo};
 use skep_runtime::{ErrorKind, Fd, Handle, Map, SharedRuntime};
 
+use super::EEXIST;
 use crate::{Error, Result};
-
-const EEXIST: i32 = 17;
 
 /// The map that is pinned at `path`, if there is one; it has to be like the one that the object defines.
 pub(super) fn reuse(runtime: &SharedRuntime, def: &MapDef, path: &Path, cpus: usize) -> Result<Option<Map>> {

@@ -1,9 +1,10 @@
 //! Programs: descriptors put in place of numbers, and loaded.
 
 use skep_isa::{Insn, Reg};
+use skep_obj::map::MapKind;
 use skep_obj::source::{FuncInfo, LineInfo};
 use skep_obj::{Linked, LinkedProgram};
-use skep_runtime::command::ProgLoad;
+use skep_runtime::command::{Command, ProgLoad};
 use skep_runtime::{Fd, Program, SharedRuntime};
 
 use super::types::Types;
@@ -56,10 +57,20 @@ pub(super) fn load(
             token: options.token,
             ..ProgLoad::new(program.prog_type, &program.name, &insns, &linked.license)
         };
-        let loaded = Program::load(runtime, &spec).map_err(|e| refusal::explained(program, linked, e))?;
+        let loaded = Program::load(runtime, &spec)
+            .map_err(|e| refusal::explained(program, linked, types.refused(), e))?;
+        bind_constants(runtime, &loaded, maps);
         Ok(Some(LoadedProgram { linked: program.clone(), program: loaded }))
     };
     linked.programs.iter().map(load).collect()
+}
+
+/// Has the object's constants live as long as the program, also where it does not read them: they say whose it is and which
+/// version (`bpf_metadata_*`). Runtimes and kernels that cannot do that run the program as well.
+fn bind_constants(runtime: &SharedRuntime, program: &Program, maps: &[Option<LoadedMap>]) {
+    for constants in maps.iter().flatten().filter(|map| map.def.kind == MapKind::Rodata) {
+        let _ = runtime.bpf(Command::ProgBindMap { prog: program.fd(), map: constants.map.fd() });
+    }
 }
 
 /// The program's code with descriptors in place of numbers of maps and modules.

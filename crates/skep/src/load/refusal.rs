@@ -20,18 +20,31 @@ pub(super) fn in_program(program: &LinkedProgram, error: skep_runtime::Error) ->
     error.context(format_args!("section `{}`: program `{}`", program.section, program.name)).into()
 }
 
-/// A refusal of the verifier, with what is missing where that is the reason, and else with the end of its log.
-pub(super) fn explained(program: &LinkedProgram, linked: &Linked, error: skep_runtime::Error) -> Error {
-    if error.kind() != ErrorKind::Rejected {
-        return in_program(program, error);
-    }
+/// A refusal of the verifier, with what is missing where that is the reason, and else with the end of its log. That the object's
+/// types were not taken may be why.
+pub(super) fn explained(
+    program: &LinkedProgram,
+    linked: &Linked,
+    types: Option<&skep_runtime::Error>,
+    error: skep_runtime::Error,
+) -> Error {
+    let error = if error.kind() == ErrorKind::Rejected { of_log(program, linked, &error) } else { error };
+    let error = match types {
+        Some(refused) if error.advice().is_none() => {
+            error.hint(format!("it is loaded without all of the object's types, which may be why: {refused}"))
+        }
+        _ => error,
+    };
+    in_program(program, error)
+}
+
+fn of_log(program: &LinkedProgram, linked: &Linked, error: &skep_runtime::Error) -> skep_runtime::Error {
     let log = error.to_string();
-    let explained = match missing(program, linked, &log) {
+    match missing(program, linked, &log) {
         Some(reason) => skep_runtime::Error::rejected(error.errno(), reason)
             .hint("ask first whether it is there, as with `bpf_core_field_exists`, or run another kernel"),
         None => skep_runtime::Error::rejected(error.errno(), in_words(program, linked, &log)),
-    };
-    in_program(program, explained)
+    }
 }
 
 /// What the call of a helper that does not exist stands for, if that is what the verifier refuses.

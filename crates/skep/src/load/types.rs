@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skep_btf::TypeId;
 use skep_obj::Linked;
-use skep_obj::map::MapDef;
+use skep_obj::map::{MapDef, MapKind};
 use skep_runtime::command::{Command, ObjectKind, Reply};
 use skep_runtime::info::{self, BtfInfo};
 use skep_runtime::{ErrorKind, Fd, Handle, SharedRuntime};
@@ -17,6 +17,8 @@ use crate::Result;
 pub(super) struct Types {
     /// The object's, where the runtime takes any.
     own: Option<Handle>,
+    /// Why the runtime has not taken the object's, although it takes types.
+    refused: Option<skep_runtime::Error>,
     /// Those of modules, by the target's numbers; `None` for modules that nothing of the object is in.
     modules: Vec<Option<Handle>>,
 }
@@ -24,12 +26,18 @@ pub(super) struct Types {
 impl Types {
     /// Hands the object's types to the runtime, and opens those of the modules that it uses.
     pub(super) fn load(runtime: &SharedRuntime, linked: &Linked, options: &Options) -> Result<Self> {
-        Ok(Self { own: load_own(runtime, linked, options)?, modules: open_modules(runtime, linked)? })
+        let (own, refused) = load_own(runtime, linked, options)?;
+        Ok(Self { own, refused, modules: open_modules(runtime, linked)? })
     }
 
     /// The object's types.
     pub(super) fn own(&self) -> Option<Fd> {
         self.own.as_ref().map(Handle::fd)
+    }
+
+    /// What was wrong with the object's types. Many programs do without; where one does not, that is why.
+    pub(super) fn refused(&self) -> Option<&skep_runtime::Error> {
+        self.refused.as_ref()
     }
 
     /// Types of a module, by the target's number.
@@ -45,25 +53,33 @@ impl Types {
     }
 }
 
-/// A runtime that does not take any types gets none; neither does a kernel that does not know all kinds of them, as far as
-/// programs and maps do without.
-fn load_own(runtime: &SharedRuntime, linked: &Linked, options: &Options) -> Result<Option<Handle>> {
+/// A runtime that does not take any types gets none. A kernel that does not know all kinds of them gets those that it knows, or
+/// else none: maps and programs that need them say so themselves, but for structures of functions.
+fn load_own(
+    runtime: &SharedRuntime,
+    linked: &Linked,
+    options: &Options,
+) -> Result<(Option<Handle>, Option<skep_runtime::Error>)> {
     let Some(btf) = &linked.btf else {
-        return Ok(None);
+        return Ok((None, None));
     };
-    let load = |data: &[u8]| runtime.bpf(Command::BtfLoad { data, token: options.token });
-    match load(btf.bytes()) {
-        Ok(Reply::Fd(fd)) => Ok(Some(Handle::new(Arc::clone(runtime), fd))),
-        Ok(_) => Ok(None),
-        Err(e) if e.kind() == ErrorKind::Unsupported => Ok(None),
-        Err(e) if matches!(e.kind(), ErrorKind::Invalid | ErrorKind::Rejected) => {
-            match linked.plain_types()?.map(|plain| load(plain.bytes())) {
-                Some(Ok(Reply::Fd(fd))) => Ok(Some(Handle::new(Arc::clone(runtime), fd))),
-                _ => Err(e.context("types of the object").into()),
-            }
+    let load = |data: &[u8]| -> skep_runtime::Result<_> {
+        match runtime.bpf(Command::BtfLoad { data, token: options.token })? {
+            Reply::Fd(fd) => Ok(Some(Handle::new(Arc::clone(runtime), fd))),
+            _ => Ok(None),
         }
-        Err(e) => Err(e.context("types of the object").into()),
+    };
+    let refused = match load(btf.bytes()) {
+        Ok(own) => return Ok((own, None)),
+        Err(e) if e.kind() == ErrorKind::Unsupported => return Ok((None, None)),
+        Err(e) => e.context("types of the object"),
+    };
+    let are_needed = linked.maps.iter().any(|map| map.kind == MapKind::StructOps);
+    if are_needed || !matches!(refused.kind(), ErrorKind::Invalid | ErrorKind::Rejected) {
+        return Err(refused.into());
     }
+    let plain = linked.plain_types()?.and_then(|plain| load(plain.bytes()).ok().flatten());
+    Ok((plain, Some(refused)))
 }
 
 /// Finds the descriptors of modules' types by going through all types that the kernel has.

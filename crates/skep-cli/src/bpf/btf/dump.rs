@@ -124,8 +124,8 @@ pub(crate) fn of_file(shell: &Shell, file: &str) -> Outcome<Btf> {
 }
 
 /// Types in a file's bytes, which stand for themselves.
-pub(crate) fn of_bytes(file: &str, bytes: &[u8]) -> Outcome<Btf> {
-    parsed(file, Btf::parse(Arc::new(section(file, bytes.to_vec())?)))
+pub(crate) fn of_bytes(file: &str, bytes: Vec<u8>) -> Outcome<Btf> {
+    parsed(file, Btf::parse(Arc::new(section(file, bytes)?)))
 }
 
 fn section(file: &str, bytes: Vec<u8>) -> Outcome<Vec<u8>> {
@@ -145,9 +145,7 @@ fn parsed(file: &str, btf: skep::btf::Result<Btf>) -> Outcome<Btf> {
 fn base(shell: &Shell, file: &str) -> Outcome<Option<Arc<Btf>>> {
     if let Some(base) = &shell.options.base_btf {
         let bytes = fs::read(base).map_err(|e| Failure::file(base.display(), &e))?;
-        let base =
-            Btf::parse(Arc::new(bytes)).map_err(|e| Failure::new(format!("`{}`: {e}", base.display())))?;
-        return Ok(Some(Arc::new(base)));
+        return of_bytes(&base.display().to_string(), bytes).map(|base| Some(Arc::new(base)));
     }
     let is_module =
         Path::new(file).strip_prefix(KERNEL_DIRECTORY).is_ok_and(|name| name != Path::new("vmlinux"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use skep::btf::{TypeId, value};
 
 use super::super::failure::{Failure, Outcome};
-use super::super::json::digit;
+use super::super::json::{Json, digit};
 use super::super::select;
 use super::super::shell::Shell;
 use super::super::words::Words;
@@ -73,7 +73,6 @@ impl View {
     }
 
     fn line(&self, shell: &mut Shell, change: &str, key: &[u8], value: &[u8]) {
-        let (key, value) = (self.key(key), self.value(value));
         if shell.is_json() {
             let change = match change {
                 "+" => "added",
@@ -82,12 +81,32 @@ impl View {
             };
             shell.json.begin_object();
             shell.json.string_field("change", change);
-            shell.json.string_field("key", &key);
-            shell.json.string_field("value", &value);
+            shell.json.name("key");
+            self.json(&mut shell.json, self.types.as_ref().map(|types| types.key), key);
+            shell.json.name("value");
+            self.json_value(&mut shell.json, value);
             shell.json.end_object();
             shell.json.finish_document();
         } else {
+            let (key, value) = (self.key(key), self.value(value));
             shell.json.text(format_args!("{change} {key}: {value}\n"));
+        }
+    }
+
+    /// By its type, or as bytes; of a per-CPU map an array of what each processor has.
+    fn json_value(&self, json: &mut Json, bytes: &[u8]) {
+        let ty = self.types.as_ref().map(|types| types.value);
+        let Some(slot_bytes) = self.per_cpu_bytes else { return self.json(json, ty, bytes) };
+        json.begin_array();
+        value::per_cpu(bytes, slot_bytes as usize).for_each(|slot| self.json(json, ty, slot));
+        json.end_array();
+    }
+
+    fn json(&self, json: &mut Json, ty: Option<TypeId>, bytes: &[u8]) {
+        let typed = self.types.as_ref().zip(ty.filter(|ty| *ty != TypeId::VOID));
+        match typed.and_then(|(types, ty)| value::to_json(&types.btf, ty, bytes).ok()) {
+            Some(value) => json.raw(&value.to_string()),
+            None => json.hex(bytes),
         }
     }
 

@@ -29,16 +29,22 @@ const HOOKS: &[(&str, AttachType)] = &[
     ("flow_dissector", AttachType::FLOW_DISSECTOR),
 ];
 
+/// How XDP runs, with `net attach`'s names: `XDP_FLAGS_SKB_MODE`, `XDP_FLAGS_DRV_MODE`, `XDP_FLAGS_HW_MODE`.
+const XDP_MODES: &[(&str, u32)] = &[("xdpgeneric", 1 << 1), ("xdpdrv", 1 << 2), ("xdpoffload", 1 << 3)];
+
 /// `prog attach PROG TYPE [MAP]`, or `prog attach PROG SECTION [WHERE …] pin FILE`
 pub(crate) fn attach(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     words.at_least(3, "it is `prog attach PROG TYPE …`").map_err(invalid)?;
     let prog = select::prog(shell, words)?;
     let name = words.need("where to attach")?;
-    if let Some(attach_type) = hook(name) {
+    // A link that is pinned is no business of a map or a namespace.
+    if let Some(attach_type) = hook(name).filter(|_| !words.contain("pin")) {
         return without_link(shell, words, &prog, attach_type, true);
     }
-    match point(name)? {
-        Some(point) => with_link(shell, words, &prog, &point),
+    let mode = XDP_MODES.iter().find(|(known, _)| *known == name).map(|(_, mode)| *mode);
+    let options = AttachOptions { flags: mode.unwrap_or_default(), ..AttachOptions::default() };
+    match point(if mode.is_some() { "xdp" } else { name })? {
+        Some(point) => with_link(shell, words, &prog, &point, options),
         None => Err(unknown(name)),
     }
 }
@@ -108,8 +114,14 @@ fn without_link(
     shell.runtime()?.bpf(command).map(drop).map_err(|e| invalid(e.into()))
 }
 
-fn with_link(shell: &mut Shell, words: &mut Words<'_>, prog: &SelectedProg, point: &AttachPoint) -> Outcome {
-    let place = place(shell, words)?;
+fn with_link(
+    shell: &mut Shell,
+    words: &mut Words<'_>,
+    prog: &SelectedProg,
+    point: &AttachPoint,
+    options: AttachOptions,
+) -> Outcome {
+    let place = place(shell, words, options)?;
     let Some(pin) = place.pin else {
         return Err(Failure::new("`pin FILE` is missing")
             .hint("a link holds the program there, and ends with this command unless it has a name"));
@@ -129,8 +141,8 @@ struct Place<'a> {
     map: Option<SelectedMap>,
 }
 
-fn place<'a>(shell: &mut Shell, words: &mut Words<'a>) -> Outcome<Place<'a>> {
-    let mut place = Place::default();
+fn place<'a>(shell: &mut Shell, words: &mut Words<'a>, options: AttachOptions) -> Outcome<Place<'a>> {
+    let mut place = Place { options, ..Place::default() };
     while !words.is_empty() {
         if words.keyword("pin") {
             place.pin = Some(words.need("the file to pin the link to")?);

@@ -1,13 +1,16 @@
 //! `prog load` and `prog loadall`: object to pinned programs, maps and links.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use skep::load::LeftOut;
 use skep::object::section::SectionDef;
 use skep::object::{AttachPoint, Object};
 use skep::runtime::AttachOptions;
 use skep::{Loaded, LoadedProgram, host};
 use skep_isa::uapi::ProgType;
 
+use super::super::btf::dump;
 use super::super::failure::{Failure, Outcome};
 use super::super::shell::Shell;
 use super::super::words::Words;
@@ -20,6 +23,8 @@ struct Wanted<'a> {
     program_type: Option<&'a str>,
     pin_maps: Option<&'a str>,
     autoattach: bool,
+    /// Types to relocate for, in place of the running kernel's.
+    kernel_btf: Option<&'a str>,
     /// Maps to be used in place of new ones: which of the object's, and the id.
     maps: Vec<(Which<'a>, u32)>,
 }
@@ -66,14 +71,24 @@ fn place(shell: &mut Shell, words: &mut Words<'_>, all: bool) -> Outcome {
     let path = Path::new(words.need("the path to pin to")?);
     let wanted = wanted(shell, words)?;
     let mut object = skep::open(Path::new(file))?.object;
-    object.require_programs()?;
+    // Maps can be wanted alone.
+    if !all || wanted.pin_maps.is_none() {
+        object.require_programs()?;
+    }
     if let Some(name) = wanted.program_type {
         set_type(&mut object, name)?;
     }
-    let target = host::target(&object);
+    for name in &shell.options.without {
+        crate::run::leave_out(&mut object, name)?;
+    }
+    let mut target = host::target(&object);
+    if let Some(file) = wanted.kernel_btf {
+        target.btf = Some(Arc::new(dump::of_file(shell, file)?));
+    }
     let maps = wanted.maps.iter().map(|(which, id)| Ok((which.of(&object)?, *id))).collect::<Outcome<_>>()?;
     let options = skep::load::Options { maps, ..skep::load::Options::default() };
-    let loaded = skep::load::load_with(&shell.runtime()?, &object, object.link(&target)?, &options)?;
+    let mut loaded = skep::load::load_with(&shell.runtime()?, &object, object.link(&target)?, &options)?;
+    tell_left_out(&object, std::mem::take(&mut loaded.left_out), all)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     pins::prepare(shell, parent)?;
     let mut pinned = Pinned::default();
@@ -82,6 +97,22 @@ fn place(shell: &mut Shell, words: &mut Words<'_>, all: bool) -> Outcome {
         pinned.undo();
     }
     result
+}
+
+/// A mistake in the object fails it, and so does a first program that is wanted alone and lacks something of this machine;
+/// other programs go without.
+fn tell_left_out(object: &Object, left_out: Vec<LeftOut>, all: bool) -> Outcome {
+    let first = object.programs.iter().find(|program| program.autoload);
+    for left in left_out {
+        let program = object.program(&left.program);
+        let is_wrong = program.is_some_and(|program| program.section_error.is_some());
+        let is_wanted = !all && first.is_some_and(|first| first.name == left.program);
+        if is_wrong || is_wanted {
+            return Err(left.reason.into());
+        }
+        crate::term::warning(format_args!("left out: {}", left.reason));
+    }
+    Ok(())
 }
 
 /// Names made so far, which go away if the rest fails.
@@ -168,6 +199,8 @@ fn wanted<'a>(shell: &mut Shell, words: &mut Words<'a>) -> Outcome<Wanted<'a>> {
             wanted.program_type = Some(words.need("the type")?);
         } else if words.keyword("pinmaps") {
             wanted.pin_maps = Some(words.need("the directory")?);
+        } else if words.keyword("kernel_btf") {
+            wanted.kernel_btf = Some(words.need("the kernel's types")?);
         } else if words.keyword("autoattach") {
             wanted.autoattach = true;
         } else if words.keyword("map") {
@@ -179,7 +212,7 @@ fn wanted<'a>(shell: &mut Shell, words: &mut Words<'a>) -> Outcome<Wanted<'a>> {
         } else {
             let word = words.next().unwrap_or_default();
             return Err(Failure::new(format!("loading with `{word}` is not supported"))
-                .hint("there are `type`, `map`, `pinmaps` and `autoattach`"));
+                .hint("there are `type`, `map`, `pinmaps`, `kernel_btf` and `autoattach`"));
         }
     }
     Ok(wanted)

@@ -11,13 +11,15 @@ use super::super::failure::Outcome;
 use super::super::holders::{Holders, number};
 use super::super::json::Json;
 use super::super::pins::Pins;
-use super::super::select::{self, SelectedProg};
+use super::super::select::{self, FullNames, SelectedProg};
 use super::super::shell::Shell;
 use super::super::words::Words;
+use super::metadata::Metadata;
 
 /// Lists all programs, or shows those that are meant.
 pub(crate) fn show(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
-    let listing = Listing {
+    let mut listing = Listing {
+        names: FullNames::default(),
         pins: Pins::find(shell, ObjectKind::Prog)?,
         holders: Holders::find(&shell.runtime()?, ObjectKind::Prog),
         booted: booted(),
@@ -57,6 +59,7 @@ pub(crate) fn show(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
 
 /// What is told of programs beside what they say themselves.
 struct Listing {
+    names: FullNames,
     pins: Pins,
     holders: Holders,
     /// When the machine was started, since 1970.
@@ -64,15 +67,21 @@ struct Listing {
 }
 
 impl Listing {
-    fn prog(&self, shell: &mut Shell, selected: &SelectedProg) -> Outcome {
+    fn prog(&mut self, shell: &mut Shell, selected: &SelectedProg) -> Outcome {
         let runtime = shell.runtime()?;
         let info = &selected.info;
-        let name = select::full_name(&runtime, info).unwrap_or_else(|| info.name.clone());
+        let full_name = self.names.of(&runtime, selected.handle.fd(), info);
+        let name = full_name.unwrap_or_else(|| info.name.clone());
         let memlock = number(&runtime.fdinfo(selected.handle.fd()), "memlock");
+        let metadata = Metadata::of(&runtime, info);
         if shell.is_json() {
+            shell.json.begin_object();
             self.json(&mut shell.json, info, &name, memlock);
+            metadata.map_or(Ok(()), |metadata| metadata.write_json(&mut shell.json))?;
+            shell.json.end_object();
         } else {
             self.text(&mut shell.json, info, &name, memlock);
+            metadata.map_or(Ok(()), |metadata| metadata.write_text(&mut shell.json))?;
         }
         Ok(())
     }
@@ -83,7 +92,6 @@ impl Listing {
     }
 
     fn json(&self, json: &mut Json, info: &ProgInfo, name: &str, memlock: Option<u64>) {
-        json.begin_object();
         header_json(json, info, name);
         if info.run_time_ns > 0 {
             json.unsigned_field("run_time_ns", info.run_time_ns);
@@ -113,7 +121,6 @@ impl Listing {
         }
         self.pins.write_json(json, info.id);
         self.holders.write_json(json, info.id);
-        json.end_object();
     }
 
     fn text(&self, json: &mut Json, info: &ProgInfo, name: &str, memlock: Option<u64>) {
@@ -143,7 +150,7 @@ impl Listing {
     }
 }
 
-fn header_json(json: &mut Json, info: &ProgInfo, name: &str) {
+pub(super) fn header_json(json: &mut Json, info: &ProgInfo, name: &str) {
     json.unsigned_field("id", info.id);
     json.name("type");
     match info.prog_type.name() {
@@ -157,7 +164,7 @@ fn header_json(json: &mut Json, info: &ProgInfo, name: &str) {
     json.bool_field("gpl_compatible", info.gpl_compatible);
 }
 
-fn header_text(json: &mut Json, info: &ProgInfo, name: &str) {
+pub(super) fn header_text(json: &mut Json, info: &ProgInfo, name: &str) {
     json.text(format_args!("{}: {}  ", info.id, info.prog_type));
     if !name.is_empty() {
         json.text(format_args!("name {name}  "));

@@ -9,7 +9,7 @@ use skep_isa::{CallTarget, Imm64, Insn, Op};
 /// What calls in a translated program lead to.
 #[derive(Debug, Default)]
 pub(crate) struct Symbols {
-    /// Helpers are called by their distance from here.
+    /// Functions of the kernel are called by their distance from here.
     base: u64,
     names: BTreeMap<u64, String>,
 }
@@ -17,7 +17,7 @@ pub(crate) struct Symbols {
 impl Symbols {
     /// Looks up what `insns` call, and the functions at `addresses`.
     pub(crate) fn find(insns: &[Insn], addresses: &[u64]) -> Self {
-        let calls: Vec<i64> = helper_calls(insns).collect();
+        let calls: Vec<i64> = calls(insns).collect();
         if calls.is_empty() && addresses.is_empty() {
             return Self::default();
         }
@@ -43,22 +43,26 @@ impl Symbols {
     }
 }
 
-/// The distances of the helpers that a translated program calls.
-fn helper_calls(insns: &[Insn]) -> impl Iterator<Item = i64> {
+/// The distances of the kernel's functions that a translated program calls.
+fn calls(insns: &[Insn]) -> impl Iterator<Item = i64> {
     (0..insns.len()).filter_map(|pc| match skep_isa::decode_xlated(insns, pc) {
-        Ok(Op::Call(CallTarget::Helper(id))) => Some(i64::from(id.cast_signed())),
+        Ok(Op::Call(target)) => distance(target),
         _ => None,
     })
 }
 
+/// How far from where calls are counted a function of the kernel is; kernels that call by any distance have its type there.
+fn distance(target: CallTarget) -> Option<i64> {
+    match target {
+        CallTarget::Helper(id) => Some(i64::from(id.cast_signed())),
+        CallTarget::Kfunc { btf_id, .. } => Some(i64::from(btf_id)),
+        CallTarget::Local(_) | CallTarget::Indirect(_) => None,
+    }
+}
+
 impl skep_isa::disasm::Names for Symbols {
     fn call(&self, target: CallTarget) -> Option<String> {
-        match target {
-            CallTarget::Helper(id) => {
-                self.at(self.base.wrapping_add_signed(i64::from(id.cast_signed()))).map(str::to_owned)
-            }
-            _ => None,
-        }
+        self.at(self.base.wrapping_add_signed(distance(target)?)).map(str::to_owned)
     }
 
     /// The kernel puts ids in place of descriptors.

@@ -43,11 +43,15 @@ struct SourceLine {
     column: u32,
 }
 
-/// A program that is compiled has the number of the function in a call's `imm`, and the distance in `off`; a function's
-/// address has the number in its second slot.
-fn with_distances(raw: &[Insn]) -> Vec<Insn> {
+/// What only the kernel writes is taken back. A program that is compiled has the number of the function in a call's `imm`, and
+/// the distance in `off`; a function's address has the number in its second slot. A move that makes an address that of this
+/// processor's copy is marked by its `off`.
+fn as_loaded(raw: &[Insn]) -> Vec<Insn> {
     const PSEUDO_CALL: skep_isa::Reg = skep_isa::Reg(1);
     const PSEUDO_FUNC: skep_isa::Reg = skep_isa::Reg(4);
+    const MOV64_REG: u8 = 0xbf;
+    /// `BPF_ADDR_PERCPU`
+    const PERCPU: i16 = -1;
     let mut insns = raw.to_vec();
     for at in 0..insns.len() {
         let insn = insns[at];
@@ -58,6 +62,8 @@ fn with_distances(raw: &[Insn]) -> Vec<Insn> {
             && let Some(second) = insns.get_mut(at + 1)
         {
             second.imm = 0;
+        } else if insn.code == MOV64_REG && insn.off == PERCPU {
+            insns[at].off = 0;
         }
     }
     insns
@@ -80,7 +86,7 @@ impl Xlated {
         }
         let raw: Vec<Insn> = bytes.as_chunks().0.iter().map(|&bytes| Insn::from_le_bytes(bytes)).collect();
         let ksyms = info.longs(ProgArray::JitedKsyms);
-        let insns = with_distances(&raw);
+        let insns = as_loaded(&raw);
         let symbols = Symbols::find(&insns, &ksyms);
         let source = Source::of(runtime, info)?;
         Ok(Self { raw, insns, symbols, ksyms, source })
