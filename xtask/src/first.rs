@@ -32,6 +32,8 @@ const COMMANDS: &[&str] = &[
     "-j link list",
     "btf list",
 ];
+/// A command takes milliseconds, with a probe on each function a second.
+const SECONDS: &str = "60";
 /// Bytes of other functions that a pattern may take in.
 const STRAYS: u64 = 6000;
 /// In so many files of the C library a name may be defined.
@@ -63,7 +65,10 @@ fn addresses(skep: &Path, copy: &Path, probe: &Path, command: &str) -> Result<Ve
     let output = Command::new(skep)
         .args(["run", "--runtime", "kernel", "-o", "json", "--attach"])
         .arg(format!("hit=uprobe.multi:{}:*", copy.display()))
-        .args([probe, "--".as_ref(), copy])
+        .args([probe, "--".as_ref()])
+        // Some instructions with which functions begin do not do the same under a probe; then a command may not end.
+        .args(["timeout", "--signal=KILL", SECONDS])
+        .arg(copy)
         .args(command.split(' '))
         .output()
         .map_err(|e| format!("`{}`: {e}", skep.display()))?;

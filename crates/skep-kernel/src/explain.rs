@@ -29,6 +29,9 @@ pub(crate) fn command(cmd: Cmd, error: &io::Error) -> Error {
         (Cmd::MAP_DELETE_ELEM | Cmd::MAP_DELETE_BATCH, libc::EINVAL) => {
             failed.hint("elements of arrays are always there, and cannot be deleted")
         }
+        (Cmd::PROG_ATTACH, libc::EINVAL) => {
+            failed.hint("the program is attached there already, was loaded for another hook, or the flags are not the hook's")
+        }
         (Cmd::MAP_GET_NEXT_KEY, libc::EINVAL) => failed.hint("maps of this type have no keys to go through"),
         (Cmd::MAP_UPDATE_ELEM | Cmd::MAP_UPDATE_BATCH, libc::E2BIG) => {
             Error::os(errno, "the map is full, or the key is beyond its end")

@@ -33,6 +33,11 @@ pub(crate) fn min_core_btf(shell: &mut Shell, words: &mut Words<'_>) -> Outcome 
     let output = words.need("the file to write")?;
     let mut files = vec![words.need("an object")?];
     files.extend(std::iter::from_fn(|| words.next()));
+    if shell.options.base_btf.is_some() {
+        return Err(Failure::new("types that continue others (`-B`) cannot be made smaller")
+            .hint("give the file that has all types, such as /sys/kernel/btf/vmlinux")
+            .with_errno(EINVAL));
+    }
     let target = [Arc::new(dump::of_file(shell, input)?)];
     let mut minimal = Minimal::new(&target);
     for file in files {

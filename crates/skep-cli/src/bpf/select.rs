@@ -1,6 +1,7 @@
 //! Which object is meant: by id, name, tag, or where it is pinned.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use skep::host;
 use skep::runtime::command::ObjectKind;
@@ -168,7 +169,7 @@ pub(crate) fn full_name(runtime: &SharedRuntime, info: &ProgInfo) -> Option<Stri
 /// Names of programs. Those of one object have the same types, which are read once.
 #[derive(Default)]
 pub(crate) struct FullNames {
-    types: Option<(u32, skep::btf::Btf)>,
+    types: Option<(u32, Arc<skep::btf::Btf>)>,
 }
 
 impl FullNames {
@@ -180,12 +181,17 @@ impl FullNames {
         let functions = ProgInfo::of(runtime, prog, &[ProgArray::FuncInfo]).ok()?;
         let function = functions.bytes(ProgArray::FuncInfo).get(4..8)?;
         let type_id = skep::btf::TypeId(function.try_into().map(u32::from_ne_bytes).ok()?);
-        if self.types.as_ref().is_none_or(|(id, _)| *id != info.btf_id) {
+        self.types(runtime, info.btf_id)?.name(type_id).ok().map(str::to_owned)
+    }
+
+    /// The types with that id, which are those of the program before more often than not.
+    pub(crate) fn types(&mut self, runtime: &SharedRuntime, btf_id: u32) -> Option<Arc<skep::btf::Btf>> {
+        if self.types.as_ref().is_none_or(|(id, _)| *id != btf_id) {
             // The ones before give their memory back first.
             self.types = None;
-            self.types = Some((info.btf_id, btf(runtime, info.btf_id).ok()?));
+            self.types = Some((btf_id, Arc::new(btf(runtime, btf_id).ok()?)));
         }
-        self.types.as_ref()?.1.name(type_id).ok().map(str::to_owned)
+        self.types.as_ref().map(|(_, types)| Arc::clone(types))
     }
 }
 
@@ -193,7 +199,7 @@ impl FullNames {
 pub(crate) fn btf(runtime: &SharedRuntime, id: u32) -> Outcome<skep::btf::Btf> {
     let handle = open_id(runtime, ObjectKind::Btf, id)?;
     let info = BtfInfo::of(runtime, handle.fd())?;
-    let data = std::sync::Arc::new(BtfInfo::data(runtime, handle.fd())?);
+    let data = Arc::new(BtfInfo::data(runtime, handle.fd())?);
     if info.kernel && info.name != "vmlinux" {
         let base = host::kernel_btf().ok_or_else(|| Failure::new("this kernel does not show its types"))?;
         return Ok(skep::btf::Btf::parse_split(data, base)?);

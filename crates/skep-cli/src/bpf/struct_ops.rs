@@ -138,12 +138,21 @@ pub(crate) fn unregister(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     for SelectedMap { map, info } in &maps {
         let kernel_name = kernel_name(&btf, info);
         map.delete(&0_u32.to_ne_bytes()).map_err(|e| {
-            Failure::from(e).context(format_args!("cannot unregister {kernel_name} `{}`", info.name))
+            let is_linked = e.errno() == EOPNOTSUPP;
+            let failure =
+                Failure::from(e).context(format_args!("cannot unregister {kernel_name} `{}`", info.name));
+            match is_linked {
+                true => failure.hint("a link holds it: `skep link detach`, or removing its pin, ends that"),
+                false => failure,
+            }
         })?;
         tell(shell, format_args!("Unregistered {kernel_name} {} id {}\n", info.name, info.id));
     }
     Ok(())
 }
+
+/// What the kernel answers of a structure that a link holds.
+const EOPNOTSUPP: i32 = 95;
 
 fn tell(shell: &mut Shell, line: std::fmt::Arguments<'_>) {
     if !shell.is_json() {

@@ -71,7 +71,7 @@ fn refused(error: Error, attach_type: A) -> Error {
             error.hint("its driver has no XDP of this mode; `XDP_FLAGS_SKB_MODE` works with every device")
         }
         (A::XDP, libc::EINVAL) => {
-            error.hint("programs for other devices (offload) or for `devmap` and `cpumap` cannot be here")
+            error.hint("it takes a program of type `xdp` that was loaded for no other place: a device (offload), `devmap`, `cpumap`")
         }
         (A::NETKIT_PRIMARY | A::NETKIT_PEER, libc::EINVAL) => error.hint("netkit takes Linux 6.7"),
         (A::NETKIT_PRIMARY | A::NETKIT_PEER, _) => {

@@ -1,5 +1,9 @@
 //! What a program says of itself: constants called `bpf_metadata_*`.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
 use skep::btf::{Btf, Shape, TypeId, value};
 use skep::host;
 use skep::runtime::command::ObjectKind;
@@ -10,26 +14,43 @@ use skep_isa::uapi::MapType;
 use super::super::btf_value::Values;
 use super::super::failure::Outcome;
 use super::super::json::Json;
-use super::super::select;
+use super::super::select::FullNames;
 
 /// How names of such constants begin.
 const PREFIX: &str = "bpf_metadata_";
 
-/// The constants of one program.
+/// What the maps that were looked at have: programs of one object share them.
+#[derive(Default)]
+pub(super) struct Known {
+    maps: BTreeMap<u32, Option<Rc<Metadata>>>,
+}
+
+impl Known {
+    /// The constants of a program, looked for among the maps that it uses; one that may not be read has none.
+    pub(super) fn of(
+        &mut self,
+        runtime: &SharedRuntime,
+        names: &mut FullNames,
+        prog: &ProgInfo,
+    ) -> Option<Rc<Metadata>> {
+        let ids = prog.map_ids();
+        for &id in &ids {
+            self.maps.entry(id).or_insert_with(|| Metadata::in_map(runtime, names, id).map(Rc::new));
+        }
+        ids.iter().find_map(|id| self.maps.get(id)?.clone())
+    }
+}
+
+/// The constants of an object's programs.
 pub(super) struct Metadata {
-    btf: Btf,
+    btf: Arc<Btf>,
     value: Vec<u8>,
     /// Name, type, and offset in the value.
     variables: Vec<(String, TypeId, u32)>,
 }
 
 impl Metadata {
-    /// Looks for them among the maps that the program uses; one that may not be read has none.
-    pub(super) fn of(runtime: &SharedRuntime, prog: &ProgInfo) -> Option<Self> {
-        prog.map_ids().into_iter().find_map(|id| Self::in_map(runtime, id))
-    }
-
-    fn in_map(runtime: &SharedRuntime, id: u32) -> Option<Self> {
+    fn in_map(runtime: &SharedRuntime, names: &mut FullNames, id: u32) -> Option<Self> {
         let handle = info::open_id(runtime, ObjectKind::Map, id).ok()?;
         let map = MapInfo::of(runtime, handle.fd()).ok()?;
         let is_constants = map.map_type == MapType::ARRAY
@@ -39,7 +60,7 @@ impl Metadata {
         if !is_constants {
             return None;
         }
-        let btf = select::btf(runtime, map.btf_id).ok()?;
+        let btf = names.types(runtime, map.btf_id)?;
         let variables = variables(&btf, TypeId(map.btf_value_type_id))?;
         let value = Map::adopt(handle, &map, host::possible_cpus()).lookup(&[0; 4]).ok()??;
         Some(Self { btf, value, variables }).filter(|metadata| !metadata.variables.is_empty())

@@ -14,12 +14,13 @@ use super::super::pins::Pins;
 use super::super::select::{self, FullNames, SelectedProg};
 use super::super::shell::Shell;
 use super::super::words::Words;
-use super::metadata::Metadata;
+use super::metadata::Known;
 
 /// Lists all programs, or shows those that are meant.
 pub(crate) fn show(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     let mut listing = Listing {
         names: FullNames::default(),
+        known: Known::default(),
         pins: Pins::find(shell, ObjectKind::Prog)?,
         holders: Holders::find(&shell.runtime()?, ObjectKind::Prog),
         booted: booted(),
@@ -60,6 +61,7 @@ pub(crate) fn show(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
 /// What is told of programs beside what they say themselves.
 struct Listing {
     names: FullNames,
+    known: Known,
     pins: Pins,
     holders: Holders,
     /// When the machine was started, since 1970.
@@ -73,7 +75,7 @@ impl Listing {
         let full_name = self.names.of(&runtime, selected.handle.fd(), info);
         let name = full_name.unwrap_or_else(|| info.name.clone());
         let memlock = number(&runtime.fdinfo(selected.handle.fd()), "memlock");
-        let metadata = Metadata::of(&runtime, info);
+        let metadata = self.known.of(&runtime, &mut self.names, info);
         if shell.is_json() {
             shell.json.begin_object();
             self.json(&mut shell.json, info, &name, memlock);
