@@ -2,7 +2,8 @@
 //!
 //! A page of the binary that is touched takes memory, with fifteen around it, and a fault. The few hundred functions that
 //! listing objects takes are strewn over eleven megabytes; in one place they are a twentieth of that. Which these are Skep
-//! finds out itself: a probe on each function of a copy of the binary writes down the address where it is hit.
+//! finds out itself: a probe of the user runtime on each function of a copy of the binary writes down where it is hit.
+//! (The kernel's probes execute some vector instructions with which functions begin wrongly.)
 //!
 //! Names have a hash that changes with the compiler; patterns leave it out where that does not take in too much. What a
 //! pattern no longer fits stays where it would have been.
@@ -10,8 +11,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use object::{Object as _, ObjectSymbol as _, SymbolKind};
 use serde_json::Value;
@@ -32,8 +34,8 @@ const COMMANDS: &[&str] = &[
     "-j link list",
     "btf list",
 ];
-/// A command takes milliseconds, with a probe on each function a second.
-const SECONDS: &str = "60";
+/// Programs and maps that are there to be listed.
+const LISTED: &str = "tools/opensnoop.bpf.o";
 /// Bytes of other functions that a pattern may take in.
 const STRAYS: u64 = 6000;
 /// In so many files of the C library a name may be defined.
@@ -47,10 +49,12 @@ pub(crate) fn first(_: &[String]) -> Result<(), String> {
     fs::copy(&skep, &copy).map_err(|e| format!("`{}`: {e}; `make build` makes it", skep.display()))?;
     let probe = directory.join("probe.bpf.c");
     fs::write(&probe, PROBE).map_err(|e| format!("`{}`: {e}", probe.display()))?;
+    let listed = Listed::load(&skep)?;
     let mut hit = BTreeSet::new();
     for command in COMMANDS {
         hit.extend(addresses(&skep, &copy, &probe, command)?);
     }
+    drop(listed);
     let binary = fs::read(&copy).map_err(|e| format!("`{}`: {e}", copy.display()))?;
     let functions = Function::all(&binary)?;
     let script = script(&functions, &hit, &members()?);
@@ -60,15 +64,41 @@ pub(crate) fn first(_: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// Objects of the kernel, as long as this lives.
+struct Listed(Child);
+
+impl Listed {
+    fn load(skep: &Path) -> Result<Self, String> {
+        let child = Command::new(skep)
+            .args(["run", "--runtime", "kernel"])
+            .arg(root().join(LISTED))
+            // What `cat` opens tells that the objects are there; it ends with its input.
+            .args(["--", "cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|e| format!("`{}`: {e}", skep.display()))?;
+        let mut listed = Self(child);
+        let mut first = [0];
+        let out = listed.0.stdout.as_mut().ok_or("no output")?;
+        out.read_exact(&mut first).map_err(|e| format!("`{LISTED}` traced nothing: {e}"))?;
+        Ok(listed)
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
 /// Where a command enters functions.
 fn addresses(skep: &Path, copy: &Path, probe: &Path, command: &str) -> Result<Vec<u64>, String> {
     let output = Command::new(skep)
-        .args(["run", "--runtime", "kernel", "-o", "json", "--attach"])
+        .args(["run", "--runtime", "user", "-o", "json", "--attach"])
         .arg(format!("hit=uprobe.multi:{}:*", copy.display()))
-        .args([probe, "--".as_ref()])
-        // Some instructions with which functions begin do not do the same under a probe; then a command may not end.
-        .args(["timeout", "--signal=KILL", SECONDS])
-        .arg(copy)
+        .args([probe, "--".as_ref(), copy])
         .args(command.split(' '))
         .output()
         .map_err(|e| format!("`{}`: {e}", skep.display()))?;

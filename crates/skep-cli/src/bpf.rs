@@ -26,6 +26,7 @@ mod pins;
 mod prog;
 mod select;
 mod shell;
+mod stop;
 mod struct_ops;
 mod table;
 mod token;
@@ -103,11 +104,10 @@ fn dispatch(shell: &mut Shell, words: &[String]) -> Outcome {
     if abbreviates(first, "version") && !FAMILIES.iter().any(|family| abbreviates(first, family.name)) {
         return version(shell);
     }
-    if first == "help" && shell.is_json() {
-        return Ok(());
-    }
     if first == "help" {
-        shell.json.text(format_args!("{}", crate::manual::whole().render_help()));
+        if !shell.is_json() {
+            shell.json.text(format_args!("{}", crate::manual::whole().render_help()));
+        }
         return Ok(());
     }
     let Some(family) = FAMILIES.iter().find(|family| abbreviates(first, family.name)) else {

@@ -5,6 +5,7 @@
 
 mod args;
 mod bpf;
+mod completion;
 mod manual;
 mod memory;
 mod new;
@@ -14,6 +15,7 @@ mod table;
 mod term;
 mod verify;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -41,8 +43,8 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::verify(&args),
         Command::New(args) => new::new(&args),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut manual::whole(), "skep", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
+            let out = completion::write(shell, &mut std::io::stdout());
+            out.map(|()| ExitCode::SUCCESS).map_err(|e| skep::Error::file(Path::new("stdout"), e))
         }
         Command::Man { directory } => manual::write(directory.as_deref()),
     };

@@ -18,7 +18,7 @@ pub(crate) fn command(cmd: Cmd, error: &io::Error) -> Error {
     let name = cmd.c_name().unwrap_or("bpf(2)");
     let failed = Error::os(errno, format!("`{name}`: {}", describe(error)));
     match (cmd, errno) {
-        (_, libc::EPERM) => failed.hint(why_not(cmd).unwrap_or_else(privileges)),
+        (_, libc::EPERM) => failed.hint(privileges(cmd)),
         (Cmd::PROG_TEST_RUN, ENOTSUPP) => {
             Error::os(errno, format!("`{name}`: Linux has no test runs of programs of this type"))
         }
@@ -43,10 +43,6 @@ pub(crate) fn command(cmd: Cmd, error: &io::Error) -> Error {
 
 /// Why a command is refused to a caller who has all privileges.
 fn why_not(cmd: Cmd) -> Option<String> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    if !missing_capabilities(&status).is_empty() || is_confined() {
-        return None;
-    }
     let why = match cmd {
         Cmd::MAP_UPDATE_ELEM
         | Cmd::MAP_DELETE_ELEM
@@ -135,8 +131,8 @@ pub(crate) fn describe(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
-/// What a caller lacks who may not use bpf(2): capabilities, or what forbids it in spite of them.
-fn privileges() -> String {
+/// What a caller lacks who may not use a command: capabilities, or what forbids it in spite of them.
+fn privileges(cmd: Cmd) -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let missing = missing_capabilities(&status);
     if !missing.is_empty() {
@@ -152,6 +148,9 @@ fn privileges() -> String {
     }
     if let Some(filter) = confined("bpf(2)") {
         return filter;
+    }
+    if let Some(why) = why_not(cmd) {
+        return why;
     }
     if in_user_namespace() {
         return "capabilities of a user namespace do not count for bpf(2), unless a BPF file system delegates it (`skep token`); \

@@ -18,7 +18,7 @@ const BYTES_A_LINE: usize = 24;
 
 /// Writes the header of `object`, whose file has these `bytes`, for the name `name`.
 pub fn skeleton(object: &Object, bytes: &[u8], name: &str) -> skep_btf::Result<String> {
-    let maps: Vec<MapMember<'_>> = object.maps.iter().filter_map(|map| MapMember::of(object, map)).collect();
+    let maps = MapMember::all(object);
     let mut out = String::with_capacity(bytes.len() * 4 + 8192);
     let guard = format!("__{}_SKEL_H__", name.to_uppercase());
     let _ = write!(
@@ -42,6 +42,8 @@ pub fn skeleton(object: &Object, bytes: &[u8], name: &str) -> skep_btf::Result<S
 /// A map with the names it has here and in libbpf.
 struct MapMember<'a> {
     def: &'a MapDef,
+    /// Its place in [`Object::maps`].
+    number: usize,
     /// The member of `maps`.
     member: String,
     /// Its variables, for a section of them.
@@ -49,9 +51,14 @@ struct MapMember<'a> {
 }
 
 impl<'a> MapMember<'a> {
-    /// Sections are known to libbpf by their names; maps that have no name C could use are left out.
-    fn of(object: &'a Object, def: &'a MapDef) -> Option<Self> {
-        let number = object.maps.iter().position(|map| std::ptr::eq(map, def))?;
+    /// Maps that have no name C could use are left out.
+    fn all(object: &'a Object) -> Vec<Self> {
+        (0..object.maps.len()).filter_map(|number| Self::of(object, number)).collect()
+    }
+
+    /// Sections are known to libbpf by their names.
+    fn of(object: &'a Object, number: usize) -> Option<Self> {
+        let def = &object.maps[number];
         let member = match def.kind {
             MapKind::User | MapKind::StructOps | MapKind::Arena => super::identifier(&def.name),
             _ => super::identifier(section(def)?.trim_start_matches('.')),
@@ -61,7 +68,7 @@ impl<'a> MapMember<'a> {
             _ => object.variables.iter().filter(|v| v.map == number).cloned().collect(),
         };
         variables.sort_by_key(|variable| variable.offset);
-        Some(Self { def, member, variables })
+        Some(Self { def, number, member, variables })
     }
 
     /// What libbpf calls it.

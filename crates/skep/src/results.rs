@@ -33,6 +33,8 @@ pub enum Holds {
 /// How the elements of this map are to be read.
 pub fn holds(def: &MapDef) -> Holds {
     match (def.kind, def.map_type) {
+        // What libbpf's `usdt.bpf.h` knows of the probes is no result.
+        _ if def.name.starts_with("__bpf_usdt_") => Holds::Nothing,
         (MapKind::Data | MapKind::Bss, _) => Holds::Variables,
         (MapKind::User, map_type) if lists_elements(map_type) => Holds::Elements,
         _ => Holds::Nothing,

@@ -50,7 +50,7 @@ impl From<Error> for ParseError {
 /// Numbers are written as in C, also in binary (`-1`, `0x1f`, `017`, `0b11`, `'a'`), truth values as `true` and `false`,
 /// values of enumerations by name or number. Character arrays take text, in quotes with C's escape sequences or without;
 /// other arrays take lists, `1, 2, 3` or in brackets. Structures and unions are written as C or JSON would do it:
-/// `{1, 2}`, `{.a = 1, .b = {2, 3}}`, `{"a": 1}`. What a list does not mention is 0.
+/// `{1, 2}`, `{.a = 1, .b = {2, 3}}`, `{.b.c = 2}`, `{"a": 1}`. What a list does not mention is 0.
 pub fn parse(btf: &Btf, id: TypeId, text: &str) -> Result<Vec<u8>, ParseError> {
     let bytes = btf.size_of(id)?;
     if bytes > MAX_BYTES {
@@ -207,8 +207,8 @@ impl<'a, 't> Parser<'a, 't> {
         let mut next = 0;
         while !self.closed(Some('}')) {
             let (offset, member) = match self.text.member() {
-                Some(name) => {
-                    let (index, offset, member) = self.member(ty, composite, name)?;
+                Some(path) => {
+                    let (index, offset, member) = self.member_at(ty, composite, path)?;
                     next = index + 1;
                     (offset, member)
                 }
@@ -227,6 +227,28 @@ impl<'a, 't> Parser<'a, 't> {
             }
         }
         Ok(())
+    }
+
+    /// The member that a path such as `a.b` leads to, as [`Self::member`] says where it is.
+    fn member_at(
+        &self,
+        ty: &Type<'_>,
+        composite: Composite<'a>,
+        path: &str,
+    ) -> Result<(usize, u64, Member<'a>), ParseError> {
+        let mut names = path.split('.');
+        let (index, mut base, mut member) =
+            self.member(ty, composite, names.next().unwrap_or_default().trim())?;
+        for name in names {
+            let inner = self.btf.resolve(member.ty)?;
+            let Some(composite) = inner.composite() else {
+                return Err(ParseError(format!("`{}` has no members", inner.describe())));
+            };
+            let (_, offset, next) = self.member(&inner, composite, name.trim())?;
+            base += u64::from(member.bit_offset) + offset;
+            member = next;
+        }
+        Ok((index, base, member))
     }
 
     /// The member of that name, also in structures and unions without a name: the index of the outer member, the offset

@@ -85,7 +85,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// The member that an element is for: `.name =`, `.name:`, `name:` or `"name":`.
+    /// The member that an element is for, or the path to it: `.name =`, `.name.of.inner =`, `.name:`, `name:` or `"name":`.
     pub(super) fn member(&mut self) -> Option<&'t str> {
         self.peek();
         let rest = self.rest();

@@ -235,6 +235,11 @@ fn values_are_read_from_text() {
         "{.a = 1, .d = [{.b = 0, .c = \"yz\"},{.b = 0, .c = \"\"}], .e = 9, .f = 9, .g = 0}",
     );
     check_parse(
+        "struct s { struct { int a; struct { int b, c; } d; } e; int f; };",
+        "{.e.d.c = 3, 4}",
+        "{.e = {.a = 0, .d = {.b = 0, .c = 3}}, .f = 4}",
+    );
+    check_parse(
         text,
         "{}",
         "{.a = 0, .d = [{.b = 0, .c = \"\"},{.b = 0, .c = \"\"}], .e = 0, .f = 0, .g = 0}",
@@ -263,6 +268,7 @@ fn errors_say_what_would_fit() {
     check_parse_error("typedef int t[2];", "[1, 2", "expected `]`, found the end");
     check_parse_error("struct s { int a : 4; };", "{8}", "`a`: 8 does not fit in 4 bits of `int` (-8..7)");
     check_parse_error("struct s { int a; };", "{.b = 1}", "`struct s` has no member `b`; it has a");
+    check_parse_error("struct s { int a; };", "{.a.b = 1}", "`int` has no members");
     check_parse_error("struct s { int a; };", "{1, 2}", "`struct s` has no more than 1 members");
     check_parse_error("struct s { int a; };", "1", "`struct s`: expected `{`, found `1`");
     check_parse_error("struct s { int a; };", "{1} x", "expected nothing more, found `x`");

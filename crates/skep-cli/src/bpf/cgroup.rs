@@ -251,16 +251,14 @@ fn query(
 
 /// A program's name, and the function of the kernel that it stands at.
 fn facts(runtime: &SharedRuntime, id: u32) -> (String, (u32, u32, String)) {
-    let handle = info::open_id(runtime, ObjectKind::Prog, id);
-    let Ok(info) = handle.and_then(|handle| ProgInfo::of(runtime, handle.fd(), &[])) else {
-        return Default::default();
-    };
+    let Ok(handle) = info::open_id(runtime, ObjectKind::Prog, id) else { return Default::default() };
+    let Ok(info) = ProgInfo::of(runtime, handle.fd(), &[]) else { return Default::default() };
     let function = || {
         let btf = select::btf(runtime, info.attach_btf_obj_id).ok()?;
         btf.name(skep::btf::TypeId(info.attach_btf_id)).ok().map(str::to_owned)
     };
     let function = if info.attach_btf_id > 0 { function() } else { None };
-    let name = select::full_name(runtime, &info).unwrap_or(info.name);
+    let name = select::FullNames::default().of(runtime, handle.fd(), &info);
     (name, (info.attach_btf_id, info.attach_btf_obj_id, function.unwrap_or_default()))
 }
 

@@ -69,7 +69,7 @@ pub(crate) fn skeleton(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
     if shell.options.light {
         return light_skeleton(shell, words);
     }
-    let language = shell.options.language;
+    let language = shell.options.language.unwrap_or_default();
     let source = Source::read(words, language)?;
     let Source { object, bytes, name } = &source;
     let text = match language {
@@ -82,6 +82,9 @@ pub(crate) fn skeleton(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
 
 /// Writes a skeleton that does without libbpf.
 fn light_skeleton(shell: &mut Shell, words: &mut Words<'_>) -> Outcome {
+    if shell.options.language == Some(Language::Rust) {
+        return Err(Failure::new("light skeletons are C").hint("leave `--lang rust` or `-L` out"));
+    }
     let Source { object, name, .. } = Source::read(words, Language::C)?;
     let linked = object.link(&light::target(skep::host::target(&object)))?;
     shell.json.bytes(light::skeleton(&object, &linked, &name)?.as_bytes());

@@ -3,6 +3,7 @@
 //! A process whose descriptors may not be read is counted, so that what is missing can be told.
 
 use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::mem::MaybeUninit;
 
@@ -63,33 +64,27 @@ impl Holders {
     /// Looks at the descriptors of a process, of which there are `count` where that is known.
     fn look_at(&mut self, proc: &OwnedFd, pid: u32, kind: ObjectKind, count: Option<u64>) {
         let directory = rustix::fs::openat(proc, format!("{pid}/fd"), DIRECTORY, Mode::empty());
-        let (target, field) = marks(kind);
-        let mut room = [MaybeUninit::uninit(); LINK_BYTES];
-        let mut entries = [MaybeUninit::uninit(); 4096];
         let looked = directory.and_then(|directory| {
-            let mut descriptors = RawDir::new(&directory, &mut entries);
-            let mut left = count.unwrap_or(u64::MAX);
+            let process = Process { directory, pid, kind };
+            // Mostly they are the first numbers, and asking for these costs less than having them listed.
+            let mut first = 0;
+            while count.is_some_and(|count| first < count) && process.look_at(&number_text(first), self)? {
+                first += 1;
+            }
+            if count.is_some_and(|count| first == count) {
+                return Ok(());
+            }
+            let mut entries = [MaybeUninit::uninit(); 4096];
+            let mut listed = RawDir::new(&process.directory, &mut entries);
+            let mut left = count.map_or(u64::MAX, |count| count - first);
             // Reading on behind the last one only to learn that it was takes a system call for every process.
             while left > 0
-                && let Some(Ok(entry)) = descriptors.next()
+                && let Some(Ok(entry)) = listed.next()
             {
-                // The directory itself and the one above.
-                if entry.file_name().to_bytes().starts_with(b".") {
-                    continue;
-                }
-                left -= 1;
-                // Names relative to the directory spare the kernel the way there, for every descriptor.
-                match readlinkat_raw(&directory, entry.file_name(), &mut room) {
-                    Ok((link, _)) if link == target.as_bytes() => {
-                        let number = entry.file_name().to_string_lossy();
-                        if let Some(id) = fdinfo(&format!("{pid}/fdinfo/{number}"), field) {
-                            self.add(id, pid);
-                        }
-                    }
-                    // A process that lets its descriptors be counted may still not let us see where they lead.
-                    Err(Errno::ACCESS) => return Err(Errno::ACCESS),
-                    // No link, or closed by now.
-                    _ => {}
+                let number = entry.file_name().to_str().ok().and_then(|name| name.parse::<u64>().ok());
+                if number.is_some_and(|number| number >= first) {
+                    left -= 1;
+                    process.look_at(entry.file_name(), self)?;
                 }
             }
             Ok(())
@@ -144,6 +139,41 @@ impl Holders {
             ));
         }
     }
+}
+
+/// A process whose descriptors are looked at.
+struct Process {
+    directory: OwnedFd,
+    pid: u32,
+    kind: ObjectKind,
+}
+
+impl Process {
+    /// Looks at the descriptor of that number; false where there is none.
+    fn look_at(&self, number: &CStr, holders: &mut Holders) -> Result<bool, Errno> {
+        let (target, field) = marks(self.kind);
+        let mut room = [MaybeUninit::uninit(); LINK_BYTES];
+        // Names relative to the directory spare the kernel the way there, for every descriptor.
+        match readlinkat_raw(&self.directory, number, &mut room) {
+            Ok((link, _)) if link == target.as_bytes() => {
+                let number = number.to_string_lossy();
+                if let Some(id) = fdinfo(&format!("{}/fdinfo/{number}", self.pid), field) {
+                    holders.add(id, self.pid);
+                }
+                Ok(true)
+            }
+            Ok(_) => Ok(true),
+            // A process that lets its descriptors be counted may still not let us see where they lead.
+            Err(Errno::ACCESS) => Err(Errno::ACCESS),
+            // No link, or closed by now.
+            Err(_) => Ok(false),
+        }
+    }
+}
+
+/// A number as the name of a file.
+fn number_text(number: u64) -> CString {
+    CString::new(number.to_string()).unwrap_or_default()
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);

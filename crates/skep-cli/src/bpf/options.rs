@@ -24,7 +24,7 @@ pub(crate) struct Options {
     /// Write a light skeleton.
     pub(crate) light: bool,
     /// Which language a skeleton is in.
-    pub(crate) language: Language,
+    pub(crate) language: Option<Language>,
     /// Programs that are not loaded with their object.
     pub(crate) without: Vec<String>,
 }
@@ -89,7 +89,7 @@ pub(crate) const OPTIONS: &[Row] = &[
         name: "lang",
         about: "Language of a skeleton: `rust` (the default) or `c`, for libbpf",
         effect: Effect::Value("LANGUAGE", |o, value| {
-            o.language = language(value)?;
+            o.language = Some(language(value)?);
             Ok(())
         }),
     },

@@ -23,7 +23,8 @@ use super::{pins, select};
 /// The full name of a program that is open.
 pub(crate) fn full_name(runtime: &SharedRuntime, handle: Handle) -> Option<String> {
     let prog = select::adopt_prog(runtime, handle).ok()?;
-    Some(select::full_name(runtime, &prog.info).unwrap_or(prog.info.name)).filter(|name| !name.is_empty())
+    let name = select::FullNames::default().of(runtime, prog.handle.fd(), &prog.info);
+    Some(name).filter(|name| !name.is_empty())
 }
 
 /// `prog pin PROG FILE`

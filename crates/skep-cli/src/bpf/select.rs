@@ -114,11 +114,12 @@ pub(crate) fn progs(shell: &mut Shell, words: &mut Words<'_>) -> Outcome<Vec<Sel
     if words.keyword("tag") {
         let text = words.need("the tag")?;
         let tag = parse_tag(text)?;
-        return some("program", "tag", text, matching_progs(&runtime, |info| info.tag == tag)?);
+        return some("program", "tag", text, matching_progs(&runtime, |prog| prog.info.tag == tag)?);
     }
     if words.keyword("name") {
         let name = words.need("the name")?;
-        let is_it = |info: &ProgInfo| full_name(&runtime, info).as_deref().unwrap_or(&info.name) == name;
+        let mut names = FullNames::default();
+        let is_it = |prog: &SelectedProg| names.of(&runtime, prog.handle.fd(), &prog.info) == name;
         return some("program", "name", name, matching_progs(&runtime, is_it)?);
     }
     if words.keyword("pinned") {
@@ -141,13 +142,13 @@ pub(crate) fn prog(shell: &mut Shell, words: &mut Words<'_>) -> Outcome<Selected
 
 fn matching_progs(
     runtime: &SharedRuntime,
-    is_meant: impl Fn(&ProgInfo) -> bool,
+    mut is_meant: impl FnMut(&SelectedProg) -> bool,
 ) -> Outcome<Vec<SelectedProg>> {
     let mut found = Vec::new();
     for id in info::ids(runtime, ObjectKind::Prog)? {
         let Ok(handle) = info::open_id(runtime, ObjectKind::Prog, id) else { continue };
         let prog = adopt_prog(runtime, handle)?;
-        if is_meant(&prog.info) {
+        if is_meant(&prog) {
             found.push(prog);
         }
     }
@@ -160,12 +161,6 @@ pub(crate) fn adopt_prog(runtime: &SharedRuntime, handle: Handle) -> Outcome<Sel
     Ok(SelectedProg { handle, info })
 }
 
-/// The name of a program's function by its types, where the kernel's own was cut off.
-pub(crate) fn full_name(runtime: &SharedRuntime, info: &ProgInfo) -> Option<String> {
-    let handle = info::open_id(runtime, ObjectKind::Prog, info.id).ok()?;
-    FullNames::default().of(runtime, handle.fd(), info)
-}
-
 /// Names of programs. Those of one object have the same types, which are read once.
 #[derive(Default)]
 pub(crate) struct FullNames {
@@ -173,8 +168,12 @@ pub(crate) struct FullNames {
 }
 
 impl FullNames {
-    /// The name of a program's function by its types, where the kernel's own was cut off.
-    pub(crate) fn of(&mut self, runtime: &SharedRuntime, prog: Fd, info: &ProgInfo) -> Option<String> {
+    /// A program's name, from the types of its function where the kernel cut it off.
+    pub(crate) fn of(&mut self, runtime: &SharedRuntime, prog: Fd, info: &ProgInfo) -> String {
+        self.function(runtime, prog, info).unwrap_or_else(|| info.name.clone())
+    }
+
+    fn function(&mut self, runtime: &SharedRuntime, prog: Fd, info: &ProgInfo) -> Option<String> {
         if info.name.len() < NAME_MAX || info.btf_id == 0 {
             return None;
         }

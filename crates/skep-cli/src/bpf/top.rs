@@ -139,12 +139,12 @@ struct Program {
 impl Look {
     fn now(runtime: &SharedRuntime) -> Outcome<Self> {
         let at = Instant::now();
-        let mut programs = BTreeMap::new();
+        let (mut programs, mut names) = (BTreeMap::new(), select::FullNames::default());
         for id in info::ids(runtime, ObjectKind::Prog)? {
             // One that is gone by now did no more.
             let Ok(handle) = info::open_id(runtime, ObjectKind::Prog, id) else { continue };
             let Ok(info) = ProgInfo::of(runtime, handle.fd(), &[]) else { continue };
-            let name = select::full_name(runtime, &info).unwrap_or_else(|| info.name.clone());
+            let name = names.of(runtime, handle.fd(), &info);
             let kind = info.prog_type.to_string();
             programs.insert(id, Program { kind, name, runs: info.run_cnt, time_ns: info.run_time_ns });
         }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::harness::{Said, Scratch, said, skep, skip, tool, until};
@@ -198,6 +199,25 @@ fn a_client_that_dies_leaves_nothing() {
     client.wait().expect("it ends");
     connected(1);
     assert_eq!(daemon.json("map list"), serde_json::json!([]));
+}
+
+#[test]
+fn a_signal_closes_what_was_begun() {
+    let daemon = Daemon::start("signal");
+    let map = daemon.path("r");
+    daemon.ok(&format!("map create {map} type ringbuf entries 4096 name r"));
+    let command = ["-j", "map", "events", "pinned", &map];
+    let client = daemon.command().args(command).stdout(Stdio::piped()).spawn().expect("skep starts");
+    let catches_signals = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", client.id())).expect("it is ours");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("there is a mask");
+        u64::from_str_radix(caught.trim(), 16).expect("it is a mask") >> (Signal::INT.as_raw() - 1) & 1 != 0
+    };
+    until("it does not wait for signals", catches_signals);
+    kill_process(Pid::from_child(&client), Signal::INT).expect("it is ours");
+    let said = said(client.wait_with_output().expect("it ends"));
+    // No record came, and what was said is JSON all the same.
+    assert_eq!((said.status, said.stdout.trim()), (0, "null"), "{}", said.stderr);
 }
 
 #[test]

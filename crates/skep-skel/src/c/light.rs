@@ -38,7 +38,7 @@ pub fn target(here: Target) -> Target {
 
 /// Writes the header of `object`, [linked](Object::link) for a [`target`], for the name `name`.
 pub fn skeleton(object: &Object, linked: &Linked, name: &str) -> Result<String> {
-    let members = members_of(object);
+    let members = MapMember::all(object);
     let loader = loader_for(object, linked, &members)?;
     let header = Header { object, linked, members, name };
     header.text(&loader)
@@ -46,22 +46,15 @@ pub fn skeleton(object: &Object, linked: &Linked, name: &str) -> Result<String> 
 
 /// The loader of `object`, [linked](Object::link) for a [`target`], by itself.
 pub fn loader(object: &Object, linked: &Linked) -> Result<Loader> {
-    loader_for(object, linked, &members_of(object))
-}
-
-fn members_of(object: &Object) -> Vec<MapMember<'_>> {
-    object.maps.iter().filter_map(|map| MapMember::of(object, map)).collect()
+    loader_for(object, linked, &MapMember::all(object))
 }
 
 fn loader_for(object: &Object, linked: &Linked, members: &[MapMember<'_>]) -> Result<Loader> {
     check(linked)?;
-    let described: Vec<Option<usize>> = object.maps.iter().map(|map| member_of(members, map)).collect();
+    let described: Vec<Option<usize>> = (0..object.maps.len())
+        .map(|number| members.iter().position(|member| member.number == number))
+        .collect();
     loader::build(linked, &Context { maps: &described, described: members.len() })
-}
-
-/// The number of a map among those that have a name in C.
-fn member_of(members: &[MapMember<'_>], map: &MapDef) -> Option<usize> {
-    members.iter().position(|member| std::ptr::eq(member.def, map))
 }
 
 /// What no loader can do is an error.
@@ -135,8 +128,7 @@ impl Header<'_> {
 
     /// The value that a map begins with, without zeroes at its end.
     fn initial_value(&self, map: &MapMember<'_>) -> &[u8] {
-        let number = self.object.maps.iter().position(|def| std::ptr::eq(def, map.def));
-        let data = number.and_then(|number| self.linked.maps.get(number)).map_or(&[][..], |def| &def.data);
+        let data = self.linked.maps.get(map.number).map_or(&[][..], |def| &def.data);
         let used = data.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
         &data[..used]
     }

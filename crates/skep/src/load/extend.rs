@@ -26,7 +26,7 @@ pub(super) fn target(
                     "program `{}` replaces a function of another program, and nobody has said of which",
                     program.name
                 ),
-                "name it in `Options::extends`",
+                "name it in `Options::extends`, or leave the program out: `SEC(\"?freplace/FUNCTION\")`",
             )),
             _ => Ok(None),
         };

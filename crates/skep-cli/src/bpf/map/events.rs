@@ -2,11 +2,8 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::{ClockId, clock_gettime};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use skep::btf::{TypeId, value};
 use skep::records::{self, EventSpec, RecordType};
 use skep::runtime::command::ObjectKind;
@@ -18,6 +15,7 @@ use super::super::failure::{Failure, Outcome};
 use super::super::json::Json;
 use super::super::select;
 use super::super::shell::Shell;
+use super::super::stop::Stop;
 use super::super::words::Words;
 use super::print::hex_text;
 
@@ -115,13 +113,9 @@ fn follow(
     count: u64,
     show: &mut dyn FnMut(&mut Shell, Event<'_>),
 ) -> Outcome {
-    let stopped = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&stopped))
-            .map_err(|e| Failure::file("signals", &e))?;
-    }
+    let stop = Stop::new()?;
     let mut seen = 0;
-    while seen < count && !stopped.load(Relaxed) && !shell.json.is_closed() {
+    while seen < count && !stop.is_asked()? && !shell.json.is_closed() {
         source.drain(&mut |event| {
             show(shell, event);
             seen += u64::from(matches!(event, Event::Record { .. }));
@@ -129,11 +123,7 @@ fn follow(
         })?;
         shell.json.flush();
         if seen < count {
-            let mut fds = [PollFd::from_borrowed_fd(source.as_fd(), PollFlags::IN)];
-            match poll(&mut fds, None) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(Failure::file("poll", &e.into())),
-            }
+            stop.wait(source.as_fd())?;
         }
     }
     Ok(())

@@ -70,7 +70,7 @@ fn dump_several(
     }
     for (nth, prog) in selected.iter().enumerate() {
         let info = ProgInfo::of(&runtime, prog.handle.fd(), ARRAYS)?;
-        let name = names.of(&runtime, prog.handle.fd(), &info).unwrap_or_else(|| info.name.clone());
+        let name = names.of(&runtime, prog.handle.fd(), &info);
         if shell.is_json() {
             shell.json.begin_object();
             show::header_json(&mut shell.json, &info, &name);

@@ -72,8 +72,7 @@ impl Listing {
     fn prog(&mut self, shell: &mut Shell, selected: &SelectedProg) -> Outcome {
         let runtime = shell.runtime()?;
         let info = &selected.info;
-        let full_name = self.names.of(&runtime, selected.handle.fd(), info);
-        let name = full_name.unwrap_or_else(|| info.name.clone());
+        let name = self.names.of(&runtime, selected.handle.fd(), info);
         let memlock = number(&runtime.fdinfo(selected.handle.fd()), "memlock");
         let metadata = self.known.of(&runtime, &mut self.names, info);
         if shell.is_json() {
