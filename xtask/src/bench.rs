@@ -121,6 +121,14 @@ fn output(command: &mut Command) -> Result<Output, String> {
     }
 }
 
+/// Candidates that are programs of others, under the names of their commands.
+const TOOLS: [&str; 3] = ["gdb", "strace", "tcpdump"];
+
+fn is_installed(command: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(command).is_file())
+}
+
 /// A candidate: its name, and what runs it once and answers nanoseconds per iteration.
 type Candidate<'a> = (&'static str, &'a dyn Fn() -> Result<f64, String>);
 
@@ -130,19 +138,24 @@ struct Report {
     /// The name of each candidate and what an iteration took in each round, in nanoseconds. The first is what the others
     /// come on top of.
     candidates: Vec<(&'static str, Vec<f64>)>,
+    /// Candidates that are not installed.
+    missing: Vec<&'static str>,
 }
 
 impl Report {
-    /// Runs every candidate once a round.
+    /// Runs every candidate once a round, but for other projects' tools that are not installed.
     fn measure(title: String, rounds: usize, candidates: &[Candidate<'_>]) -> Result<Self, String> {
-        let mut times: Vec<(&str, Vec<f64>)> =
-            candidates.iter().map(|(name, _)| (*name, Vec::new())).collect();
+        let is_missing = |name: &str| TOOLS.contains(&name) && !is_installed(name);
+        let (missing, present): (Vec<Candidate<'_>>, Vec<_>) =
+            candidates.iter().partition(|(name, _)| is_missing(name));
+        let mut times: Vec<(&str, Vec<f64>)> = present.iter().map(|(name, _)| (*name, Vec::new())).collect();
         for _ in 0..rounds.max(1) {
-            for ((name, times), (_, run)) in times.iter_mut().zip(candidates) {
+            for ((name, times), (_, run)) in times.iter_mut().zip(&present) {
                 times.push(run().map_err(|e| format!("{name}: {e}"))?);
             }
         }
-        Ok(Self { title, candidates: times })
+        let missing = missing.into_iter().map(|(name, _)| name).collect();
+        Ok(Self { title, candidates: times, missing })
     }
 
     /// A row for each candidate: median, what it adds to the first, and that as a part of what the last adds.
@@ -174,6 +187,7 @@ impl Shown for Report {
                 part_of_last * 100.0
             );
         }
+        self.missing.iter().for_each(|name| text += &format!("skipped: `{name}` is not installed\n"));
         text
     }
 
@@ -185,7 +199,9 @@ impl Shown for Report {
                 "part_of_last": row.part_of_last, "rounds_ns": times,
             })
         });
-        json!({ "bench": self.title, "candidates": candidates.collect::<Vec<_>>() })
+        json!({
+            "bench": self.title, "candidates": candidates.collect::<Vec<_>>(), "not_installed": self.missing,
+        })
     }
 }
 
@@ -218,12 +234,14 @@ mod tests {
                 ("ours", vec![200.0, 300.0]),
                 ("theirs", vec![500.0]),
             ],
+            missing: vec!["gdb"],
         };
         let rows = report.rows();
         assert_eq!(rows[0].median, 100.0);
         assert_eq!((rows[1].median, rows[1].least, rows[1].added), (250.0, 200.0, 150.0));
         assert_eq!(rows[1].part_of_last, 0.375);
         assert!(report.to_text().contains("37.5%"), "{}", report.to_text());
+        assert!(report.to_text().contains("skipped: `gdb` is not installed"), "{}", report.to_text());
         assert_eq!(report.to_json()["candidates"][2]["part_of_last"], 1.0);
     }
 }
