@@ -147,6 +147,35 @@ fn a_capture_that_is_cut_off_is_run_up_to_there() {
 }
 
 #[test]
+fn a_capture_in_the_new_format_that_is_cut_off_is_run_up_to_there() {
+    let packets = [packet(TCP, 60), packet(TCP, 61)];
+    let first = Captures::new("whole-pcapng", &pcap(false, true, 1, &packets));
+    let first = Captures { out: first.out.with_extension("pcapng"), ..first };
+    assert_eq!(first.run().status, 0);
+    let whole = fs::read(&first.out).expect("the capture was written");
+    let word = |at: usize| u32::from_ne_bytes(*whole[at..].first_chunk().expect("a block is whole"));
+    let (mut at, mut before) = (0, 0);
+    while at < whole.len() {
+        const PACKET_BLOCK: u32 = 6;
+        let len = word(at + 4) as usize;
+        for cut in [0, 3, 8, len / 2, len - 1].into_iter().filter(|cut| at + cut >= 12) {
+            let captures = Captures::new("cut-pcapng", &whole[..at + cut]);
+            let said = captures.run();
+            let header_is_cut = at == 0;
+            let status = if header_is_cut { 2 } else { i32::from(cut != 0) };
+            assert_eq!(said.status, status, "{}: {}", at + cut, said.stderr);
+            if status == 1 {
+                assert!(said.stderr.contains("is cut off"), "{}: {}", at + cut, said.stderr);
+                assert_eq!(json(said.stdout.lines().next())["packets"], before, "{}", at + cut);
+            }
+        }
+        before += usize::from(word(at) == PACKET_BLOCK);
+        at += len;
+    }
+    assert_eq!(before, packets.len());
+}
+
+#[test]
 fn what_is_no_capture_is_said_so() {
     let check = |input: &[u8], says: &str| {
         let said = Captures::new("no-capture", input).run();

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -90,6 +91,8 @@ static int vforks(void)
 		pid_t child = vfork();
 
 		if (!child) {
+			// An exec that fails leaves everything as it was.
+			execl("/nonexistent", "traced", NULL);
 			probed(i);
 			execl(SELF, "traced", "loop", "3", NULL);
 			_exit(1);
@@ -183,16 +186,123 @@ static int libraries(const char *path)
 	return 0;
 }
 
-static int killed(void)
+// Finished calls of each thread, and who is to be killed; children count here too.
+static struct {
+	volatile long calls[THREADS];
+	volatile pid_t victim;
+} *shared;
+
+static void *call_on(void *thread)
+{
+	for (volatile long *calls = &shared->calls[(long)thread];; ++*calls)
+		probed(1);
+	return NULL;
+}
+
+static void start_calling(long threads)
+{
+	pthread_t thread;
+
+	for (long i = 0; i < threads; i++)
+		pthread_create(&thread, NULL, call_on, (void *)i);
+}
+
+// Waits until there is somebody who calls, lets them call a while, and ends them.
+static int kill_victim(void)
+{
+	while (!shared->victim || !shared->calls[0])
+		usleep(1000);
+	usleep(50000);
+	return kill(shared->victim, SIGKILL);
+}
+
+// Says how many calls were finished, and in how many threads one more may have begun.
+static int tell(int threads, long more)
+{
+	for (int i = 0; i < THREADS; i++)
+		more += shared->calls[i];
+	printf("%ld calls of %d threads\n", more, threads);
+	return 0;
+}
+
+// A child with so many threads that is killed while they call.
+static int killed(long threads)
 {
 	pid_t child = fork();
 
-	if (!child)
-		for (;;)
-			probed(1);
+	if (!child) {
+		shared->victim = getpid();
+		start_calling(threads - 1);
+		call_on((void *)(threads - 1));
+	}
+	return kill_victim() || status_of(child) != SIGKILL || tell(threads, 0);
+}
+
+// A child that has our memory when it is killed, so that its breakpoints stay.
+static int vkilled(void)
+{
+	pid_t killer = fork();
+
+	if (!killer)
+		_exit(kill_victim());
+	pid_t child = vfork();
+	if (!child) {
+		shared->victim = getpid();
+		call_on(NULL);
+	}
+	if (status_of(child) != SIGKILL || status_of(killer))
+		return 1;
+	for (long i = 0; i < 10; i++)
+		if (probed(i) != i + 1)
+			return 1;
+	return tell(1, 10);
+}
+
+// A child that ends while its threads call.
+static int leaves(void)
+{
+	pid_t child = fork();
+
+	if (!child) {
+		start_calling(8);
+		while (!shared->calls[0])
+			usleep(1000);
+		usleep(50000);
+		exit(3);
+	}
+	return status_of(child) != 3 << 8 || tell(8, 0);
+}
+
+static void *exec_soon(void *unused)
+{
+	while (!shared->calls[0])
+		usleep(1000);
 	usleep(50000);
-	kill(child, SIGKILL);
-	return status_of(child) != SIGKILL;
+	execl(SELF, "traced", "loop", "3", NULL);
+	return unused;
+}
+
+// A child of which a thread that is not the first executes a program, while others call.
+static int thread_execs(void)
+{
+	pid_t child = fork();
+	pthread_t thread;
+
+	if (!child) {
+		start_calling(8);
+		pthread_create(&thread, NULL, exec_soon, NULL);
+		pthread_join(thread, NULL);
+		_exit(1);
+	}
+	return status_of(child) || tell(8, 3);
+}
+
+// Is killed itself.
+static int dies(void)
+{
+	start_calling(8);
+	usleep(50000);
+	return kill(getpid(), SIGKILL);
 }
 
 // Goes on until a file is there, or for some two minutes.
@@ -213,6 +323,7 @@ int main(int argc, char **argv)
 	const char *what = argc > 1 ? argv[1] : "", *with = argc > 2 ? argv[2] : "";
 
 	opened = with;
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	return !strcmp(what, "loop")	    ? loop(with)
 	       : !strcmp(what, "threads")   ? threads(call_often)
 	       : !strcmp(what, "opens")	    ? threads(open_often)
@@ -223,7 +334,11 @@ int main(int argc, char **argv)
 	       : !strcmp(what, "jumps")	    ? jumps()
 	       : !strcmp(what, "interrupted") ? interrupted()
 	       : !strcmp(what, "libraries") ? libraries(with)
-	       : !strcmp(what, "killed")    ? killed()
+	       : !strcmp(what, "killed")    ? killed(atol(with))
+	       : !strcmp(what, "vkilled")   ? vkilled()
+	       : !strcmp(what, "leaves")    ? leaves()
+	       : !strcmp(what, "thread-execs") ? thread_execs()
+	       : !strcmp(what, "dies")	    ? dies()
 	       : !strcmp(what, "until")	    ? until(with)
 					    : 2;
 }
