@@ -174,3 +174,27 @@ fn exitsnoop_shows_what_strace_shows() {
         at_least: 4,
     });
 }
+
+#[test]
+fn syncsnoop_shows_what_strace_shows() {
+    const NAMES: [(&str, u32); 4] = [("sync", 1), ("fsync", 2), ("fdatasync", 3), ("syncfs", 8)];
+    check(&Tool {
+        name: "syncsnoop",
+        event: "struct event { char comm[16]; __u64 ts_us; int sys; };",
+        // Calls of other processors.
+        options: &["--without", "*sync_file_range2", "--without", "*arm_sync_file_range"],
+        trace: "trace=sync,fsync,fdatasync,syncfs",
+        argv: &[
+            "sh",
+            "-c",
+            "f=$(mktemp); sync $f; sync -d $f; sync -f $f; dd if=/dev/zero of=$f count=1 conv=fsync 2> /dev/null; rm $f",
+        ],
+        shown: |data| format!("{} {}", data["sys"], text(&data["comm"])),
+        expected: |line| {
+            let (name, ..) = call(line)?;
+            let (_, number) = NAMES.iter().find(|(known, _)| *known == name)?;
+            Some(format!("{number} {}", if line.contains("fsync(1") { "dd" } else { "sync" }))
+        },
+        at_least: 4,
+    });
+}

@@ -28,6 +28,11 @@ const WAITS: &str = "#include <linux/futex.h>
     for (int n = 0; n < 5; n++) while (syscall(SYS_futex, &word, FUTEX_WAKE, 1, 0, 0, 0) == 0) usleep(2000);
     pthread_join(thread, 0); printf(\"%lu\\n\", (unsigned long)&word); return 0; }";
 
+/// Twenty calls of a function, each of which takes two milliseconds or more.
+const CALLS: &str = "#include <unistd.h>
+    __attribute__((noinline)) void work(void) { usleep(2000); }
+    int main(void) { for (int n = 0; n < 20; n++) work(); return 0; }";
+
 /// Compiles a command; nothing where there is no compiler.
 fn command(scratch: &Scratch, source: &str) -> Option<PathBuf> {
     if !installed("cc") {
@@ -91,4 +96,22 @@ fn futexctn_counts_every_wait() {
         assert_eq!(sum(&of["value"]["slots"]), of["value"]["contended"].as_u64().unwrap_or_default(), "{of}");
         assert_eq!(of["value"]["comm"], "command");
     }
+}
+
+#[test]
+fn funclatency_counts_every_call_by_its_time() {
+    let Some((scratch, object)) = ground_without_strace("funclatency") else { return };
+    let Some(binary) = command(&scratch, CALLS) else { return };
+    let place = |program: &str, section: &str| {
+        format!("--attach=dummy_{program}={section}:{}:work", binary.display())
+    };
+    let (enter, leave) = (place("kprobe", "uprobe"), place("kretprobe", "uretprobe"));
+    // Microseconds.
+    let options = ["--without=dummy_f*", "--set=units=1", &enter, &leave];
+    let said = observe_with(&object, &options, &[binary.to_str().expect("an ASCII path")]);
+    let counts = said.iter().find_map(|line| line["data"]["hist"].as_array().or(line["hist"].as_array()));
+    let counts: Vec<u64> = counts.into_iter().flatten().filter_map(Value::as_u64).collect();
+    assert_eq!(counts.iter().sum::<u64>(), 20, "{said:?}");
+    // Slots are by powers of two.
+    assert!(counts[..10].iter().all(|count| *count == 0), "{counts:?}");
 }
