@@ -1,11 +1,16 @@
 //! How many processors there are.
 
 use std::fs;
+use std::sync::OnceLock;
 
-/// Processors that this machine may ever have: the number of slots in a per-CPU value.
+/// Processors that this machine may ever have: the number of slots in a per-CPU value. It does not change while the kernel
+/// runs.
 pub fn possible() -> usize {
-    let text = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
-    count(text.trim()).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    static POSSIBLE: OnceLock<usize> = OnceLock::new();
+    *POSSIBLE.get_or_init(|| {
+        let text = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+        count(text.trim()).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    })
 }
 
 /// Counts the processors in a list such as `0-3,8`.

@@ -28,6 +28,9 @@ use crate::sys::{bpf, errno};
 use crate::user_ring::UserRing;
 use crate::{attach, explain, load, scope, session};
 
+/// Room for what is said of a descriptor.
+const FDINFO_BYTES: usize = 1024;
+
 /// Linux's BPF subsystem. Descriptors are the process's own.
 #[derive(Debug, Default)]
 pub struct KernelRuntime {
@@ -153,9 +156,14 @@ impl Runtime for KernelRuntime {
 
     fn fdinfo(&self, fd: Fd) -> String {
         let read = || {
-            // It has no size, for which `File` would ask, and almost always fits.
-            let mut text = Vec::with_capacity(1024);
-            File::open(format!("/proc/self/fdinfo/{}", fd.0))?.take(u64::MAX).read_to_end(&mut text)?;
+            let mut text = vec![0; FDINFO_BYTES];
+            let mut file = File::open(format!("/proc/self/fdinfo/{}", fd.0))?;
+            let bytes = file.read(&mut text)?;
+            text.truncate(bytes);
+            // The kernel writes it in one piece, which comes whole where there is room.
+            if bytes == FDINFO_BYTES {
+                file.read_to_end(&mut text)?;
+            }
             String::from_utf8(text).map_err(std::io::Error::other)
         };
         read().unwrap_or_default()

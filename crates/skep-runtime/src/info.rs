@@ -233,6 +233,11 @@ const PROG_INFO: usize = 232;
 impl ProgInfo {
     /// Asks for it, with these arrays.
     pub fn of(runtime: &SharedRuntime, prog: Fd, arrays: &[ProgArray]) -> Result<Self> {
+        if arrays == [ProgArray::MapIds]
+            && let Some(of_few) = Self::with_few_maps(runtime, prog)?
+        {
+            return Ok(of_few);
+        }
         let mut info = [0; PROG_INFO];
         runtime.bpf(Command::ObjGetInfo { fd: prog, info: &mut info, arrays: &mut [] })?;
         let mut filled = Vec::new();
@@ -244,14 +249,22 @@ impl ProgInfo {
             }
             let mut lent: Vec<InfoArray<'_>> = filled.iter_mut().map(lend).collect();
             runtime.bpf(Command::ObjGetInfo { fd: prog, info: &mut info, arrays: &mut lent })?;
-            for (array, bytes) in &mut filled {
-                // A caller who may not see an array gets a count but no bytes: the kernel takes the address away.
-                if long(&info, array.place().address) == 0 {
-                    bytes.clear();
-                }
-            }
+            filled.iter_mut().for_each(|array| drop_unless_lent(&info, array));
         }
         Ok(Self::read(&info, filled))
+    }
+
+    /// Asks for it with room for a few ids of maps, which spares asking how many there are; `None` when there are more.
+    fn with_few_maps(runtime: &SharedRuntime, prog: Fd) -> Result<Option<Self>> {
+        const FEW: usize = 16;
+        let (mut info, place) = ([0; PROG_INFO], ProgArray::MapIds.place());
+        set_count(&mut info, place.count, FEW);
+        let mut filled = (ProgArray::MapIds, vec![0; FEW * 4]);
+        runtime.bpf(Command::ObjGetInfo { fd: prog, info: &mut info, arrays: &mut [lend(&mut filled)] })?;
+        let count = word(&info, place.count) as usize;
+        filled.1.truncate(count * 4);
+        drop_unless_lent(&info, &mut filled);
+        Ok((count <= FEW).then(|| Self::read(&info, vec![filled])))
     }
 
     fn read(info: &[u8; PROG_INFO], arrays: Vec<(ProgArray, Vec<u8>)>) -> Self {
@@ -324,6 +337,13 @@ fn request(array: ProgArray, first: &[u8; PROG_INFO], info: &mut [u8; PROG_INFO]
 
 fn lend((array, bytes): &mut (ProgArray, Vec<u8>)) -> InfoArray<'_> {
     InfoArray { address_at: array.place().address, bytes }
+}
+
+/// A caller who may not see an array gets a count but no bytes: the kernel takes the address away.
+fn drop_unless_lent(info: &[u8; PROG_INFO], (array, bytes): &mut (ProgArray, Vec<u8>)) {
+    if long(info, array.place().address) == 0 {
+        bytes.clear();
+    }
 }
 
 /// Says how many elements, or bytes, an array has room for.
