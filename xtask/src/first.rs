@@ -6,7 +6,8 @@
 //! (The kernel's probes execute some vector instructions with which functions begin wrongly.)
 //!
 //! Names have a hash that changes with the compiler; patterns leave it out where that does not take in too much. What a
-//! pattern no longer fits stays where it would have been.
+//! pattern no longer fits stays where it would have been. What the file has already stays in it: a function that is inlined
+//! today is one of its own again when something else changes. To begin anew, remove the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -57,8 +58,9 @@ pub(crate) fn first(_: &[String]) -> Result<(), String> {
     drop(listed);
     let binary = fs::read(&copy).map_err(|e| format!("`{}`: {e}", copy.display()))?;
     let functions = Function::all(&binary)?;
-    let script = script(&functions, &hit, &members()?);
     let file = root().join("crates/skep-cli/first.ld");
+    let before = fs::read_to_string(&file).unwrap_or_default();
+    let script = script(&functions, &hit, &members()?, &before);
     fs::write(&file, &script).map_err(|e| format!("`{}`: {e}", file.display()))?;
     println!("{} functions were hit, {} lines written", hit.len(), script.lines().count());
     Ok(())
@@ -157,12 +159,14 @@ fn script(
     functions: &[Function],
     hit: &BTreeSet<u64>,
     members: &BTreeMap<String, BTreeSet<String>>,
+    before: &str,
 ) -> String {
     let mut taken_in: BTreeMap<String, u64> = BTreeMap::new();
     for function in functions {
         *taken_in.entry(pattern(&function.name)).or_default() += function.bytes;
     }
-    let mut lines = BTreeSet::new();
+    let mut lines: BTreeSet<String> =
+        before.lines().filter_map(|line| line.strip_prefix("\t\t")).map(str::to_owned).collect();
     for function in functions.iter().filter(|function| hit.contains(&function.address)) {
         let name = &function.name;
         if !name.starts_with("_R") && !name.starts_with("_ZN") && members.contains_key(name) {
@@ -245,9 +249,11 @@ mod tests {
             function("other", 5, 10),
         ];
         let members = BTreeMap::from([("puts".to_owned(), BTreeSet::from(["ioputs.o".to_owned()]))]);
-        let text = script(&functions, &BTreeSet::from([1, 2, 3]), &members);
+        let text = script(&functions, &BTreeSet::from([1, 2, 3]), &members, "\t{\n\t\t*(.text.old)\n\t}\n");
         assert!(
-            text.contains("*libc.a:ioputs.o(.text .text.*)") && text.contains(".text._ZN1a17h* "),
+            text.contains("*libc.a:ioputs.o(.text .text.*)")
+                && text.contains("\t\t*(.text.old)\n")
+                && text.contains(".text._ZN1a17h* "),
             "{text}"
         );
         assert!(text.contains(&format!(".text._ZN1b17h{hash}E ")) && !text.contains("other"), "{text}");
