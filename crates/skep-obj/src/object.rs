@@ -9,7 +9,7 @@ use crate::elf::{Elf, Section};
 use crate::error::{Error, ErrorKind, Result};
 use crate::externs::{self, Extern, ExternKind};
 use crate::function::{self, Function};
-use crate::map::{self, MapDef, MapKind};
+use crate::map::{self, MapDef, MapKind, Slot};
 use crate::program::{self, Program};
 use crate::reloc::{self, Tables};
 use crate::source::Lines;
@@ -69,6 +69,20 @@ impl Object {
             });
         }
         Ok(())
+    }
+
+    /// Leaves out programs that have nothing to do with running the one of this name, which is asked for even if its section
+    /// begins with `?`. Those that are in an array of programs from the beginning it may call; those that trace see a function run
+    /// together.
+    pub fn load_for(&mut self, name: &str) {
+        let prog_type = self.program(name).map(|program| program.prog_type);
+        let callable: Vec<usize> =
+            self.maps.iter().flat_map(|map| &map.slots).filter_map(Slot::program).collect();
+        for (number, program) in self.programs.iter_mut().enumerate() {
+            let together = prog_type == Some(ProgType::TRACING) || callable.contains(&number);
+            let runs = together && Some(program.prog_type) == prog_type;
+            program.autoload = program.name == name || (program.autoload && runs);
+        }
     }
 
     /// The program of this name.

@@ -274,7 +274,7 @@ fn special(types: &Types, elem: BtfRef) -> Option<(FieldKind, u32)> {
     match types.shape(elem)? {
         Shape::Struct(_) => Some(match types.name(elem) {
             "bpf_spin_lock" => (FieldKind::SpinLock, 4),
-            "bpf_res_spin_lock" => (FieldKind::ResSpinLock, 8),
+            "bpf_res_spin_lock" => (FieldKind::ResSpinLock, 4),
             "bpf_timer" => (FieldKind::Timer, 16),
             "bpf_wq" => (FieldKind::Workqueue, 16),
             "bpf_task_work" => (FieldKind::TaskWork, 8),

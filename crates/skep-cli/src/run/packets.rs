@@ -34,7 +34,8 @@ const STRETCH: u32 = 64;
 pub(super) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitCode> {
     let specs = args.event.iter().map(|text| EventSpec::parse(text)).collect::<Result<Vec<_>>>()?;
     let mut object = open(args)?;
-    let name = choose(&mut object, args.program.as_deref())?;
+    let name = choose(&object, args.program.as_deref())?;
+    object.load_for(&name);
     let target = host::target(&object);
     // Test runs of the kernel would do, too, but only for packets of a page, and far slower.
     let choice = choice.or(Some(RuntimeChoice::User));
@@ -66,8 +67,8 @@ pub(super) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitC
     front.finish(status)
 }
 
-/// The packet program to run; others of its kind stay loaded, because it may call them.
-fn choose(object: &mut Object, wanted: Option<&str>) -> Result<String> {
+/// The packet program to run.
+fn choose(object: &Object, wanted: Option<&str>) -> Result<String> {
     let on_packets = |program: &&Program| {
         let meant = program.autoload || wanted == Some(program.name.as_str());
         meant && runs_on_packets(program.prog_type)

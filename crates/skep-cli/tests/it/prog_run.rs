@@ -57,6 +57,51 @@ fn the_program_of_an_object_is_chosen_by_name() {
     assert!(said.stdout.starts_with("Return value: 1, duration: "), "{}{}", said.stdout, said.stderr);
 }
 
+/// The header of a capture of Ethernet frames.
+const EMPTY_CAPTURE: [u8; 24] =
+    [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0];
+
+/// One program is asked for by name, another one is rejected.
+const BESIDE: &str = r#"
+#include <vmlinux.h>
+#include <bpf/bpf_helpers.h>
+
+SEC("?xdp")
+int fine(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
+SEC("xdp")
+int unproved(struct xdp_md *ctx)
+{
+	return *(int *)(long)ctx->data;
+}
+
+char LICENSE[] SEC("license") = "GPL";
+"#;
+
+#[test]
+fn what_is_beside_a_program_does_not_matter() {
+    if !has_clang() {
+        return skip("clang is not installed");
+    }
+    let scratch = Scratch::new("prog-run-beside");
+    let (source, input) = (scratch.write("beside.bpf.c", BESIDE), scratch.write("packet", packet()));
+    let words = ["prog".as_ref(), "run".as_ref(), source.as_os_str(), "program".as_ref(), "fine".as_ref()];
+    let said = run([&words[..], &["data_in".as_ref(), input.as_os_str()]].concat());
+    assert!(said.stdout.starts_with("Return value: 2, "), "{}{}", said.stdout, said.stderr);
+    let (capture, run_it) =
+        (scratch.write("empty.pcap", EMPTY_CAPTURE), ["run".as_ref(), source.as_os_str()]);
+    let said =
+        run([&run_it[..], &["--program".as_ref(), "fine".as_ref(), "--in".as_ref(), capture.as_os_str()]]
+            .concat());
+    assert_eq!(said.status, 0, "{}{}", said.stdout, said.stderr);
+    let unproved = ["program".as_ref(), "unproved".as_ref(), "data_in".as_ref(), input.as_os_str()];
+    let said = run([&words[..3], &unproved[..]].concat());
+    assert!(said.status == 255 && said.stderr.contains("unproved"), "{}{}", said.stdout, said.stderr);
+}
+
 #[test]
 fn programs_run_without_data_where_their_type_needs_none() {
     if !has_clang() {

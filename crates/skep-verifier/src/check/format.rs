@@ -3,11 +3,12 @@
 /// Number of arguments a format takes; `None` where the kernel does not take it (`bpf_bprintf_prepare`).
 pub(crate) fn arguments(fmt: &[u8]) -> Option<usize> {
     let at = |i: usize| fmt.get(i).copied().unwrap_or(0);
-    let ends = |c: u8| c == 0 || c.is_ascii_whitespace() || c.is_ascii_punctuation();
+    let ends = |c: u8| c == 0 || is_blank(c) || c.is_ascii_punctuation() || is_latin_punctuation(c);
     let (mut i, mut count) = (0, 0);
     while i < fmt.len() {
         let c = at(i);
-        if !(c.is_ascii_graphic() || c.is_ascii_whitespace()) {
+        // Text beyond ASCII is taken as it is, whatever its encoding.
+        if !(c.is_ascii_graphic() || is_blank(c) || !c.is_ascii()) {
             return None;
         }
         if c != b'%' {
@@ -50,6 +51,16 @@ pub(crate) fn arguments(fmt: &[u8]) -> Option<usize> {
     Some(count)
 }
 
+/// The kernel's `isspace` of ASCII, which has the vertical tab.
+fn is_blank(c: u8) -> bool {
+    c.is_ascii_whitespace() || c == 0xb
+}
+
+/// What the kernel's tables, which are of Latin-1, take for a blank or punctuation beyond ASCII.
+fn is_latin_punctuation(c: u8) -> bool {
+    matches!(c, 0xa0..=0xbf | 0xd7 | 0xf7)
+}
+
 #[cfg(test)]
 mod tests {
     use super::arguments;
@@ -66,5 +77,9 @@ mod tests {
         check("%y", None);
         check("%", None);
         check("\u{1}", None);
+        check("caf\u{e9} %d\u{e9}\u{b}", Some(1));
+        check("%\u{e9}", None);
+        check("%s\u{e9}", None);
+        assert_eq!(arguments(b"%s\xa9"), Some(1));
     }
 }

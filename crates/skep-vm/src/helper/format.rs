@@ -282,10 +282,10 @@ fn pointer_conversion(rest: &mut &[u8]) -> Result<Conversion, Errno> {
 /// Some conversions must be followed by the end, a blank or punctuation.
 fn ends_word(rest: &[u8], conversion: Conversion) -> Result<Conversion, Errno> {
     match rest.first() {
-        Some(byte) if !(byte.is_ascii_whitespace() || *byte == 0xb || byte.is_ascii_punctuation()) => {
-            Err(Errno::EINVAL)
-        }
-        _ => Ok(conversion),
+        // Beyond ASCII the kernel's tables are of Latin-1.
+        None | Some(b'\t'..=b'\r' | b' ' | 0xa0..=0xbf | 0xd7 | 0xf7) => Ok(conversion),
+        Some(byte) if byte.is_ascii_punctuation() => Ok(conversion),
+        Some(_) => Err(Errno::EINVAL),
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use skep::isa::uapi::{AttachType, ProgType};
-use skep::object::{LinkedProgram, Object};
+use skep::object::LinkedProgram;
 use skep::runtime::command::TestRun;
 use skep::runtime::{Command, Fd, Link, Reply, SharedRuntime};
 use skep::{Loaded, host};
@@ -70,7 +70,7 @@ fn run_object(shell: &mut Shell, file: &str, words: &mut Words<'_>) -> Outcome {
             return Err(Failure::new(format!("`{file}` has {what}")).hint(hint));
         }
     };
-    keep_what_runs(&mut object, &name);
+    object.load_for(&name);
     let runtime = shell.passing_runtime()?;
     let loaded = skep::load(&runtime, &object, object.link(&host::target(&object))?)?;
     let program = loaded.programs.iter().flatten().find(|program| program.linked.name == name);
@@ -84,17 +84,6 @@ fn run_object(shell: &mut Shell, file: &str, words: &mut Words<'_>) -> Outcome {
     let answer = run_program(shell, &runtime, program.program.fd(), &wanted);
     drop(attached);
     answer
-}
-
-/// Leaves out programs that have nothing to do with this one: those it may call, and those that look at functions with it,
-/// are of its type.
-fn keep_what_runs(object: &mut Object, name: &str) {
-    let prog_type =
-        object.programs.iter().find(|program| program.name == name).map(|program| program.prog_type);
-    for program in &mut object.programs {
-        let of_type = Some(program.prog_type) == prog_type;
-        program.autoload = program.name == name || (program.autoload && of_type);
-    }
 }
 
 /// Types of programs that run without data and without a context too.
