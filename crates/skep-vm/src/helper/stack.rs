@@ -11,9 +11,11 @@ const FAST_STACK_CMP: u64 = 1 << 9;
 const REUSE_STACKID: u64 = 1 << 10;
 const USER_BUILD_ID: u64 = 1 << 11;
 
-/// The return addresses that flags ask for, at most `depth`.
+/// The return addresses that flags ask for, at most `depth`; none where as many are left out as there are.
 fn frames(call: &mut Call<'_, '_>, task: Option<u64>, flags: u64, depth: usize) -> Result<Vec<u64>, Errno> {
     let mut frames = Vec::new();
+    // The task that runs is asked for like any other.
+    let task = task.filter(|&task| task != call.machine.env.current_task());
     match (task, flags & USER_STACK != 0) {
         (None, true) => call.machine.env.user_stack(&mut frames)?,
         (None, false) => call.machine.env.kernel_stack(&mut frames)?,
@@ -21,7 +23,7 @@ fn frames(call: &mut Call<'_, '_>, task: Option<u64>, flags: u64, depth: usize) 
         (Some(_), false) => return Err(Errno::EOPNOTSUPP),
     }
     let skip = (flags & SKIP) as usize;
-    if frames.len() <= skip {
+    if frames.len() < skip {
         return Err(Errno::EFAULT);
     }
     frames.drain(..skip);
@@ -38,6 +40,7 @@ pub(super) fn get_stackid(call: &mut Call<'_, '_>) -> HelperResult {
         return errno(Errno::EINVAL);
     }
     let result = frames(call, None, flags, StackTraces::depth(map.spec()))
+        .and_then(|frames| if frames.is_empty() { Err(Errno::EFAULT) } else { Ok(frames) })
         .and_then(|frames| traces.insert(&frames, flags & FAST_STACK_CMP != 0, flags & REUSE_STACKID != 0));
     Ok(result.map_or_else(Errno::to_reg, u64::from))
 }

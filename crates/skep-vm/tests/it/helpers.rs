@@ -62,6 +62,42 @@ fn loops_call_back() {
     assert_eq!(run(&sum_loop((8 << 20) + 1, 0, -1), &[]), Ok(Errno::E2BIG.to_reg()));
 }
 
+/// A task whose stack has two frames.
+struct TwoFrames;
+
+impl Env for TwoFrames {
+    fn current_task(&mut self) -> u64 {
+        KERNEL_HALF | 64
+    }
+
+    fn user_stack(&mut self, out: &mut Vec<u64>) -> Result<(), Errno> {
+        out.extend([0x1000, 0x2000]);
+        Ok(())
+    }
+}
+
+#[test]
+fn as_many_frames_may_be_left_out_as_there_are() {
+    const USER_STACK: i32 = 1 << 8;
+    let check = |helper: u32, task: u64, flags: i32, expected: u64| {
+        let program = [
+            Op::LoadImm64 { dst: Reg::R1, imm: Imm64::Value(task) },
+            mov_reg(Reg::R2, Reg::R10),
+            add(Reg::R2, -32),
+            mov(Reg::R3, 32),
+            mov(Reg::R4, flags),
+            call(helper),
+            Op::Exit,
+        ];
+        assert_eq!(run_in(&program, &[], &mut TwoFrames), Ok(expected), "{helper} {flags:#x}");
+    };
+    for (left_out, expected) in [(0, 16), (1, 8), (2, 0), (3, Errno::EFAULT.to_reg())] {
+        check(id::bpf_get_stack, 0, USER_STACK | left_out, expected);
+        check(id::bpf_get_task_stack, KERNEL_HALF | 64, USER_STACK | left_out, expected);
+    }
+    check(id::bpf_get_task_stack, KERNEL_HALF | 128, USER_STACK, Errno::EOPNOTSUPP.to_reg());
+}
+
 #[test]
 fn walks_visit_every_element() {
     let program = |flags| {
