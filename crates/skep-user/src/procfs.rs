@@ -119,6 +119,8 @@ pub(crate) struct Status {
     /// The process's id in each nested pid namespace, outermost first.
     pub(crate) ns_tgids: Vec<Tid>,
     pub(crate) no_new_privs: bool,
+    /// How many processors it may run on.
+    pub(crate) allowed_cpus: u64,
     pub(crate) voluntary_switches: u64,
     pub(crate) involuntary_switches: u64,
 }
@@ -143,6 +145,7 @@ impl Status {
                 "NSpid" => status.ns_tids = numbers.map(|n| n as Tid).collect(),
                 "NStgid" => status.ns_tgids = numbers.map(|n| n as Tid).collect(),
                 "NoNewPrivs" => status.no_new_privs = first(numbers) != 0,
+                "Cpus_allowed" => status.allowed_cpus = members(value),
                 "voluntary_ctxt_switches" => status.voluntary_switches = first(numbers),
                 "nonvoluntary_ctxt_switches" => status.involuntary_switches = first(numbers),
                 _ => {
@@ -154,6 +157,11 @@ impl Status {
         }
         status
     }
+}
+
+/// How many are in a set, written as words of hexadecimal digits with commas between them.
+fn members(set: &str) -> u64 {
+    set.chars().filter_map(|digit| digit.to_digit(16)).map(|bits| u64::from(bits.count_ones())).sum()
 }
 
 /// A line of `/proc/TID/status`.
@@ -260,11 +268,9 @@ fn number<T: FromStr>(path: &str) -> Option<T> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// The name of this machine.
-pub(crate) fn host_name() -> Vec<u8> {
-    let mut name = fs::read("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.pop_if(|last| *last == b'\n');
-    name
+/// The session of a login, as the audit system numbers it.
+pub(crate) fn session_id(tid: Tid) -> Option<u32> {
+    number(&format!("/proc/{tid}/sessionid"))
 }
 
 /// A pointer of the auxiliary vector that the kernel gave to the program (`AT_*`).
@@ -305,12 +311,18 @@ mod tests {
     }
 
     #[test]
+    fn sets_are_counted() {
+        assert_eq!((members("\t3"), members("ff,00000001"), members("0")), (2, 9, 0));
+    }
+
+    #[test]
     fn own_files_parse() {
         let pid = std::process::id() as Tid;
         let status = Status::read(pid).expect("own status");
         let stat = Stat::read(pid).expect("own stat");
         assert_eq!(status.tgid, pid);
         assert_eq!(status.ns_tids.first(), Some(&pid));
+        assert!(status.allowed_cpus > 0, "{status:?}");
         assert!(stat.ppid > 0 && stat.start_time > 0 && stat.memory.arg_end > stat.memory.arg_start);
         assert!(namespace(pid, "mnt").is_some_and(|inum| inum > 0));
         assert!(namespace(pid, "nonsense").is_none());

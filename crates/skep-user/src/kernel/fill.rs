@@ -79,6 +79,9 @@ impl KernelMemory {
         if let Some(uid) = procfs::login_uid(tid) {
             image.set("loginuid.val", uid.into());
         }
+        if let Some(session) = procfs::session_id(tid) {
+            image.set("sessionid", session.into());
+        }
         Some(image.finish())
     }
 
@@ -124,7 +127,15 @@ impl KernelMemory {
                 let depth = Status::read(tid).map_or(1, |status| status.ns_tids.len());
                 image.set("level", depth.saturating_sub(1) as u64);
             }
-            Namespace::Uts => image.write("name.nodename", &procfs::host_name()),
+            Namespace::Uts => {
+                let names = rustix::system::uname();
+                image.write("name.sysname", names.sysname().to_bytes());
+                image.write("name.nodename", names.nodename().to_bytes());
+                image.write("name.release", names.release().to_bytes());
+                image.write("name.version", names.version().to_bytes());
+                image.write("name.machine", names.machine().to_bytes());
+                image.write("name.domainname", names.domainname().to_bytes());
+            }
             _ => {}
         }
         Some(image.finish())
@@ -282,6 +293,7 @@ fn task_scheduling(image: &mut Image<'_>, stat: &Stat, status: &Status) {
     image.set("nvcsw", status.voluntary_switches);
     image.set("nivcsw", status.involuntary_switches);
     image.set("on_cpu", 1);
+    image.set("nr_cpus_allowed", status.allowed_cpus);
     for path in ["thread_info.cpu", "cpu", "recent_used_cpu", "wake_cpu"] {
         image.set(path, stat.processor.into());
     }

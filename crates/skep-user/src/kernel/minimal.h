@@ -120,6 +120,7 @@ struct task_struct {
 	unsigned int rt_priority;
 	struct sched_entity se;
 	unsigned int policy;
+	int nr_cpus_allowed;
 	struct mm_struct *mm;
 	struct mm_struct *active_mm;
 	int exit_state;
