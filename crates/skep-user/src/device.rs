@@ -13,12 +13,17 @@ use crate::sys::net;
 
 /// Longest frame received.
 const MAX_FRAME: usize = 1 << 17;
+/// Bytes of a VLAN tag, and of the addresses before it.
+const TAG_BYTES: usize = 4;
+const ADDRESSES: usize = 12;
 
 /// A device that frames come from and go to.
 #[derive(Debug)]
 pub struct Device {
     fd: OwnedFd,
     ifindex: u32,
+    /// A TAP device's frames come as they are; of others the kernel has taken VLAN tags out.
+    is_tap: bool,
     frame: Vec<u8>,
 }
 
@@ -35,12 +40,15 @@ impl Device {
         let tap = || net::open_tap(name).and_then(|fd| net::set_up(name).map(|()| fd));
         let fd = match index(name) {
             // A device of another kind cannot be opened as a TAP device.
-            Ok(ifindex) => tap().or_else(|_| net::open_packet_socket(ifindex)),
-            Err(_) => tap(),
+            Ok(ifindex) => tap().map(|fd| (fd, true)).or_else(|_| {
+                let socket = net::open_packet_socket(ifindex)?;
+                net::tell_tags(&socket).map(|()| (socket, false))
+            }),
+            Err(_) => tap().map(|fd| (fd, true)),
         };
-        let fd = fd.map_err(failed)?;
+        let (fd, is_tap) = fd.map_err(failed)?;
         let ifindex = index(name).map_err(failed)?;
-        Ok(Self { fd, ifindex, frame: vec![0; MAX_FRAME] })
+        Ok(Self { fd, ifindex, is_tap, frame: vec![0; MAX_FRAME] })
     }
 
     /// Its number.
@@ -48,10 +56,19 @@ impl Device {
         self.ifindex
     }
 
-    /// Waits for a frame and takes it.
+    /// Waits for a frame and takes it, as it was on the wire.
     pub fn receive(&mut self) -> io::Result<&[u8]> {
-        let len = rustix::io::read(&self.fd, &mut self.frame)?;
-        Ok(&self.frame[..len])
+        if self.is_tap {
+            let len = rustix::io::read(&self.fd, &mut self.frame)?;
+            return Ok(&self.frame[..len]);
+        }
+        let (len, tag) = net::receive(&self.fd, &mut self.frame[TAG_BYTES..])?;
+        let end = TAG_BYTES + len;
+        let Some(tag) = tag.filter(|_| len >= ADDRESSES) else { return Ok(&self.frame[TAG_BYTES..end]) };
+        self.frame.copy_within(TAG_BYTES..TAG_BYTES + ADDRESSES, 0);
+        self.frame[ADDRESSES..ADDRESSES + 2].copy_from_slice(&tag.proto.to_be_bytes());
+        self.frame[ADDRESSES + 2..ADDRESSES + TAG_BYTES].copy_from_slice(&tag.tci.to_be_bytes());
+        Ok(&self.frame[..end])
     }
 
     /// Sends a frame.

@@ -70,6 +70,56 @@ pub(crate) fn open_packet_socket(ifindex: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Has a packet socket tell the VLAN tag that the kernel has taken out of a frame.
+pub(crate) fn tell_tags(socket: &OwnedFd) -> io::Result<()> {
+    let one = 1i32;
+    let (option, size) = (libc::PACKET_AUXDATA, size_of::<i32>() as u32);
+    // SAFETY: the option is an int, which is live.
+    let set = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, (&raw const one).cast(), size)
+    };
+    check(set.into()).map(drop)
+}
+
+/// A VLAN tag: protocol and control information.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tag {
+    pub(crate) proto: u16,
+    pub(crate) tci: u16,
+}
+
+/// Takes a frame from a packet socket, with the tag that was told beside it.
+pub(crate) fn receive(socket: &OwnedFd, frame: &mut [u8]) -> io::Result<(usize, Option<Tag>)> {
+    // Room for `struct tpacket_auxdata` behind the head of a message, aligned as this is.
+    let mut control = [0u64; 8];
+    let mut part = libc::iovec { iov_base: frame.as_mut_ptr().cast(), iov_len: frame.len() };
+    // SAFETY: a structure of numbers and pointers, for which zero is a value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+    (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), size_of_val(&control));
+    // SAFETY: the message names memory that is live and as large as it says.
+    let len = check(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) } as i64)?;
+    let told = message.msg_controllen.min(size_of_val(&control));
+    let bytes: Vec<u8> = control.iter().flat_map(|word| word.to_ne_bytes()).take(told).collect();
+    Ok((len as usize, tag_of(&bytes)))
+}
+
+/// The tag in what is told beside a frame (`struct cmsghdr`, `struct tpacket_auxdata`).
+fn tag_of(control: &[u8]) -> Option<Tag> {
+    const HEAD: usize = 16;
+    const STATUS: usize = HEAD;
+    const TCI: usize = HEAD + 16;
+    const PROTO: usize = HEAD + 18;
+    const VLAN_VALID: u32 = libc::TP_STATUS_VLAN_VALID;
+    const PROTO_VALID: u32 = libc::TP_STATUS_VLAN_TPID_VALID;
+    let word = |at: usize| control.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
+    let half = |at: usize| control.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes);
+    let is_ours = word(8)? == libc::SOL_PACKET as u32 && word(12)? == libc::PACKET_AUXDATA as u32;
+    let status = word(STATUS).filter(|status| is_ours && status & VLAN_VALID != 0)?;
+    let proto = if status & PROTO_VALID != 0 { half(PROTO)? } else { 0x8100 };
+    Some(Tag { proto, tci: half(TCI)? })
+}
+
 /// The number of this process's network namespace (Linux 5.14).
 pub(crate) fn netns_cookie() -> io::Result<u64> {
     const SO_NETNS_COOKIE: i32 = 71;

@@ -320,6 +320,30 @@ impl Packet {
         Ok(())
     }
 
+    /// Takes the outer tag of a frame that was received into the context (`skb_vlan_untag`).
+    pub fn untag(&mut self) {
+        let proto = self.field(PROTOCOL);
+        let is_whole = self.linear_len() >= ETH_HLEN + VLAN_HLEN;
+        if is_vlan(proto)
+            && is_whole
+            && self.field(VLAN_PRESENT) == 0
+            && let Ok(tci) = self.remove_tag()
+        {
+            self.put_tag(proto, tci);
+            self.set_field(WIRE_LEN, self.len() as u32);
+        }
+    }
+
+    /// Puts the tag that is in the context into the data, as a frame that is sent has it.
+    pub fn retag(&mut self) -> Result<(), Errno> {
+        if self.field(VLAN_PRESENT) == 0 {
+            return Ok(());
+        }
+        self.insert_tag(self.field(VLAN_PROTO), self.field(VLAN_TCI) as u16)?;
+        self.set_field(VLAN_PRESENT, 0);
+        Ok(())
+    }
+
     /// Takes the tag out of the data, and the protocol from behind it (`__skb_vlan_pop`).
     fn remove_tag(&mut self) -> Result<u16, Errno> {
         let mut header = [0; ETH_HLEN + VLAN_HLEN];
