@@ -8,21 +8,29 @@ use skep_isa::{AluOp, AtomicOp, Endian, JmpOp, Operand, Reg, Size};
 use crate::direct::Proved;
 use crate::helper::{HelperFn, HostFn};
 
-/// A register, known to exist.
+/// A register, known to exist: its number is an index into a file of 16, which nothing needs to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct R(pub(crate) u8);
+#[repr(u8)]
+#[rustfmt::skip]
+pub(crate) enum R { R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, R11, R12, R13, R14, R15 }
 
 impl R {
-    /// Index into a register file of 16, without a check that could fail.
+    #[rustfmt::skip]
+    const ALL: [Self; 16] = [
+        Self::R0, Self::R1, Self::R2, Self::R3, Self::R4, Self::R5, Self::R6, Self::R7,
+        Self::R8, Self::R9, Self::R10, Self::R11, Self::R12, Self::R13, Self::R14, Self::R15,
+    ];
+
+    /// Its number.
     #[inline(always)]
     pub(crate) fn at(self) -> usize {
-        usize::from(self.0 & 15)
+        self as usize
     }
 }
 
 impl From<Reg> for R {
     fn from(reg: Reg) -> Self {
-        Self(reg.0)
+        Self::ALL[usize::from(reg.0) % Self::ALL.len()]
     }
 }
 

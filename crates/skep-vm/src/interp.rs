@@ -43,14 +43,20 @@ impl Machine<'_> {
             true => self.step_until_exit::<true>(program, &mut pc, args),
         };
         // `pc` is behind the instruction that went wrong.
-        let result = result.map_err(|failed| match *failed {
-            Failed::Here(reason) => self.fault(program, pc.wrapping_sub(1), reason),
+        result.map_err(|failed| self.failed(program, pc.wrapping_sub(1), *failed, frames))
+    }
+
+    /// Leaves the functions that were active when something went wrong.
+    #[cold]
+    fn failed(&mut self, program: &Program, insn: usize, failed: Failed, frames: usize) -> Fault {
+        let fault = match failed {
+            Failed::Here(reason) => self.fault(program, insn, reason),
             Failed::Inside(fault) => fault,
-        });
+        };
         while self.space.frames() > frames {
             self.space.pop_frame();
         }
-        result
+        fault
     }
 
     /// Runs to the exit, and with `WATCHED` tells the world of every instruction.
@@ -104,7 +110,7 @@ impl Machine<'_> {
         macro_rules! load {
             ($ty:ty, $base:expr, $off:expr) => {{
                 let addr = addr!($base, $off);
-                match self.space.load::<$ty>($base.0, addr) {
+                match self.space.load::<$ty>($base as u8, addr) {
                     Ok(value) => value,
                     Err(Denied) => check!(self.load_elsewhere::<$ty>(addr)),
                 }
@@ -113,7 +119,7 @@ impl Machine<'_> {
         macro_rules! store {
             ($ty:ty, $base:expr, $off:expr, $value:expr) => {{
                 let addr = addr!($base, $off);
-                if self.space.store::<$ty>($base.0, addr, <$ty>::cut($value)).is_err() {
+                if self.space.store::<$ty>($base as u8, addr, <$ty>::cut($value)).is_err() {
                     fail!(Reason::Store { addr, size: <$ty>::BYTES });
                 }
             }};
@@ -122,7 +128,7 @@ impl Machine<'_> {
             ($ty:ty, $op:expr, $base:expr, $src:expr, $off:expr) => {{
                 let addr = addr!($base, $off);
                 let operand = <$ty>::cut(regs[$src.at()]);
-                match self.space.rmw::<$ty>($base.0, addr, operand, rmw($op, regs[0])) {
+                match self.space.rmw::<$ty>($base as u8, addr, operand, rmw($op, regs[0])) {
                     Ok(old) if matches!($op, AtomicOp::Cmpxchg) => regs[0] = old.widen(),
                     Ok(old) if $op.fetches() => regs[$src.at()] = old.widen(),
                     Ok(_) => {}

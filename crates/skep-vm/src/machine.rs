@@ -59,8 +59,7 @@ impl<'a> Machine<'a> {
         let mut machine = Machine::new(program, input, stack, env);
         machine.begin(map);
         let result = machine.execute(program, 0, [machine.space.context(), r2, r3, r4, r5]);
-        machine.clean_up();
-        result
+        machine.end(result)
     }
 
     /// The same in compiled code.
@@ -77,8 +76,7 @@ impl<'a> Machine<'a> {
         machine.begin(map);
         machine.space.begin_native(end);
         let result = machine.execute_native(program, [machine.space.context(), r2, r3, r4, r5]);
-        machine.clean_up();
-        result
+        machine.end(result)
     }
 
     // Where it is called, so that a run is made where it stays.
@@ -119,6 +117,21 @@ impl<'a> Machine<'a> {
         if !self.inner_maps.iter().any(|known| Arc::ptr_eq(known, &map)) {
             map.windows().into_iter().for_each(|window| self.space.lend(window));
             self.inner_maps.push(map);
+        }
+    }
+
+    /// Ends the run. A fault has many words, which the way without one does not move.
+    #[inline(always)]
+    fn end(&mut self, result: Result<u64, Fault>) -> Result<u64, Fault> {
+        match result {
+            Ok(value) => {
+                self.clean_up();
+                Ok(value)
+            }
+            Err(fault) => {
+                self.clean_up();
+                Err(fault)
+            }
         }
     }
 
