@@ -17,14 +17,12 @@ pub struct PacketIn<'a> {
 }
 
 /// What a program did with a packet.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PacketRan {
     /// What it returned.
     pub retval: u32,
-    /// The device that it redirected the packet to, where that is known.
-    pub redirect: Option<u32>,
-    /// Copies that it sent off meanwhile, with their devices.
-    pub copies: Vec<(u32, Vec<u8>)>,
+    /// Has it sent off copies meanwhile? Then [`PacketRunner::take_copies`] has them.
+    pub has_copies: bool,
 }
 
 /// Runs one program on packets.
@@ -32,8 +30,13 @@ pub trait PacketRunner {
     /// Runs it on a packet.
     fn run(&mut self, packet: &PacketIn<'_>) -> Result<PacketRan>;
 
-    /// What the last run has left of its packet, with its link-layer header, takes the place of what `out` holds.
-    fn take_packet(&mut self, packet: &PacketIn<'_>, out: &mut Vec<u8>);
+    /// What the last run has left of its packet, with its link-layer header; in `room` where it does not lie in one piece.
+    fn left<'a>(&'a mut self, packet: &PacketIn<'_>, room: &'a mut Vec<u8>) -> &'a [u8];
+
+    /// Copies that the last run sent off, with their devices.
+    fn take_copies(&mut self) -> Vec<(u32, Vec<u8>)> {
+        Vec::new()
+    }
 }
 
 /// Packets by test runs (`BPF_PROG_TEST_RUN`).
@@ -78,7 +81,7 @@ impl PacketRunner for TestRunner<'_> {
         Ok(PacketRan { retval: ran.retval, ..PacketRan::default() })
     }
 
-    fn take_packet(&mut self, _packet: &PacketIn<'_>, out: &mut Vec<u8>) {
-        std::mem::swap(out, &mut self.out);
+    fn left<'a>(&'a mut self, _packet: &PacketIn<'_>, _room: &'a mut Vec<u8>) -> &'a [u8] {
+        &self.out
     }
 }

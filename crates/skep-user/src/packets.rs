@@ -7,10 +7,11 @@ mod world;
 
 use std::sync::Arc;
 
-use skep_isa::uapi::{MapType, ProgType};
+use skep_isa::uapi::ProgType;
 use skep_runtime::{Error, PacketIn, PacketRan, PacketRunner, Result};
 use skep_vm::packet::skb::{self, Layer};
-use skep_vm::packet::{ETH_HLEN, Form, KEYS_BYTES, Packet, Redirect, xdp};
+use skep_vm::packet::{ETH_HLEN, Form, KEYS_BYTES, Packet, xdp};
+use skep_vm::{Errno, Fault};
 
 use crate::objects::Prog;
 
@@ -19,6 +20,8 @@ pub(crate) use world::{World, device_exists};
 /// Runs a program of this runtime on packets.
 pub(crate) struct Runner {
     prog: Arc<Prog>,
+    prog_type: ProgType,
+    layer: Layer,
     world: World,
     packet: Packet,
     /// Bytes that the packet's memory takes.
@@ -30,69 +33,79 @@ const PAGE_ROOM: usize = xdp::PAGE_BYTES - xdp::HEADROOM - xdp::TAILROOM;
 
 impl Runner {
     pub(crate) fn new(prog: Arc<Prog>, world: World) -> Result<Self> {
-        let packet = memory(prog.spec.prog_type, xdp::PAGE_BYTES)?;
-        Ok(Self { prog, world, packet, room: PAGE_ROOM })
+        let prog_type = prog.spec.prog_type;
+        let packet = memory(prog_type, xdp::PAGE_BYTES)?;
+        Ok(Self { prog, prog_type, layer: layer(prog_type), world, packet, room: PAGE_ROOM })
     }
 
     /// Puts a packet in, as its hook shows it.
+    #[inline]
     fn receive(&mut self, packet: &PacketIn<'_>) -> Result<()> {
-        let prog_type = self.prog.spec.prog_type;
         if packet.data.len() > self.room {
-            self.room = packet.data.len().next_power_of_two();
-            let frame = self.room + xdp::HEADROOM + xdp::TAILROOM;
-            self.packet = memory(prog_type, frame)?;
+            self.make_room(packet.data.len())?;
         }
-        let frame = &mut self.packet;
-        let too_long =
-            |e: skep_vm::Errno| Error::os(e.0, format!("a packet of {} bytes: {e}", packet.data.len()));
-        frame.fill(packet.data, 0).map_err(too_long)?;
-        match frame.form() {
-            Form::Xdp => frame.set_field(xdp::INGRESS_IFINDEX, packet.ifindex),
-            Form::Skb => {
-                // Frames too short for their headers come from the wire, too; they have no socket then.
-                let _ = frame.receive(layer(prog_type));
-                frame.set_field(skb::IFINDEX, packet.ifindex);
-                frame.set_field(skb::INGRESS_IFINDEX, packet.ifindex);
-            }
-        }
-        if prog_type == ProgType::FLOW_DISSECTOR && packet.data.len() >= ETH_HLEN {
-            frame.set_flow_keys(&first_keys(packet.data, &[0; 4]));
+        self.packet.fill(packet.data, 0).map_err(|e| too_long(packet, e))?;
+        match self.packet.form() {
+            Form::Xdp => self.packet.set_field(xdp::INGRESS_IFINDEX, packet.ifindex),
+            Form::Skb => self.receive_buffer(packet),
         }
         Ok(())
     }
-}
 
-impl Runner {
     #[cold]
-    fn take_copies(&mut self) -> Vec<(u32, Vec<u8>)> {
-        self.packet.take_clones().into_iter().map(|copy| (copy.ifindex, copy.data)).collect()
+    fn make_room(&mut self, len: usize) -> Result<()> {
+        self.room = len.next_power_of_two();
+        self.packet = memory(self.prog_type, self.room + xdp::HEADROOM + xdp::TAILROOM)?;
+        Ok(())
+    }
+
+    /// What is in the context of a socket buffer that has been received.
+    fn receive_buffer(&mut self, packet: &PacketIn<'_>) {
+        let frame = &mut self.packet;
+        // Frames too short for their headers come from the wire, too; they have no socket then.
+        let _ = frame.receive(self.layer);
+        frame.set_field(skb::IFINDEX, packet.ifindex);
+        frame.set_field(skb::INGRESS_IFINDEX, packet.ifindex);
+        if self.prog_type == ProgType::FLOW_DISSECTOR && packet.data.len() >= ETH_HLEN {
+            frame.set_flow_keys(&first_keys(packet.data, &[0; 4]));
+        }
     }
 }
 
 impl PacketRunner for Runner {
     fn run(&mut self, packet: &PacketIn<'_>) -> Result<PacketRan> {
         self.receive(packet)?;
-        let ran = self.prog.code.run_packet(&mut self.packet, &mut self.world);
-        let retval = ran.map_err(|fault| Error::os(libc::EFAULT, fault.to_string()))? as u32;
-        let redirect = match self.packet.redirect() {
-            Some(Redirect::Device { ifindex, .. }) => Some(*ifindex),
-            Some(Redirect::Map { map_type: MapType::DEVMAP | MapType::DEVMAP_HASH, value, .. }) => {
-                Some(*value)
-            }
-            Some(Redirect::Map { .. }) | None => None,
-        };
-        let copies = if self.packet.has_clones() { self.take_copies() } else { Vec::new() };
-        Ok(PacketRan { retval, redirect, copies })
+        match self.prog.code.run_packet(&mut self.packet, &mut self.world) {
+            Ok(value) => Ok(PacketRan { retval: value as u32, has_copies: self.packet.has_clones() }),
+            Err(fault) => Err(failed(&fault)),
+        }
     }
 
-    fn take_packet(&mut self, packet: &PacketIn<'_>, out: &mut Vec<u8>) {
-        out.clear();
+    fn left<'a>(&'a mut self, packet: &PacketIn<'_>, room: &'a mut Vec<u8>) -> &'a [u8] {
         // A program above the link layer has not seen its header.
-        if self.packet.form() == Form::Skb && layer(self.prog.spec.prog_type) == Layer::Network {
-            out.extend_from_slice(&packet.data[..packet.data.len().min(ETH_HLEN)]);
+        let hidden = if self.layer == Layer::Network { packet.data.get(..ETH_HLEN) } else { None };
+        if hidden.is_none() && self.packet.is_linear() {
+            return self.packet.linear();
         }
-        self.packet.append_data(out);
+        room.clear();
+        room.extend_from_slice(hidden.unwrap_or_default());
+        self.packet.append_data(room);
+        room
     }
+
+    fn take_copies(&mut self) -> Vec<(u32, Vec<u8>)> {
+        self.packet.take_clones().into_iter().map(|copy| (copy.ifindex, copy.data)).collect()
+    }
+}
+
+#[cold]
+fn failed(fault: &Fault) -> Error {
+    Error::os(libc::EFAULT, fault.to_string())
+}
+
+#[cold]
+fn too_long(packet: &PacketIn<'_>, e: Errno) -> Error {
+    Error::os(e.0, format!("a packet of {} bytes: {e}", packet.data.len()))
 }
 
 fn memory(prog_type: ProgType, frame_bytes: usize) -> Result<Packet> {

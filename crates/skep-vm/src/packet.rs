@@ -17,7 +17,7 @@ pub mod shape;
 pub mod skb;
 pub mod xdp;
 
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use skep_isa::uapi::ProgType;
@@ -112,7 +112,8 @@ pub(crate) enum Checksum {
 /// A packet, its memory reused from one to the next.
 #[derive(Debug)]
 pub struct Packet {
-    memory: Arc<Arena>,
+    /// Shared with a run for as long as that takes.
+    memory: Rc<Arena>,
     form: Form,
     access: DataAccess,
     /// The lowest place that metadata and data may have, and the end of the room behind data.
@@ -145,7 +146,7 @@ pub struct Packet {
 impl Packet {
     /// An XDP frame of `frame_bytes`, of which 256 before the data and 320 at the end are the kernel's.
     pub fn xdp(frame_bytes: usize) -> Result<Self, Errno> {
-        let memory = Arc::new(Arena::low(BUFFER_AT + frame_bytes)?);
+        let memory = Rc::new(Arena::low(BUFFER_AT + frame_bytes)?);
         let (floor, ceiling) = (BUFFER_AT + xdp::FRAME_BYTES, BUFFER_AT + frame_bytes - xdp::TAILROOM);
         Ok(Self::new(memory, Form::Xdp, DataAccess::Write, (floor, ceiling), xdp::HEADROOM))
     }
@@ -153,7 +154,7 @@ impl Packet {
     /// A socket buffer.
     pub fn skb(access: DataAccess) -> Result<Self, Errno> {
         let bytes = BUFFER_AT + shape::SKB_ROOM;
-        let memory = Arc::new(Arena::low(bytes)?);
+        let memory = Rc::new(Arena::low(bytes)?);
         Ok(Self::new(memory, Form::Skb, access, (BUFFER_AT, bytes), SKB_HEADROOM))
     }
 
@@ -175,7 +176,7 @@ impl Packet {
     }
 
     fn new(
-        memory: Arc<Arena>,
+        memory: Rc<Arena>,
         form: Form,
         access: DataAccess,
         (floor, ceiling): (usize, usize),
@@ -215,7 +216,7 @@ impl Packet {
         if meta_len > bytes.len() || bytes.len() > self.ceiling - at || at < self.floor {
             return Err(Errno::EINVAL);
         }
-        self.memory.write(at, bytes);
+        self.put(at, bytes);
         (self.meta, self.data, self.end) = (at, at + meta_len, at + bytes.len());
         (self.mac, self.network, self.mac_len) = (self.data, self.data, 0);
         self.placed = shape::Placed::FRESH;
@@ -225,12 +226,37 @@ impl Packet {
         self.frags.clear();
         self.clones.clear();
         (self.tunnel, self.cookie) = (None, 0);
-        match self.form {
-            Form::Xdp => self.memory.write(0, &[0; xdp::CONTEXT_BYTES]),
-            Form::Skb => self.memory.zero(0, skb::CONTEXT_BYTES),
+        if self.form == Form::Skb {
+            self.put(0, &[0; skb::CONTEXT_BYTES]);
+            self.refresh();
+        } else {
+            let [data, end, meta] = self.bounds();
+            self.put_words([data, end, meta, 0, 0, 0]);
         }
-        self.refresh();
         Ok(())
+    }
+
+    /// Writes its memory: at once as long as no run shares it.
+    #[inline]
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        match Rc::get_mut(&mut self.memory) {
+            Some(memory) => memory.put(at, bytes),
+            None => self.memory.write(at, bytes),
+        }
+    }
+
+    /// Writes the first words of the context. Not as bytes: programs load words, and what was put together of smaller
+    /// stores would have to reach the cache first.
+    #[inline]
+    fn put_words<const N: usize>(&mut self, words: [u32; N]) {
+        match Rc::get_mut(&mut self.memory) {
+            Some(memory) => {
+                (0..).step_by(4).zip(words).for_each(|(at, word)| memory.put(at, &word.to_ne_bytes()))
+            }
+            None => {
+                (0..).step_by(4).zip(words).for_each(|(at, word)| self.memory.write(at, &word.to_ne_bytes()))
+            }
+        }
     }
 
     /// Which kind of context it has.
@@ -266,6 +292,20 @@ impl Packet {
     /// Bytes of data that programs may reach by address.
     pub fn linear_len(&self) -> usize {
         self.end - self.data
+    }
+
+    /// Is all data in one piece?
+    #[inline]
+    pub fn is_linear(&self) -> bool {
+        self.frags.is_empty()
+    }
+
+    /// The data that programs may reach by address.
+    #[inline]
+    pub fn linear(&mut self) -> &[u8] {
+        let (at, len) = (self.data, self.linear_len());
+        let memory = Rc::get_mut(&mut self.memory).expect("invariant: what runs share ends with them");
+        memory.bytes(at, len)
     }
 
     /// Appends the data to `out`.
@@ -331,7 +371,7 @@ impl Packet {
     #[inline]
     pub fn set_context(&mut self, off: usize, bytes: &[u8]) {
         assert!(off + bytes.len() <= self.context_bytes(), "invariant: inside the context");
-        self.memory.write(off, bytes);
+        self.put(off, bytes);
     }
 
     /// A field of four bytes.
@@ -400,19 +440,18 @@ impl Packet {
         self.memory.base() + off as u64
     }
 
+    /// Addresses of data, its end and metadata, in the order of `struct xdp_md`.
+    #[inline]
+    fn bounds(&self) -> [u32; 3] {
+        [self.data, self.end, self.meta].map(|place| self.memory.base() as u32 + place as u32)
+    }
+
     /// Writes the bounds into the context after they have changed.
     #[inline]
     pub(crate) fn refresh(&mut self) {
-        let at = |place: usize| self.memory.base() as u32 + place as u32;
-        let (meta, data, end) = (at(self.meta), at(self.data), at(self.end));
+        let [data, end, meta] = self.bounds();
         match self.form {
-            Form::Xdp => {
-                let mut bounds = [0; 12];
-                bounds[..4].copy_from_slice(&data.to_ne_bytes());
-                bounds[4..8].copy_from_slice(&end.to_ne_bytes());
-                bounds[8..].copy_from_slice(&meta.to_ne_bytes());
-                self.set_context(0, &bounds);
-            }
+            Form::Xdp => self.put_words([data, end, meta]),
             Form::Skb => {
                 self.set_field(skb::LEN, self.len() as u32);
                 if self.access != DataAccess::None {

@@ -9,7 +9,7 @@ pub mod verdict;
 use std::time::{Duration, Instant};
 
 use skep_isa::uapi::ProgType;
-use skep_runtime::{PacketIn, PacketRan, PacketRunner};
+use skep_runtime::{PacketIn, PacketRunner};
 
 use crate::Result;
 use capture::Stamp;
@@ -28,6 +28,7 @@ pub struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// The same with other data, on the wire longer by what the capture has cut.
+    #[inline]
     fn changed(&self, data: &'a [u8]) -> Self {
         let cut = self.stamp.wire_len.saturating_sub(self.data.len() as u32);
         Self { data, stamp: Stamp { wire_len: data.len() as u32 + cut, ..self.stamp }, ..*self }
@@ -81,14 +82,14 @@ pub struct Summary {
     /// Time of the whole run, reading and writing included.
     pub elapsed: Duration,
     /// Time in the program, measured on the first packets and then on every [`SAMPLE`]th, which stands for as many.
-    sampled: Duration,
-    samples: u32,
+    sampled_ns: u64,
+    samples: u64,
 }
 
 /// One packet in so many is timed, because looking at the clock takes as long as a small program.
-const SAMPLE: u32 = 16;
+const SAMPLE: u64 = 64;
 /// The first so many are timed all, because the very first takes longest.
-const TIMED: u64 = 64;
+const SINGLE: u64 = 64;
 
 impl Summary {
     /// Packets in all.
@@ -105,6 +106,7 @@ impl Summary {
         })
     }
 
+    #[inline]
     fn count(&mut self, place: usize, bytes: usize) {
         let count = &mut self.verdicts[place].1;
         count.packets += 1;
@@ -115,7 +117,7 @@ impl Summary {
     pub fn program_ns(&self) -> u64 {
         match self.samples {
             0 => 0,
-            samples => (self.sampled / samples).as_nanos() as u64,
+            samples => self.sampled_ns / samples,
         }
     }
 
@@ -135,26 +137,25 @@ struct Meanings {
 }
 
 impl Meanings {
-    fn of(&mut self, retval: u32, summary: &mut Summary) -> (Verdict, usize) {
-        let slot = retval as usize % self.last.len();
-        match self.last[slot] {
-            Some((known, verdict, place)) if known == retval => (verdict, place),
-            _ => {
-                let verdict = Verdict::of(self.prog_type, retval);
-                let place = summary.place(verdict);
-                self.last[slot] = Some((retval, verdict, place));
-                (verdict, place)
-            }
+    #[inline]
+    fn of(&mut self, retval: u32, summary: &mut Summary) -> &(u32, Verdict, usize) {
+        let slot = &mut self.last[retval as usize % 4];
+        if slot.is_none_or(|(known, ..)| known != retval) {
+            *slot = None;
         }
+        slot.get_or_insert_with(|| {
+            let verdict = Verdict::of(self.prog_type, retval);
+            (retval, verdict, summary.place(verdict))
+        })
     }
 }
 
 /// Runs packets through a program. The summary is of all packets that were run, also when the run failed.
-pub fn run(
+pub fn run<S: Source + ?Sized, K: Sinks + ?Sized>(
     runner: &mut dyn PacketRunner,
     prog_type: ProgType,
-    source: &mut dyn Source,
-    sinks: &mut dyn Sinks,
+    source: &mut S,
+    sinks: &mut K,
 ) -> (Summary, Result<()>) {
     let mut summary = Summary::default();
     let start = Instant::now();
@@ -163,38 +164,41 @@ pub fn run(
     (summary, result)
 }
 
-fn run_all(
+// By types, not through tables: of a small program, calls that could not be seen through would be a third of the time.
+fn run_all<S: Source + ?Sized, K: Sinks + ?Sized>(
     runner: &mut dyn PacketRunner,
     prog_type: ProgType,
-    source: &mut dyn Source,
-    sinks: &mut dyn Sinks,
+    source: &mut S,
+    sinks: &mut K,
     summary: &mut Summary,
 ) -> Result<()> {
-    let mut out = Vec::new();
-    let mut number = 0;
+    let mut room = Vec::new();
+    let mut timer = Timer::default();
     let mut meanings = Meanings { prog_type, last: [None; 4] };
     let wants_forwarded = sinks.wants_forwarded();
     while let Some(frame) = source.next()? {
         let packet = PacketIn { data: frame.data, ifindex: frame.ifindex };
-        let stands_for = if number < TIMED { 1 } else { SAMPLE };
-        let timed = (number % u64::from(stands_for) == 0).then(Instant::now);
-        let ran = runner.run(&packet).map_err(|e| e.context(format_args!("packet {}", number + 1)))?;
-        if let Some(begun) = timed {
-            summary.sampled += begun.elapsed() * stands_for;
-            summary.samples += stands_for;
+        let ran = match timer.is_due() {
+            false => runner.run(&packet),
+            true => timer.time(summary, || runner.run(&packet)),
+        };
+        let ran = ran.map_err(|e| e.context(format_args!("packet {}", summary.packets() + 1)))?;
+        let (_, verdict, place) = meanings.of(ran.retval, summary);
+        summary.count(*place, frame.data.len());
+        if ran.has_copies {
+            send_copies(runner, &frame, sinks, summary)?;
         }
-        number += 1;
-        let (verdict, place) = meanings.of(ran.retval, summary);
-        summary.count(place, frame.data.len());
-        if !ran.copies.is_empty() {
-            summary.copies += ran.copies.len() as u64;
-            send_copies(&ran, &frame, sinks)?;
-        }
-        if verdict.fate() == Fate::Dropped {
-            sinks.drop(verdict, &frame)?;
-        } else if wants_forwarded {
-            runner.take_packet(&packet, &mut out);
-            forward(verdict, &frame, &out, sinks)?;
+        match verdict.fate() {
+            Fate::Dropped => sinks.drop(*verdict, &frame)?,
+            fate if wants_forwarded => {
+                let left = runner.left(&packet, &mut room);
+                let frame = match fate {
+                    Fate::Cut(len) => Frame { data: &left[..left.len().min(len)], ..frame },
+                    _ => frame.changed(left),
+                };
+                sinks.forward(*verdict, &frame)?;
+            }
+            _ => {}
         }
         if !sinks.between()? {
             break;
@@ -204,13 +208,49 @@ fn run_all(
 }
 
 #[cold]
-fn send_copies(ran: &PacketRan, frame: &Frame<'_>, sinks: &mut dyn Sinks) -> Result<()> {
-    ran.copies.iter().try_for_each(|(ifindex, data)| sinks.copy(*ifindex, &frame.changed(data)))
+fn send_copies<K: Sinks + ?Sized>(
+    runner: &mut dyn PacketRunner,
+    frame: &Frame<'_>,
+    sinks: &mut K,
+    summary: &mut Summary,
+) -> Result<()> {
+    let copies = runner.take_copies();
+    summary.copies += copies.len() as u64;
+    copies.iter().try_for_each(|(ifindex, data)| sinks.copy(*ifindex, &frame.changed(data)))
 }
 
-fn forward(verdict: Verdict, frame: &Frame<'_>, out: &[u8], sinks: &mut dyn Sinks) -> Result<()> {
-    match verdict.fate() {
-        Fate::Cut(len) => sinks.forward(verdict, &Frame { data: &out[..out.len().min(len)], ..*frame }),
-        _ => sinks.forward(verdict, &frame.changed(out)),
+/// Says which packets are timed.
+struct Timer {
+    /// Packets to come before the next that is.
+    left: u64,
+    /// How many are timed one by one.
+    single: u64,
+}
+
+impl Default for Timer {
+    fn default() -> Self {
+        Self { left: 0, single: SINGLE }
+    }
+}
+
+impl Timer {
+    #[inline]
+    fn is_due(&mut self) -> bool {
+        let due = self.left == 0;
+        self.left = self.left.wrapping_sub(1);
+        due
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn time<T>(&mut self, summary: &mut Summary, run: impl FnOnce() -> T) -> T {
+        let stands_for = if self.single > 0 { 1 } else { SAMPLE };
+        self.single = self.single.saturating_sub(1);
+        self.left = if self.single > 0 { 0 } else { SAMPLE - 1 };
+        let begun = Instant::now();
+        let ran = run();
+        summary.sampled_ns += begun.elapsed().as_nanos() as u64 * stands_for;
+        summary.samples += stands_for;
+        ran
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Map as Json, Value, json};
 use skep::object::{Object, Program};
 use skep::packets::capture::{LinkType, Reader, Writer};
 use skep::packets::verdict::Verdict;
-use skep::packets::{Frame, Sinks, Source, Summary};
+use skep::packets::{Frame, Sinks, Summary};
 use skep::records::EventSpec;
 use skep::runtime::{EventSource, SharedRuntime};
 use skep::{Error, Loaded, LoadedProgram, Result, host, packets};
@@ -27,8 +27,9 @@ use crate::runtime::Sight;
 use crate::table::{Align, Column};
 use crate::term;
 
-/// Packets between two looks at buffers and signals.
+/// Packets between two looks at buffers and signals, and at signals alone.
 const STRETCH: u32 = 64;
+const LONG_STRETCH: u32 = 1024;
 
 /// Runs the object's packet program until packets end or a signal comes.
 pub(super) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitCode> {
@@ -51,12 +52,16 @@ pub(super) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitC
         let (printer, sources) = Printer::new(args.output, streams);
         let printk = loaded.writes_lines().then(|| printk(&runtime)).flatten();
         let device = origin.device();
-        // What a device's packets have left behind is shown at once.
-        let stretch = if device.is_some() { 1 } else { STRETCH };
+        let stretch = match device {
+            // What a device's packets have left behind is shown at once.
+            Some(_) => 1,
+            None if sources.is_empty() && printk.is_none() => LONG_STRETCH,
+            None => STRETCH,
+        };
         let watcher =
             Watcher { sources, printk, printer, front: &front, stopped: None, stretch, left: stretch };
         let mut way = Way { writers, watcher, device, prog_type: program.linked.prog_type };
-        way.run(&loaded, program, origin.source(&front).as_mut(), args)
+        way.run(&loaded, program, origin, args)
     });
     let status = status.unwrap_or_else(|error| {
         term::error(&error);
@@ -140,13 +145,6 @@ impl Origin {
             Self::Device(device) => Some(Rc::clone(device)),
         }
     }
-
-    fn source(self, front: &Front) -> Box<dyn Source + '_> {
-        match self {
-            Self::Capture(reader) => Box::new(reader),
-            Self::Device(device) => Box::new(live::Live::new(device, front)),
-        }
-    }
 }
 
 /// The captures that are written.
@@ -188,6 +186,8 @@ struct Watcher<'a> {
 }
 
 impl Watcher<'_> {
+    #[cold]
+    #[inline(never)]
     fn look(&mut self) -> Result<()> {
         self.left = self.stretch;
         self.stopped = self.stopped.or_else(|| self.front.stop_requested());
@@ -210,6 +210,7 @@ impl Sinks for Way<'_> {
         self.writers.out.is_some() || self.device.is_some()
     }
 
+    #[inline]
     fn forward(&mut self, verdict: Verdict, frame: &Frame<'_>) -> Result<()> {
         if verdict.returns() {
             self.send(frame)?;
@@ -218,6 +219,7 @@ impl Sinks for Way<'_> {
         self.writers.out.as_mut().map_or(Ok(()), |out| out.write(frame, said))
     }
 
+    #[inline]
     fn drop(&mut self, verdict: Verdict, frame: &Frame<'_>) -> Result<()> {
         let said = Some((self.prog_type, verdict));
         self.writers.drops.as_mut().map_or(Ok(()), |drops| drops.write(frame, said))
@@ -230,6 +232,7 @@ impl Sinks for Way<'_> {
         self.writers.out.as_mut().map_or(Ok(()), |out| out.write(frame, None))
     }
 
+    #[inline]
     fn between(&mut self) -> Result<bool> {
         self.watcher.left -= 1;
         if self.watcher.left == 0 {
@@ -252,7 +255,7 @@ impl Way<'_> {
         &mut self,
         loaded: &Loaded,
         program: &LoadedProgram,
-        source: &mut dyn Source,
+        origin: Origin,
         args: &RunArgs,
     ) -> Result<u8> {
         let above_link = !matches!(
@@ -260,7 +263,13 @@ impl Way<'_> {
             ProgType::XDP | ProgType::SCHED_CLS | ProgType::SCHED_ACT | ProgType::FLOW_DISSECTOR
         );
         let mut runner = program.program.packets(above_link)?;
-        let (summary, result) = packets::run(runner.as_mut(), self.prog_type, source, self);
+        let (summary, result) = match origin {
+            Origin::Capture(mut reader) => packets::run(runner.as_mut(), self.prog_type, &mut reader, self),
+            Origin::Device(device) => {
+                let mut live = live::Live::new(device, self.watcher.front);
+                packets::run(runner.as_mut(), self.prog_type, &mut live, self)
+            }
+        };
         let written = self.writers.finish();
         self.watcher.look()?;
         let printer = &mut self.watcher.printer;

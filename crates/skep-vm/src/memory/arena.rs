@@ -157,6 +157,22 @@ impl Arena {
         unsafe { raw::copy_in(self.at(off, data.len()), data) }
     }
 
+    /// Copies in at once, for an owner that nobody shares it with.
+    #[inline]
+    pub(crate) fn put(&mut self, off: usize, data: &[u8]) {
+        let at = ptr::with_exposed_provenance_mut::<u8>(self.at(off, data.len()) as usize);
+        // SAFETY: the range was checked, it is mapped and writable, and nobody else accesses it: it is borrowed exclusively.
+        unsafe { at.copy_from_nonoverlapping(data.as_ptr(), data.len()) };
+    }
+
+    /// The bytes themselves, for an owner that nobody shares it with.
+    #[inline]
+    pub(crate) fn bytes(&mut self, off: usize, len: usize) -> &[u8] {
+        let at = ptr::with_exposed_provenance::<u8>(self.at(off, len) as usize);
+        // SAFETY: the range was checked, it is mapped, and nobody writes it while it is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts(at, len) }
+    }
+
     /// Writes zeros.
     pub(crate) fn zero(&self, off: usize, len: usize) {
         for part in (off..off + len).step_by(ZEROS.len()) {

@@ -7,6 +7,7 @@
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::arena::Arena;
@@ -45,7 +46,7 @@ pub(crate) struct Denied;
 /// What programs may reach of a packet: parts of its memory.
 #[derive(Clone, Debug)]
 pub(crate) struct PacketView<'m> {
-    pub(crate) memory: &'m Arc<Arena>,
+    pub(crate) memory: &'m Rc<Arena>,
     pub(crate) context: Range<usize>,
     /// Metadata and data.
     pub(crate) data: Range<usize>,
@@ -283,7 +284,7 @@ pub(crate) struct Space<'a> {
     /// What a packet's context points to beside the data.
     beside: [Cells; 2],
     /// Keeps the packet's memory alive.
-    packet_memory: Option<Arc<Arena>>,
+    packet_memory: Option<Rc<Arena>>,
     /// The cells that helpers have written.
     scratch: Cells,
     lent: Vec<Window>,
@@ -345,7 +346,7 @@ impl<'a> Space<'a> {
         }
         self.packet = Cells::part(arena, &view.data, view.writable);
         self.beside = [Cells::part(arena, &view.socket, false), Cells::part(arena, &view.keys, true)];
-        self.packet_memory = Some(Arc::clone(arena));
+        self.packet_memory = Some(Rc::clone(arena));
         // The frame has not been entered yet, so nothing is remembered.
         debug_assert_eq!(self.frames, 0, "invariant: a run's packet comes first");
     }
@@ -439,7 +440,11 @@ impl<'a> Space<'a> {
         let at = std::ptr::with_exposed_provenance_mut::<u8>(bottom as usize);
         // SAFETY: the frame lies in the stack room, which is borrowed exclusively and lent to this run alone.
         unsafe { at.write_bytes(0, FRAME_BYTES as usize) };
-        self.remembered[FRAME_POINTER] = Cell::frame(bottom);
+        let frame = Cell::frame(bottom);
+        // Helpers mostly read keys and values from the frame.
+        for user in [FRAME_POINTER, usize::from(HELPER_READS), usize::from(HELPER_WRITES)] {
+            self.remembered[user] = frame;
+        }
         Some(bottom + FRAME_BYTES)
     }
 

@@ -94,11 +94,9 @@ const MAX_RECORD: usize = 1 << 24;
 /// Bytes of an Ethernet header.
 const ETH_HLEN: usize = 14;
 
-/// One record of a capture.
+/// One record of a capture that is not lent.
 #[derive(Debug, Default)]
 struct Record {
-    /// Its data is lent by the input instead of being here.
-    lent: bool,
     data: Vec<u8>,
     stamp: Stamp,
     link: Option<LinkType>,
@@ -161,6 +159,24 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Reads the next record, as an Ethernet frame; `false` at the end.
+    #[inline(never)]
+    fn read_record(&mut self) -> Result<bool> {
+        let record = &mut self.record;
+        let more = self.records.next(record);
+        if !more.map_err(|bad| complaint(&self.path, self.count, self.records.position(), bad))? {
+            return Ok(false);
+        }
+        self.count += 1;
+        if record.link == Some(LinkType::RawIp) {
+            prepend_header(&mut record.data);
+            record.stamp.wire_len += ETH_HLEN as u32;
+        }
+        Ok(true)
+    }
+}
+
 impl Records {
     /// Looks at the first bytes without taking them.
     fn begin(input: &mut Input) -> Result<Format, Bad> {
@@ -171,6 +187,15 @@ impl Records {
         pcap::is_magic(magic).then_some(Format::Pcap).ok_or(Bad::Magic)
     }
 
+    /// The next record if all of it is read ahead, lent until the next call; answers its stamp.
+    #[inline]
+    fn lend(&mut self) -> Option<Stamp> {
+        match self {
+            Self::Pcap(records) => records.lend(),
+            Self::Pcapng(_) => None,
+        }
+    }
+
     fn next(&mut self, record: &mut Record) -> Result<bool, Bad> {
         match self {
             Self::Pcap(records) => records.next(record),
@@ -178,7 +203,8 @@ impl Records {
         }
     }
 
-    /// The data of a record that is lent.
+    /// The data of the record that is lent.
+    #[inline]
     fn lent(&self) -> &[u8] {
         match self {
             Self::Pcap(records) => records.lent(),
@@ -195,20 +221,16 @@ impl Records {
 }
 
 impl Source for Reader {
+    #[inline]
     fn next(&mut self) -> Result<Option<Frame<'_>>> {
-        let more = self.records.next(&mut self.record);
-        let more = more.map_err(|bad| complaint(&self.path, self.count, self.records.position(), bad))?;
-        if !more {
+        if let Some(stamp) = self.records.lend() {
+            self.count += 1;
+            return Ok(Some(Frame { data: self.records.lent(), stamp, ifindex: 1 }));
+        }
+        if !self.read_record()? {
             return Ok(None);
         }
-        self.count += 1;
-        let record = &mut self.record;
-        if record.link == Some(LinkType::RawIp) {
-            prepend_header(&mut record.data);
-            record.stamp.wire_len += ETH_HLEN as u32;
-        }
-        let data = if record.lent { self.records.lent() } else { &record.data };
-        Ok(Some(Frame { data, stamp: record.stamp, ifindex: 1 }))
+        Ok(Some(Frame { data: &self.record.data, stamp: self.record.stamp, ifindex: 1 }))
     }
 }
 
@@ -224,6 +246,7 @@ fn prepend_header(data: &mut Vec<u8>) {
 }
 
 /// What is wrong with a capture, for a person.
+#[cold]
 fn complaint(path: &Path, packets: u64, position: u64, bad: Bad) -> Error {
     let name = path.display();
     let plural = if packets == 1 { "" } else { "s" };

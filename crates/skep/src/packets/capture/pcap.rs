@@ -50,25 +50,20 @@ impl Records {
         self.input.position()
     }
 
-    /// Reads the next record; `false` at the end.
+    /// The next record, if it is read ahead as a whole and needs no change: it is lent until the next call.
     #[inline]
-    pub(super) fn next(&mut self, record: &mut Record) -> Result<bool, Bad> {
-        let ahead = self.input.ahead();
-        if let Some((header, rest)) = ahead.split_first_chunk()
-            && self.link == LinkType::Ethernet
-        {
-            let (stamp, len) = head(self.big_endian, self.nanoseconds, header);
-            if len <= rest.len().min(MAX_RECORD) {
-                self.input.lend_behind(HEADER, len);
-                (record.stamp, record.link, record.lent) = (stamp, Some(self.link), true);
-                return Ok(true);
-            }
+    pub(super) fn lend(&mut self) -> Option<Stamp> {
+        let (header, rest) = self.input.ahead().split_first_chunk()?;
+        let (stamp, len) = head(self.big_endian, self.nanoseconds, header);
+        if self.link != LinkType::Ethernet || len > rest.len().min(MAX_RECORD) {
+            return None;
         }
-        self.next_in_parts(record)
+        self.input.lend_behind(HEADER, len);
+        Some(stamp)
     }
 
-    /// The same of a record that is not read ahead as a whole, or that gets a header and is copied anyway.
-    fn next_in_parts(&mut self, record: &mut Record) -> Result<bool, Bad> {
+    /// Reads the next record; `false` at the end.
+    pub(super) fn next(&mut self, record: &mut Record) -> Result<bool, Bad> {
         if self.input.at_end()? {
             return Ok(false);
         }
@@ -76,12 +71,13 @@ impl Records {
         if len > MAX_RECORD {
             return Err(Bad::Damaged("a record claims to be longer than 16 MiB"));
         }
-        (record.stamp, record.link, record.lent) = (stamp, Some(self.link), false);
+        (record.stamp, record.link) = (stamp, Some(self.link));
         self.input.take_into(&mut record.data, len)?;
         Ok(true)
     }
 
     /// The data of the last record, if that was lent.
+    #[inline]
     pub(super) fn lent(&self) -> &[u8] {
         self.input.lent()
     }

@@ -49,6 +49,7 @@ impl Writer {
     }
 
     /// Writes a packet; the new format takes down the verdict with it.
+    #[inline]
     pub fn write(&mut self, frame: &Frame<'_>, verdict: Option<(ProgType, Verdict)>) -> Result<()> {
         let frame = &match self.link {
             LinkType::Ethernet => *frame,
