@@ -8,7 +8,9 @@
 mod arena;
 mod control;
 mod dynptr;
+mod fill;
 mod format;
+mod iter;
 pub(crate) mod kfunc;
 mod maps;
 mod output;

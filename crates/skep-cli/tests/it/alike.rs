@@ -115,6 +115,11 @@ fn strings() {
 }
 
 #[test]
+fn dynptrs_bits_and_counts() {
+    check("fill.bpf.c");
+}
+
+#[test]
 fn tasks() {
     check("task.bpf.c");
 }

@@ -19,7 +19,7 @@ const MAX_SIZE: u32 = (1 << 24) - 1;
 
 /// What the 16 bytes say.
 #[derive(Clone, Copy)]
-struct Dynptr {
+pub(super) struct Dynptr {
     data: u64,
     /// Size, type, and whether it may be written.
     size: u32,
@@ -50,13 +50,33 @@ impl Dynptr {
         Self { data: (both >> 64) as u64, size: (both >> 32) as u32, offset: both as u32 }
     }
 
-    fn writable(self) -> bool {
+    pub(super) fn writable(self) -> bool {
         self.size & READ_ONLY == 0
     }
 
     /// Does it stand for a packet?
     fn is_packet(self) -> bool {
         matches!(self.size >> TYPE_SHIFT & 7, SKB | XDP)
+    }
+
+    /// Is it null, or not to be written?
+    pub(super) fn refuses(self) -> bool {
+        self.data == 0 || !self.writable()
+    }
+
+    /// Has it this part? A null one has no bytes.
+    pub(super) fn holds(self, offset: u32, len: u32) -> bool {
+        let size = self.size & MAX_SIZE;
+        len <= size && offset <= size - len
+    }
+
+    /// The address of a part that is in one piece, if the dynptr has it.
+    pub(super) fn piece(self, call: &Call<'_, '_>, offset: u32, len: u32) -> Option<u64> {
+        let place = self.part(offset, len).ok()?;
+        if !self.is_packet() {
+            return Some(place);
+        }
+        call.machine.packet.as_deref()?.linear_addr(place as usize, len as usize)
     }
 
     /// The address of a part, if the dynptr has it; of a packet, its place.
@@ -78,7 +98,7 @@ pub(super) fn read_only(data: u64, len: u32) -> [u8; 16] {
     Dynptr::new(data, LOCAL, len | READ_ONLY).to_bytes()
 }
 
-fn dynptr(call: &mut Call<'_, '_>, arg: usize) -> Result<Dynptr, Box<super::Stop>> {
+pub(super) fn dynptr(call: &mut Call<'_, '_>, arg: usize) -> Result<Dynptr, Box<super::Stop>> {
     let mut bytes = [0; 16];
     call.machine.read(call.args[arg], &mut bytes)?;
     Ok(Dynptr::from_bytes(bytes))
@@ -97,6 +117,38 @@ pub(super) fn from_mem(call: &mut Call<'_, '_>) -> HelperResult {
     status(result.map(drop))
 }
 
+/// Bytes of a part, if it can be read.
+pub(super) fn load(
+    call: &mut Call<'_, '_>,
+    source: Dynptr,
+    offset: u32,
+    len: u32,
+) -> Result<Result<Vec<u8>, Errno>, Box<super::Stop>> {
+    match source.part(offset, len) {
+        Ok(off) if source.is_packet() => Ok(packet_bytes(call, off, len)),
+        Ok(addr) => Ok(Ok(call.machine.read_vec(addr, len as usize)?)),
+        Err(e) => Ok(Err(e)),
+    }
+}
+
+/// Writes a part, if it may be written; the flags are those of packets.
+pub(super) fn save(
+    call: &mut Call<'_, '_>,
+    target: Dynptr,
+    offset: u32,
+    data: &[u8],
+    flags: u64,
+) -> Result<Result<(), Errno>, Box<super::Stop>> {
+    if target.refuses() {
+        return Ok(Err(Errno::EINVAL));
+    }
+    match target.part(offset, data.len() as u32) {
+        Ok(off) if target.is_packet() => Ok(super::packet::store(call, off as usize, data, flags)),
+        Ok(addr) => Ok(Ok(call.machine.write(addr, data)?)),
+        Err(e) => Ok(Err(e)),
+    }
+}
+
 /// `bpf_dynptr_read(dst, len, src, offset, flags)`.
 pub(super) fn read(call: &mut Call<'_, '_>) -> HelperResult {
     let (len, offset, flags) = (call.u32(1), call.u32(3), call.args[4]);
@@ -104,15 +156,8 @@ pub(super) fn read(call: &mut Call<'_, '_>) -> HelperResult {
     if source.data == 0 || flags != 0 {
         return errno(Errno::EINVAL);
     }
-    match source.part(offset, len) {
-        Ok(off) if source.is_packet() => match packet_bytes(call, off, len) {
-            Ok(data) => call.store(0, &data).map(|()| 0),
-            Err(e) => errno(e),
-        },
-        Ok(addr) => {
-            let data = call.machine.read_vec(addr, len as usize)?;
-            call.store(0, &data).map(|()| 0)
-        }
+    match load(call, source, offset, len)? {
+        Ok(data) => call.store(0, &data).map(|()| 0),
         Err(e) => errno(e),
     }
 }
@@ -121,21 +166,14 @@ pub(super) fn read(call: &mut Call<'_, '_>) -> HelperResult {
 pub(super) fn write(call: &mut Call<'_, '_>) -> HelperResult {
     let (offset, len, flags) = (call.u32(1), call.u32(3), call.args[4]);
     let target = dynptr(call, 0)?;
-    if target.data == 0 || !target.writable() || (flags != 0 && !target.is_packet()) {
+    if target.refuses() || (flags != 0 && !target.is_packet()) {
         return errno(Errno::EINVAL);
     }
-    match target.part(offset, len) {
-        Ok(off) if target.is_packet() => {
-            let data = call.bytes(2, len as usize)?;
-            status(super::packet::store(call, off as usize, &data, flags))
-        }
-        Ok(addr) => {
-            let data = call.bytes(2, len as usize)?;
-            call.machine.write(addr, &data)?;
-            Ok(0)
-        }
-        Err(e) => errno(e),
+    if let Err(e) = target.part(offset, len) {
+        return errno(e);
     }
+    let data = call.bytes(2, len as usize)?;
+    status(save(call, target, offset, &data, flags)?)
 }
 
 /// `bpf_dynptr_data(ptr, offset, len)`: the address of a part, or null.

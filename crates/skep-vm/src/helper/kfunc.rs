@@ -1,8 +1,9 @@
-//! Kernel functions that programs call by their BTF id: those that iterate, look at dynptrs, or need nothing.
+//! Kernel functions that programs call by their BTF id: their list, and those that need little.
 //!
 //! They are known by name; the numbers are the running kernel's.
 
-use super::{Call, HelperFn, HelperResult, arena, dynptr, errno, probe, strings, timer};
+use super::packet::xdp;
+use super::{Call, HelperFn, HelperResult, arena, dynptr, errno, fill, iter, probe, strings, timer};
 use crate::Errno;
 
 /// Every kernel function served, and its implementation.
@@ -18,11 +19,16 @@ const SERVED: &[(&str, HelperFn)] = &[
     ("bpf_task_acquire", itself),
     ("bpf_task_release", nothing),
     ("bpf_task_from_pid", task_from_pid),
+    ("bpf_task_from_vpid", task_from_pid),
     ("bpf_session_is_return", session_is_return),
     ("bpf_session_cookie", session_cookie),
-    ("bpf_iter_num_new", iter_num_new),
-    ("bpf_iter_num_next", iter_num_next),
+    ("bpf_iter_num_new", iter::num_new),
+    ("bpf_iter_num_next", iter::num_next),
     ("bpf_iter_num_destroy", nothing),
+    ("bpf_iter_bits_new", iter::bits_new),
+    ("bpf_iter_bits_next", iter::bits_next),
+    ("bpf_iter_bits_destroy", iter::bits_destroy),
+    ("bpf_map_sum_elem_count", sum_elem_count),
     ("bpf_dynptr_from_skb", dynptr::from_packet),
     ("bpf_dynptr_from_xdp", dynptr::from_packet),
     ("bpf_dynptr_adjust", dynptr::adjust),
@@ -32,6 +38,16 @@ const SERVED: &[(&str, HelperFn)] = &[
     ("bpf_dynptr_clone", dynptr::clone),
     ("bpf_dynptr_slice", dynptr::slice),
     ("bpf_dynptr_slice_rdwr", dynptr::slice_writable),
+    ("bpf_dynptr_copy", fill::copy),
+    ("bpf_dynptr_memset", fill::memset),
+    ("bpf_probe_read_user_dynptr", fill::probe_user),
+    ("bpf_probe_read_kernel_dynptr", fill::probe_kernel),
+    ("bpf_probe_read_user_str_dynptr", fill::probe_user_str),
+    ("bpf_probe_read_kernel_str_dynptr", fill::probe_kernel_str),
+    ("bpf_copy_from_user_dynptr", fill::copy_from_user),
+    ("bpf_copy_from_user_str_dynptr", fill::copy_from_user_str),
+    ("bpf_copy_from_user_task_dynptr", fill::copy_from_user_task),
+    ("bpf_xdp_pull_data", xdp::pull_data),
     ("bpf_arena_alloc_pages", arena::alloc_pages),
     ("bpf_arena_free_pages", arena::free_pages),
     ("bpf_wq_init", timer::work_init),
@@ -89,51 +105,9 @@ fn session_cookie(call: &mut Call<'_, '_>) -> HelperResult {
     Ok(offset.filter(inside).map_or(0, |offset| space.context() + offset))
 }
 
-/// A `struct bpf_iter_num`: the number before the next, and the end.
-struct Numbers {
-    current: i32,
-    end: i32,
-}
-
-impl Numbers {
-    const NONE: Self = Self { current: 0, end: 0 };
-
-    fn to_bytes(&self) -> [u8; 8] {
-        let mut bytes = [0; 8];
-        bytes[..4].copy_from_slice(&self.current.to_ne_bytes());
-        bytes[4..].copy_from_slice(&self.end.to_ne_bytes());
-        bytes
-    }
-}
-
-/// `bpf_iter_num_new(it, start, end)`.
-fn iter_num_new(call: &mut Call<'_, '_>) -> HelperResult {
-    const MAX_LOOPS: i64 = 8 << 20;
-    let (start, end) = (call.u32(1) as i32, call.u32(2) as i32);
-    let result = match i64::from(end) - i64::from(start) {
-        ..0 => Err(Errno::EINVAL),
-        0..=MAX_LOOPS => Ok(Numbers { current: start.wrapping_sub(1), end }),
-        _ => Err(Errno::E2BIG),
-    };
-    call.store(0, &result.as_ref().unwrap_or(&Numbers::NONE).to_bytes())?;
-    super::status(result.map(drop))
-}
-
-/// `bpf_iter_num_next(it)`: where the number is, or null at the end.
-fn iter_num_next(call: &mut Call<'_, '_>) -> HelperResult {
-    let at = call.args[0];
-    let mut bytes = [0; 8];
-    call.machine.read(at, &mut bytes)?;
-    let [a, b, c, d, e, f, g, h] = bytes;
-    let numbers =
-        Numbers { current: i32::from_ne_bytes([a, b, c, d]), end: i32::from_ne_bytes([e, f, g, h]) };
-    let next = i64::from(numbers.current) + 1;
-    if next >= i64::from(numbers.end) {
-        call.store(0, &Numbers::NONE.to_bytes())?;
-        return Ok(0);
-    }
-    call.store(0, &Numbers { current: next as i32, ..numbers }.to_bytes())?;
-    Ok(at)
+/// `bpf_map_sum_elem_count(map)`.
+fn sum_elem_count(call: &mut Call<'_, '_>) -> HelperResult {
+    Ok(call.map(0)?.elements().counted().into())
 }
 
 /// `bpf_copy_from_user_str(dst, size, src, flags)`: the length with the NUL; flag 1 fills the rest with zeros.

@@ -82,6 +82,16 @@ fn read_own_str(machine: &mut Machine<'_>, addr: u64, reach: u64, out: &mut [u8]
     }
 }
 
+/// Reads a string of the traced process as [`read_str`] does.
+pub(super) fn user_text(machine: &mut Machine<'_>, addr: u64, out: &mut [u8]) -> Result<usize, Errno> {
+    read_str(machine, Whose::User, addr, out)
+}
+
+/// The same of kernel memory or the program's own.
+pub(super) fn kernel_text(machine: &mut Machine<'_>, addr: u64, out: &mut [u8]) -> Result<usize, Errno> {
+    read_str(machine, Whose::Kernel, addr, out)
+}
+
 /// A string of kernel memory or the program's own, for `%s`; `max` counts the NUL, which is not answered.
 pub(super) fn kernel_string(machine: &mut Machine<'_>, addr: u64, max: usize) -> Result<Vec<u8>, Errno> {
     string(machine, Whose::Kernel, addr, max)

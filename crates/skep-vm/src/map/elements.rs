@@ -94,6 +94,11 @@ pub(crate) trait Elements: Send + Sync {
         None
     }
 
+    /// How many elements there are, for `bpf_map_sum_elem_count`: only hash tables count them.
+    fn counted(&self) -> u32 {
+        0
+    }
+
     /// The timers and work queues in values.
     fn timers(&self) -> Option<&Timers> {
         None

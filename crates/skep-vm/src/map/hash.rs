@@ -242,6 +242,10 @@ impl Hash {
 }
 
 impl Elements for Hash {
+    fn counted(&self) -> u32 {
+        self.count.load(Ordering::Relaxed)
+    }
+
     fn windows(&self) -> Vec<Window> {
         vec![self.table.window(self.cpus, self.stride, self.value_size)]
     }

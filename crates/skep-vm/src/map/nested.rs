@@ -162,6 +162,10 @@ impl HashOfMaps {
 }
 
 impl Elements for HashOfMaps {
+    fn counted(&self) -> u32 {
+        read(&self.maps).len() as u32
+    }
+
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
         write(&self.maps).remove(key).map(drop).ok_or(Errno::ENOENT)
     }

@@ -113,6 +113,43 @@ impl Packet {
         Ok(())
     }
 
+    /// `bpf_xdp_pull_data`: takes bytes out of the fragments until the linear part has so many. What does not fit behind
+    /// the data fits before it, as far as the headroom goes.
+    pub(crate) fn xdp_pull_data(&mut self, len: usize) -> Result<(), Errno> {
+        let more = len.saturating_sub(self.linear_len());
+        if more == 0 {
+            return Ok(());
+        }
+        let (headroom, tailroom) = (self.meta - self.floor, self.ceiling - self.end);
+        if len > self.len() || more > headroom + tailroom {
+            return Err(Errno::EINVAL);
+        }
+        let shift = more.saturating_sub(tailroom);
+        if shift > 0 {
+            let mut kept = vec![0; self.end - self.meta];
+            self.memory.read(self.meta, &mut kept);
+            self.memory.write(self.meta - shift, &kept);
+        }
+        (self.meta, self.data, self.end) = (self.meta - shift, self.data - shift, self.end - shift);
+        let pulled = self.take_from_frags(more);
+        self.memory.write(self.end, &pulled);
+        self.end += more;
+        self.refresh();
+        Ok(())
+    }
+
+    /// Takes out the first bytes of the fragments, and fragments of which nothing is left.
+    fn take_from_frags(&mut self, mut len: usize) -> Vec<u8> {
+        let mut taken = Vec::with_capacity(len);
+        self.frags.retain_mut(|frag| {
+            let here = len.min(frag.len());
+            taken.extend(frag.drain(..here));
+            len -= here;
+            !frag.is_empty()
+        });
+        taken
+    }
+
     /// `bpf_xdp_load_bytes`: copies out of data and fragments.
     pub(crate) fn xdp_load(&self, off: usize, out: &mut [u8]) -> Result<(), Errno> {
         self.xdp_holds(off, out.len())?;

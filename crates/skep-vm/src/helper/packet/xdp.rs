@@ -20,6 +20,13 @@ pub(in crate::helper) fn adjust_meta(call: &mut Call<'_, '_>) -> HelperResult {
     call.moved(result)
 }
 
+/// `bpf_xdp_pull_data(ctx, len)`, a kernel function.
+pub(in crate::helper) fn pull_data(call: &mut Call<'_, '_>) -> HelperResult {
+    let len = call.u32(1) as usize;
+    let result = call.xdp()?.xdp_pull_data(len);
+    call.moved(result)
+}
+
 pub(in crate::helper) fn buffer_len(call: &mut Call<'_, '_>) -> HelperResult {
     Ok(call.xdp()?.len() as u64)
 }
