@@ -66,8 +66,12 @@ impl Runner {
         let _ = frame.receive(self.layer);
         frame.set_field(skb::IFINDEX, packet.ifindex);
         frame.set_field(skb::INGRESS_IFINDEX, packet.ifindex);
-        if self.prog_type == ProgType::FLOW_DISSECTOR && packet.data.len() >= ETH_HLEN {
-            frame.set_flow_keys(&first_keys(packet.data, &[0; 4]));
+        if self.layer == Layer::Link {
+            frame.untag();
+        }
+        if self.prog_type == ProgType::FLOW_DISSECTOR {
+            let is_whole = packet.data.len() >= ETH_HLEN;
+            frame.set_flow_keys(&if is_whole { first_keys(packet.data, &[0; 4]) } else { [0; KEYS_BYTES] });
         }
     }
 }
@@ -83,6 +87,10 @@ impl PacketRunner for Runner {
 
     fn left<'a>(&'a mut self, packet: &PacketIn<'_>, room: &'a mut Vec<u8>) -> &'a [u8] {
         // A program above the link layer has not seen its header.
+        if self.packet.form() == Form::Skb {
+            // Without room for the tag, the packet is left as the program sees it.
+            let _ = self.packet.retag();
+        }
         let hidden = if self.layer == Layer::Network { packet.data.get(..ETH_HLEN) } else { None };
         if hidden.is_none() && self.packet.is_linear() {
             return self.packet.linear();

@@ -1,11 +1,12 @@
 //! `skep run --in`: packets from captures, by verdict into captures.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::harness::{Said, Scratch, installed, run, skep, skip};
+use crate::harness::{Said, Scratch, has_clang, installed, run, skep, skip};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -53,7 +54,7 @@ fn read(path: &Path) -> Vec<(u64, u32, Vec<u8>)> {
 }
 
 struct Captures {
-    _scratch: Scratch,
+    scratch: Scratch,
     input: PathBuf,
     out: PathBuf,
     drops: PathBuf,
@@ -64,7 +65,7 @@ impl Captures {
         let scratch = Scratch::new(name);
         let [input_path, out, drops] = ["in.pcap", "out.pcap", "drops.pcap"].map(|name| scratch.path(name));
         fs::write(&input_path, input).expect("the capture can be written");
-        Self { _scratch: scratch, input: input_path, out, drops }
+        Self { scratch: scratch, input: input_path, out, drops }
     }
 
     fn run(&self) -> Said {
@@ -102,6 +103,54 @@ fn packets_go_by_verdict() {
         assert_eq!(read(&captures.out), expected(&[0, 2, 4]));
         assert_eq!(read(&captures.drops), expected(&[1, 3]));
     }
+}
+
+/// Takes a tag away where there is one, and gives one where there is none; both as metadata, as Linux has it.
+const TAGS: &str = r#"
+#include <vmlinux.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+
+SEC("tc")
+int turn(struct __sk_buff *skb)
+{
+	if (skb->protocol != bpf_htons(0x0800))
+		return 2;
+	if (skb->vlan_present)
+		return bpf_skb_vlan_pop(skb) ? 2 : 0;
+	return bpf_skb_vlan_push(skb, bpf_htons(0x8100), 7) ? 2 : 0;
+}
+
+SEC("flow_dissector")
+int dissect(struct __sk_buff *skb)
+{
+	skb->flow_keys->ip_proto = 6;
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";
+"#;
+
+#[test]
+fn tags_are_metadata_for_traffic_control_and_data_in_captures() {
+    if !has_clang() {
+        return skip("clang is not installed");
+    }
+    let plain = packet(TCP, 60);
+    let tagged = [&plain[..12], &[0x81, 0, 0, 7], &plain[12..]].concat();
+    let captures =
+        Captures::new("tags", &pcap(false, true, 1, &[plain.clone(), tagged.clone(), vec![1; 13]]));
+    let source = captures.scratch.write("tags.bpf.c", TAGS);
+    let words =
+        |name| ["run".as_ref(), source.as_os_str(), "--program".as_ref(), OsStr::new(name), "--in".as_ref()];
+    let files = [captures.input.as_os_str(), "--out".as_ref(), captures.out.as_os_str()];
+    let said = run([&words("turn")[..], &files[..]].concat());
+    assert_eq!(said.status, 0, "{}", said.stderr);
+    let written: Vec<_> = read(&captures.out).into_iter().map(|(_, _, data)| data).collect();
+    assert_eq!(written, [tagged, plain]);
+    // A frame without a whole header has flow keys, too.
+    let said = run([&words("dissect")[..], &files[..]].concat());
+    assert_eq!((said.status, read(&captures.out).len()), (0, 3), "{}", said.stderr);
 }
 
 #[test]
