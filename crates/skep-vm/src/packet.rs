@@ -251,10 +251,10 @@ impl Packet {
     fn put_words<const N: usize>(&mut self, words: [u32; N]) {
         match Rc::get_mut(&mut self.memory) {
             Some(memory) => {
-                (0..).step_by(4).zip(words).for_each(|(at, word)| memory.put(at, &word.to_ne_bytes()))
+                (0..).step_by(4).zip(words).for_each(|(at, word)| memory.put(at, &word.to_ne_bytes()));
             }
             None => {
-                (0..).step_by(4).zip(words).for_each(|(at, word)| self.memory.write(at, &word.to_ne_bytes()))
+                (0..).step_by(4).zip(words).for_each(|(at, word)| self.memory.write(at, &word.to_ne_bytes()));
             }
         }
     }

@@ -65,7 +65,7 @@ impl Captures {
         let scratch = Scratch::new(name);
         let [input_path, out, drops] = ["in.pcap", "out.pcap", "drops.pcap"].map(|name| scratch.path(name));
         fs::write(&input_path, input).expect("the capture can be written");
-        Self { scratch: scratch, input: input_path, out, drops }
+        Self { scratch, input: input_path, out, drops }
     }
 
     fn run(&self) -> Said {
