@@ -106,10 +106,10 @@ fn report(input: &Input<'_>, ended: check::Ended) -> (Report, Vec<u32>) {
     let insn = ended.pc;
     let outcome = match ended.result {
         Ok(()) => {
-            let functions = ended.code.map_or_else(Vec::new, |code| {
-                code.subprogs.iter().map(|s| (s.start, s.stack_depth.max(0) as u32)).collect()
-            });
-            Outcome::Accept(Verified::new(input.insns, input.prog_type, functions, ended.reached))
+            let subprogs = ended.code.as_ref().map_or(&[][..], |code| &code.subprogs[..]);
+            let callback = subprogs.iter().find(|s| s.is_exception_cb).map(|s| s.start);
+            let functions = subprogs.iter().map(|s| (s.start, s.stack_depth.max(0) as u32)).collect();
+            Outcome::Accept(Verified::new(input.insns, input.prog_type, functions, ended.reached, callback))
         }
         Err(stop::Stop::Reject(message)) => Outcome::Reject(Rejection { insn, message: message.into() }),
         Err(stop::Stop::Unsupported(what)) => Outcome::Unsupported(Unsupported { insn, what: what.into() }),

@@ -12,6 +12,7 @@ pub struct Verified {
     prog_type: ProgType,
     stack_depth: Vec<(u32, u32)>,
     reached: Vec<bool>,
+    exception_callback: Option<u32>,
     facts: Option<Facts>,
 }
 
@@ -21,13 +22,19 @@ impl Verified {
         prog_type: ProgType,
         stack_depth: Vec<(u32, u32)>,
         reached: Vec<bool>,
+        exception_callback: Option<u32>,
     ) -> Self {
-        Self { insns: insns.to_vec(), prog_type, stack_depth, reached, facts: None }
+        Self { insns: insns.to_vec(), prog_type, stack_depth, reached, exception_callback, facts: None }
     }
 
     /// The instructions, as they were given.
     pub fn insns(&self) -> &[Insn] {
         &self.insns
+    }
+
+    /// The first instruction of the function that is called when it throws, if it has its own.
+    pub fn exception_callback(&self) -> Option<u32> {
+        self.exception_callback
     }
 
     /// The program's type.

@@ -50,6 +50,8 @@ pub enum Reason {
     CallTarget(u64),
     /// It ran past its end or into the middle of an instruction.
     NoInstruction,
+    /// It threw an exception, which ends the run with this result; runs do not answer it as a fault.
+    Thrown(u64),
     /// It asked for something that this run does not have.
     Unsupported(String),
 }
@@ -79,6 +81,7 @@ impl fmt::Display for Reason {
             Self::CallDepth => f.write_str("calls too deep: more than 8 functions are active"),
             Self::CallTarget(addr) => write!(f, "calls {addr:#x}, which is no function"),
             Self::NoInstruction => f.write_str("no instruction begins here"),
+            Self::Thrown(result) => write!(f, "throws an exception: {result:#x}"),
             Self::Unsupported(what) => f.write_str(what),
         }
     }

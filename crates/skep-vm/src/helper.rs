@@ -7,6 +7,7 @@
 
 mod arena;
 mod control;
+mod cpumask;
 mod dynptr;
 mod fill;
 mod format;

@@ -44,6 +44,7 @@ mod interp;
 mod jit;
 mod machine;
 pub mod map;
+mod masks;
 mod memory;
 pub mod packet;
 mod program;

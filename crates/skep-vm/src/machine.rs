@@ -130,7 +130,7 @@ impl<'a> Machine<'a> {
             }
             Err(fault) => {
                 self.clean_up();
-                Err(fault)
+                caught(fault)
             }
         }
     }
@@ -326,6 +326,15 @@ impl<'a> Machine<'a> {
     }
 }
 
+/// An exception ends a run as a fault would, but is none.
+#[cold]
+fn caught(fault: Fault) -> Result<u64, Fault> {
+    match fault.reason {
+        Reason::Thrown(result) => Ok(result),
+        _ => Err(fault),
+    }
+}
+
 /// Runs a function of a program on the element of a map that an address lies in, without a context: what a timer does.
 pub(crate) fn run_later(
     program: &Program,
@@ -346,5 +355,5 @@ pub(crate) fn run_later(
     };
     let result = machine.execute(program, function, [map.handle(), key, value, 0, 0]);
     machine.clean_up();
-    result
+    result.or_else(caught)
 }

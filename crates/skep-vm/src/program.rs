@@ -101,6 +101,8 @@ pub struct Program {
     native: Arc<Home>,
     waiting: Waiting,
     verified: bool,
+    /// What is called when it throws.
+    exception_callback: Option<usize>,
     /// Itself, for what calls it later.
     shared: OnceLock<Weak<Self>>,
 }
@@ -133,6 +135,7 @@ impl Program {
         let reached = |slot| verified.is_reached(slot);
         let mut program = Self::prepare_reached(verified.insns(), &reached, resolve, info)?;
         program.verified = true;
+        program.exception_callback = verified.exception_callback().map(|slot| slot as usize);
         if program.info.engine != Engine::Checked {
             program.direct = Direct::new(verified, &program.code, &program.maps);
         }
@@ -145,6 +148,11 @@ impl Program {
             Engine::Checked | Engine::Interpreter | Engine::Auto => {}
         }
         Ok(program)
+    }
+
+    /// The function that is called when it throws, if it has its own.
+    pub(crate) fn exception_callback(&self) -> Option<usize> {
+        self.exception_callback
     }
 
     /// Takes note that the interpreter runs it, and has it compiled when that is worth it.
@@ -179,7 +187,18 @@ impl Program {
         let windows = Arc::new(maps.iter().flat_map(|map| map.windows()).collect());
         let native = Arc::default();
         let (waiting, shared) = (Waiting::default(), OnceLock::new());
-        Ok(Self { info, code, direct: None, maps, windows, native, waiting, verified: false, shared })
+        Ok(Self {
+            info,
+            code,
+            direct: None,
+            maps,
+            windows,
+            native,
+            waiting,
+            verified: false,
+            exception_callback: None,
+            shared,
+        })
     }
 
     /// Puts it where timers and work queues can find it: its functions may be called later, as long as it is held.

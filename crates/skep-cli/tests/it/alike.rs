@@ -94,6 +94,10 @@ fn check(source: &str) {
 /// The same, with variables set.
 fn check_with(source: &str, settings: &[(&str, u16)]) {
     let Some([user, kernel]) = runtimes() else { return };
+    compare(source, settings, [&user, &kernel]);
+}
+
+fn compare(source: &str, settings: &[(&str, u16)], runtimes: [&SharedRuntime; 2]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/alike").join(source);
     let mut object = skep::open(&path).unwrap_or_else(|e| panic!("{source}: {e}")).object;
     for (name, value) in settings {
@@ -104,7 +108,7 @@ fn check_with(source: &str, settings: &[(&str, u16)]) {
         return skip(&format!("this clang is too old for {source}"));
     }
     for program in &object.programs {
-        let [ours, theirs] = [&user, &kernel].map(|runtime| run(runtime, &object, &program.name));
+        let [ours, theirs] = runtimes.map(|runtime| run(runtime, &object, &program.name));
         assert_eq!(ours, theirs, "{source}, {}: ours is left, the kernel's right", program.name);
     }
 }
@@ -117,6 +121,23 @@ fn strings() {
 #[test]
 fn dynptrs_bits_and_counts() {
     check("fill.bpf.c");
+}
+
+#[test]
+fn processors_locks_and_exceptions() {
+    check("masks.bpf.c");
+}
+
+/// The same sources, all programs compiled at once.
+#[test]
+fn kernel_functions_in_compiled_code() {
+    let Some([_, kernel]) = runtimes() else { return };
+    let (btf, engine) = (host::kernel_btf(), skep_user::Engine::Jit);
+    let config = skep_user::Config { btf, engine, ..skep_user::Config::default() };
+    let user = skep_user::UserRuntime::new(config).expect("a runtime");
+    for source in ["fill.bpf.c", "masks.bpf.c"] {
+        compare(source, &[], [&user, &kernel]);
+    }
 }
 
 #[test]

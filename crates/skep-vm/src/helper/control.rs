@@ -1,5 +1,7 @@
 //! Helpers that change where the program goes on, and those that let programs exclude each other.
 
+use std::time::{Duration, Instant};
+
 use super::{Call, HelperResult, Stop, argument, errno};
 use crate::memory::Rmw;
 use crate::{Errno, Reason};
@@ -57,6 +59,40 @@ pub(super) fn spin_lock(call: &mut Call<'_, '_>) -> HelperResult {
             return Ok(0);
         }
         machine.charge(100)?;
+        std::thread::yield_now();
+    }
+}
+
+/// `bpf_throw(cookie)`: leaves all functions of the run. Its result is the cookie, or what the program's callback makes of
+/// that.
+pub(super) fn throw(call: &mut Call<'_, '_>) -> HelperResult {
+    let cookie = call.args[0];
+    let result = match call.program.exception_callback() {
+        Some(function) => call.callback(function, [cookie, 0, 0, 0, 0])?,
+        None => cookie,
+    };
+    Err(Reason::Thrown(result).into())
+}
+
+/// `bpf_res_spin_lock(lock)`: answers an error where a wait would not end, or takes too long.
+pub(super) fn res_spin_lock(call: &mut Call<'_, '_>) -> HelperResult {
+    /// `RES_DEF_TIMEOUT`.
+    const TIMEOUT: Duration = Duration::from_millis(250);
+    let lock = call.args[0];
+    let machine = &mut *call.machine;
+    if machine.locks.contains(&lock) {
+        return errno(Errno::EDEADLK);
+    }
+    let mut began = None;
+    loop {
+        let old = machine.space.rmw::<u32>(1, lock, 1, Rmw::Cmpxchg(0));
+        if old.map_err(|_| Reason::Store { addr: lock, size: 4 })? == 0 {
+            machine.locks.push(lock);
+            return Ok(0);
+        }
+        if began.get_or_insert_with(Instant::now).elapsed() > TIMEOUT {
+            return errno(Errno::ETIMEDOUT);
+        }
         std::thread::yield_now();
     }
 }

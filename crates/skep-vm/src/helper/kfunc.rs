@@ -3,7 +3,9 @@
 //! They are known by name; the numbers are the running kernel's.
 
 use super::packet::xdp;
-use super::{Call, HelperFn, HelperResult, arena, dynptr, errno, fill, iter, probe, strings, timer};
+use super::{
+    Call, HelperFn, HelperResult, arena, control, cpumask, dynptr, errno, fill, iter, probe, strings, timer,
+};
 use crate::Errno;
 
 /// Every kernel function served, and its implementation.
@@ -54,6 +56,37 @@ const SERVED: &[(&str, HelperFn)] = &[
     ("bpf_wq_set_callback_impl", timer::work_set_callback),
     ("bpf_wq_start", timer::work_start),
     ("bpf_copy_from_user_str", copy_from_user_str),
+    ("bpf_cpumask_create", cpumask::create),
+    ("bpf_cpumask_acquire", cpumask::acquire),
+    ("bpf_cpumask_release", cpumask::release),
+    ("bpf_cpumask_first", cpumask::first),
+    ("bpf_cpumask_first_zero", cpumask::first_zero),
+    ("bpf_cpumask_first_and", cpumask::first_and),
+    ("bpf_cpumask_set_cpu", cpumask::set_cpu),
+    ("bpf_cpumask_clear_cpu", cpumask::clear_cpu),
+    ("bpf_cpumask_test_cpu", cpumask::test_cpu),
+    ("bpf_cpumask_test_and_set_cpu", cpumask::test_and_set_cpu),
+    ("bpf_cpumask_test_and_clear_cpu", cpumask::test_and_clear_cpu),
+    ("bpf_cpumask_setall", cpumask::set_all),
+    ("bpf_cpumask_clear", cpumask::clear),
+    ("bpf_cpumask_and", cpumask::and),
+    ("bpf_cpumask_or", cpumask::or),
+    ("bpf_cpumask_xor", cpumask::xor),
+    ("bpf_cpumask_equal", cpumask::equal),
+    ("bpf_cpumask_intersects", cpumask::intersects),
+    ("bpf_cpumask_subset", cpumask::subset),
+    ("bpf_cpumask_empty", cpumask::empty),
+    ("bpf_cpumask_full", cpumask::full),
+    ("bpf_cpumask_copy", cpumask::copy),
+    ("bpf_cpumask_any_distribute", cpumask::any_distribute),
+    ("bpf_cpumask_any_and_distribute", cpumask::any_and_distribute),
+    ("bpf_cpumask_weight", cpumask::weight),
+    ("bpf_cpumask_populate", cpumask::populate),
+    ("bpf_throw", control::throw),
+    ("bpf_res_spin_lock", control::res_spin_lock),
+    ("bpf_res_spin_unlock", control::spin_unlock),
+    ("bpf_res_spin_lock_irqsave", control::res_spin_lock),
+    ("bpf_res_spin_unlock_irqrestore", control::spin_unlock),
     ("bpf_strlen", strings::strlen),
     ("bpf_strnlen", strings::strnlen),
     ("bpf_strcmp", strings::strcmp),

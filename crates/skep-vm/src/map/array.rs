@@ -91,6 +91,16 @@ pub(super) fn index_of(key: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(*key.first_chunk()?))
 }
 
+/// What values own lives no longer than they do.
+impl Drop for Array {
+    fn drop(&mut self) {
+        if self.copier.owns() {
+            let values = self.max_entries as usize * self.cpus;
+            (0..values).for_each(|n| self.copier.give_up(&self.values, n * self.stride));
+        }
+    }
+}
+
 impl Elements for Array {
     fn windows(&self) -> Vec<Window> {
         let count = self.max_entries as usize * self.cpus;

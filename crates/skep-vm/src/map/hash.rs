@@ -179,8 +179,10 @@ impl Hash {
     }
 
     fn give_up(&self, id: Id) {
-        if !self.percpu {
-            self.copier.give_up(self.table.memory(), self.slot(id, 0));
+        if !self.percpu || self.copier.owns() {
+            for cpu in 0..self.cpus {
+                self.copier.give_up(self.table.memory(), self.slot(id, cpu));
+            }
         }
     }
 
@@ -237,6 +239,17 @@ impl Hash {
             self.table.memory().read(self.slot(id, 0), value);
         } else {
             self.copier.read(self.table.memory(), self.slot(id, 0), value, flags & update::LOCK != 0);
+        }
+    }
+}
+
+/// What values own lives no longer than they do.
+impl Drop for Hash {
+    fn drop(&mut self) {
+        if self.copier.owns() {
+            for bucket in 0..self.table.buckets() {
+                self.table.chain(bucket).for_each(|id| self.give_up(id));
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use skep_verifier::SpecialField;
 
 use super::MapSpec;
+use crate::masks;
 use crate::memory::Arena;
 use crate::timer::Timers;
 
@@ -33,6 +34,8 @@ pub(super) struct Copier {
     lock_off: Option<usize>,
     /// Offset and length of each special field, ascending.
     special: Arc<[(usize, usize)]>,
+    /// Offsets of the pointers that own what they point to.
+    owning: Arc<[usize]>,
     /// Those of them that call back.
     timers: Option<Arc<Timers>>,
 }
@@ -45,7 +48,10 @@ impl Copier {
         special.sort_unstable();
         let calls_back = |field: &SpecialField| ["bpf_timer", "bpf_wq"].contains(&field.name);
         let timers = spec.special.iter().any(calls_back).then(Arc::default);
-        Self { value_size: spec.value_size as usize, lock_off, special: special.into(), timers }
+        let owning =
+            spec.special.iter().filter(|field| field.name == "kptr").map(|field| field.offset as usize);
+        let owning = owning.collect();
+        Self { value_size: spec.value_size as usize, lock_off, special: special.into(), owning, timers }
     }
 
     /// The timers and work queues of the map's values.
@@ -91,11 +97,19 @@ impl Copier {
         lock.inspect(|lock| acquire(lock))
     }
 
+    /// Do pointers in values own something?
+    pub(super) fn owns(&self) -> bool {
+        !self.owning.is_empty()
+    }
+
     /// A value is given up, or replaced as a whole: its timers are cancelled, and what its pointers own is let go.
     pub(super) fn give_up(&self, arena: &Arena, at: usize) {
         if let Some(timers) = &self.timers {
             let start = arena.base() + at as u64;
             timers.remove(start..start + self.value_size as u64);
+        }
+        for &off in &*self.owning {
+            masks::let_go(arena.u64(at + off).swap(0, Ordering::AcqRel));
         }
         for &(off, len) in self.special.iter().filter(|(off, _)| Some(*off) != self.lock_off) {
             arena.zero(at + off, len);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::arena::Arena;
 use super::raw::{self, Rmw, Word};
 use super::records::{LentRecord, LentRecords};
+use crate::masks;
 
 /// Bytes of one function's stack (`MAX_BPF_STACK`).
 pub(crate) const FRAME_BYTES: u64 = 512;
@@ -487,6 +488,7 @@ impl<'a> Space<'a> {
             .or_else(|| self.tail_windows.as_deref().unwrap_or(self.windows).find(addr, size, write))
             .or_else(|| self.lent.iter().find_map(|window| window.find(addr, size, write)))
             .or_else(|| self.records.iter().find_map(|record| record_cells(record).find(addr, size, write)))
+            .or_else(|| masks::known()?.window().find(addr, size, write))
     }
 
     /// Checks an access through register `reg`; remembers where it went.

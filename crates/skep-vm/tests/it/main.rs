@@ -10,6 +10,7 @@ mod jit;
 mod kernel;
 mod kernel_helpers;
 mod maps;
+mod masks;
 mod packets;
 mod print;
 mod programs;
