@@ -190,3 +190,17 @@ SEC("tc") int calm(struct __sk_buff *skb)
 	got[2] = 1;
 	return answer;
 }
+
+__attribute__((noinline)) int caught(__u64 cookie)
+{
+	got[4] = cookie;
+	return cookie + 5;
+}
+
+SEC("tc") __attribute__((btf_decl_tag("exception_callback:caught"))) int thrown_and_caught(struct __sk_buff *skb)
+{
+	int answer = deep(skb->len);
+
+	got[2] = 1;
+	return answer;
+}
