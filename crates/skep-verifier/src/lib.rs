@@ -30,6 +30,7 @@ pub mod arith;
 mod check;
 pub mod compare;
 mod context;
+mod convert;
 mod environment;
 pub mod explain;
 pub mod facts;

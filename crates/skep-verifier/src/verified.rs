@@ -3,6 +3,7 @@
 use skep_isa::Insn;
 use skep_isa::uapi::ProgType;
 
+use crate::convert;
 use crate::facts::Facts;
 
 /// A program that was verified. Only this crate makes one.
@@ -27,7 +28,7 @@ impl Verified {
         Self { insns: insns.to_vec(), prog_type, stack_depth, reached, exception_callback, facts: None }
     }
 
-    /// The instructions, as they were given.
+    /// The instructions, as they were given; with facts, loads of parts of context fields are as Linux has them.
     pub fn insns(&self) -> &[Insn] {
         &self.insns
     }
@@ -52,7 +53,9 @@ impl Verified {
         self.reached.get(slot).copied().unwrap_or(false)
     }
 
-    pub(crate) fn with_facts(self, facts: Facts) -> Self {
+    /// The same with facts, and with loads of parts of context fields as Linux has them.
+    pub(crate) fn with_facts(mut self, facts: Facts) -> Self {
+        convert::convert(&mut self.insns, self.prog_type, &facts);
         Self { facts: Some(facts), ..self }
     }
 

@@ -16,6 +16,7 @@ use skep_isa::uapi::{AttachType, MapType, ProgType};
 
 use crate::harness::skip;
 
+mod contexts;
 mod sequences;
 mod table;
 

@@ -35,6 +35,8 @@ fields! {
     FAMILY = 88;
     REMOTE_IP4 = 92;
     LOCAL_IP4 = 96;
+    REMOTE_IP6 = 100;
+    LOCAL_IP6 = 116;
     DATA_META = 140;
     FLOW_KEYS = 144;
     TSTAMP = 152;
@@ -194,6 +196,17 @@ impl Packet {
             _ => {}
         }
         self.memory.write(SOCKET_AT, &socket);
+        // Programs of control groups see it in the context as well, whose data was received.
+        let part = |at: usize, len: usize| &socket[at..at + len];
+        for (field, value) in [
+            (FAMILY, part(sock::FAMILY, 4)),
+            (REMOTE_IP4, part(sock::DST_IP4, 4)),
+            (LOCAL_IP4, part(sock::SRC_IP4, 4)),
+            (REMOTE_IP6, part(sock::DST_IP6, 16)),
+            (LOCAL_IP6, part(sock::SRC_IP6, 16)),
+        ] {
+            self.set_context(field, value);
+        }
         let addr = self.part_addr(SOCKET_AT);
         self.set_context(SK, &addr.to_ne_bytes());
         Ok(())

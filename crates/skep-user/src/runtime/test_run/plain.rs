@@ -53,6 +53,7 @@ mod lookup {
     pub(super) const PROTOCOL: usize = 12;
     pub(super) const REMOTE_IP4: usize = 16;
     pub(super) const REMOTE_IP6: usize = 20;
+    pub(super) const BEHIND_REMOTE_PORT: usize = 38;
     pub(super) const LOCAL_IP4: usize = 40;
     pub(super) const LOCAL_IP6: usize = 44;
     pub(super) const LOCAL_PORT: usize = 60;
@@ -92,6 +93,7 @@ fn seen(given: &[u8]) -> Result<Vec<u8>> {
         let low = word(given, field) as u16;
         seen[field..field + 4].copy_from_slice(&u32::from(low).to_ne_bytes());
     }
+    seen[lookup::BEHIND_REMOTE_PORT..lookup::LOCAL_IP4].fill(0);
     match word(&seen, lookup::FAMILY) {
         AF_INET => [lookup::REMOTE_IP6, lookup::LOCAL_IP6].iter().for_each(|at| seen[*at..at + 16].fill(0)),
         AF_INET6 => [lookup::REMOTE_IP4, lookup::LOCAL_IP4].iter().for_each(|at| seen[*at..at + 4].fill(0)),
