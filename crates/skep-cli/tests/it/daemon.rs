@@ -1,6 +1,7 @@
 //! The user runtime's daemon: the same session on it and on the kernel, clients that die, and what goes wrong.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::harness::{Said, Scratch, said, skep, skip, tool, until};
+use crate::harness::{Said, Scratch, has_clang, said, skep, skip, tool, until};
 use crate::objects::{BpfFs, kernel};
 
 /// A daemon of a test's own.
@@ -238,6 +239,94 @@ fn attached_programs_run_on_what_is_observed() {
     let records = daemon.ok(&format!("map events id {id} count 2"));
     // Ring buffers have no types: those of the programs say what the records are.
     assert!(records.contains(".comm = \"true\", .args = \"/bin/true\""), "{records}");
+}
+
+/// A process that does nothing, which has read seven bytes of its standard input.
+struct Stopped(Child);
+
+impl Stopped {
+    fn start() -> Self {
+        let mut file = fs::File::open("/etc/passwd").expect("it is there");
+        file.read_exact(&mut [0; 7]).expect("it is longer");
+        let mut command = Command::new("sh");
+        let stopped = Self(command.args(["-c", "kill -STOP $$"]).stdin(file).spawn().expect("sh starts"));
+        let stat = format!("/proc/{}/stat", stopped.0.id());
+        until("it stops", || fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T ")));
+        stopped
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Iterators by what they go through, its type, and what they write of it.
+const ITERATORS: [(&str, &str, &str); 6] = [
+    ("bpf_map", "map", r#""%s\n", it->name"#),
+    ("bpf_prog", "prog", r#""%s\n", it->aux->name"#),
+    ("bpf_link", "link", r#""type %d of %s\n", it->type, it->prog->aux->name"#),
+    ("task", "task", r#""%d\n", it->tgid"#),
+    ("task_file", "file", r#""%d at %lld\n", ctx->fd, it->f_pos"#),
+    ("task_vma", "vma", r#""%lx-%lx\n", it->vm_start, it->vm_end"#),
+];
+
+#[test]
+fn iterators_are_pinned_and_read() {
+    if !has_clang() {
+        return skip("clang is not installed");
+    }
+    let daemon = Daemon::start("iterators");
+    let observed = Stopped::start();
+    let text_of = |kind: &str, member: &str, shown: &str| {
+        let source = format!(
+            "#include <vmlinux.h>\n#include <bpf/bpf_helpers.h>\nSEC(\"iter/{kind}\") int show_{kind}(struct \
+             bpf_iter__{kind} *ctx)\n{{ struct seq_file *seq = ctx->meta->seq; __auto_type it = ctx->{member};\n\
+             if (it) BPF_SEQ_PRINTF(seq, {shown}); return 0; }}\nchar LICENSE[] SEC(\"license\") = \"GPL\";\n"
+        );
+        let source = daemon.scratch.write(&format!("{kind}.bpf.c"), source);
+        let pin = daemon.path(kind);
+        let process = format!("pid {}", observed.0.id());
+        let which = if kind.starts_with("task") { &process } else { "" };
+        daemon.ok(&format!("iter pin {} {pin} {which}", source.display()));
+        let first = daemon.ok(&format!("iter cat {pin}"));
+        assert_eq!(daemon.ok(&format!("iter cat {pin}")), first, "{kind}: a second reading begins anew");
+        first
+    };
+    daemon.ok(&format!("map create {} type array key 4 value 4 entries 1 name counts", daemon.path("m")));
+    let [maps, progs, links, tasks, files, vmas] =
+        ITERATORS.map(|(kind, member, shown)| text_of(kind, member, shown));
+    assert_eq!(maps, "counts\nbpf_map.rodata\n");
+    assert_eq!(progs, "show_bpf_map\nshow_bpf_prog\n");
+    assert_eq!(links, "type 4 of show_bpf_map\ntype 4 of show_bpf_prog\ntype 4 of show_bpf_link\n");
+    assert_eq!(tasks, format!("{}\n", observed.0.id()));
+    assert_eq!(files.lines().next(), Some("0 at 7"), "{files}");
+    let maps = fs::read_to_string(format!("/proc/{}/maps", observed.0.id())).expect("it is there");
+    let ranges = maps.lines().filter_map(|line| line.split(' ').next()).map(|range| format!("{range}\n"));
+    assert_eq!(vmas, ranges.collect::<String>());
+    let shown = daemon.json(&format!("link show pinned {}", daemon.path("task")));
+    assert_eq!((&shown["type"], &shown["target_name"]), (&"iter".into(), &"task".into()), "{shown}");
+    fs::remove_file(daemon.path("task")).expect("a pin is a file");
+    assert_eq!(daemon.json("link list").as_array().map(Vec::len), Some(ITERATORS.len() - 1));
+}
+
+/// More than the buffer of an iterator and one message take.
+#[test]
+fn elements_of_a_large_map_are_gone_through() {
+    if !has_clang() {
+        return skip("clang is not installed");
+    }
+    let daemon = Daemon::start("elements");
+    let (map, pin) = (daemon.path("m"), daemon.path("it"));
+    daemon.ok(&format!("map create {map} type array key 4 value 8 entries 20000 name many"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/iter.bpf.c");
+    daemon.ok(&format!("iter pin {} {pin} map pinned {map}", source.display()));
+    let text = daemon.ok(&format!("iter cat {pin}"));
+    let keys: Vec<String> = (0..20_000).map(|key| format!("key {key}")).collect();
+    assert!(text.lines().eq(keys.iter()), "{} lines", text.lines().count());
+    assert_ne!(daemon.run(&format!("iter pin {} {pin}2", source.display())).status, 0, "it needs a map");
 }
 
 #[test]

@@ -8,17 +8,20 @@ use skep_isa::uapi::{AttachType, ProgType};
 
 use super::{Packet, Side, kernel, user};
 
+/// Starts and ends.
+type Ranges = &'static [(usize, usize)];
+
 /// Contexts, and ranges of fields whose value is an address.
-const TYPES: [(ProgType, usize, &[std::ops::Range<usize>]); 7] = [
+const TYPES: [(ProgType, usize, Ranges); 7] = [
     (ProgType::SCHED_CLS, 192, SKB_ADDRESSES),
     (ProgType::SOCKET_FILTER, 192, SKB_ADDRESSES),
     (ProgType::CGROUP_SKB, 192, SKB_ADDRESSES),
     (ProgType::LWT_IN, 192, SKB_ADDRESSES),
     (ProgType::LWT_XMIT, 192, SKB_ADDRESSES),
-    (ProgType::XDP, 24, &[0..12]),
-    (ProgType::SK_LOOKUP, 72, &[0..8]),
+    (ProgType::XDP, 24, &[(0, 12)]),
+    (ProgType::SK_LOOKUP, 72, &[(0, 8)]),
 ];
-const SKB_ADDRESSES: &[std::ops::Range<usize>] = &[76..84, 140..152, 168..176];
+const SKB_ADDRESSES: Ranges = &[(76, 84), (140, 152), (168, 176)];
 
 /// A context in which every field that may be set has bytes that differ.
 fn context(prog_type: ProgType, bytes: usize, packet: &[u8]) -> Vec<u8> {
@@ -108,7 +111,7 @@ fn parts_of_fields_are_what_they_are_in_the_kernel() {
         let context = context(prog_type, bytes, &packet);
         for size in [1, 2, 4, 8] {
             for at in (0..bytes).step_by(size) {
-                if addresses.iter().any(|range| at < range.end && range.start < at + size) {
+                if addresses.iter().any(|(start, end)| at < *end && *start < at + size) {
                     continue;
                 }
                 let [ours, theirs] =
