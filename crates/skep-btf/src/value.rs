@@ -20,6 +20,7 @@
 
 mod cells;
 mod json;
+pub mod kernel;
 mod parse;
 mod read;
 mod scan;

@@ -15,7 +15,10 @@
 
 mod fill;
 mod image;
+mod lent;
+mod mapped;
 mod object;
+mod typed;
 pub(crate) mod types;
 
 use std::collections::HashMap;
@@ -46,12 +49,13 @@ pub(crate) struct KernelMemory {
     types: Types,
     known: HashMap<Tid, Known>,
     images: HashMap<Object, Option<Vec<u8>>>,
+    lent: lent::Lent,
 }
 
 impl KernelMemory {
     /// Memory whose objects are laid out by `types`.
     pub(crate) fn new(types: Types) -> Self {
-        Self { types, known: HashMap::new(), images: HashMap::new() }
+        Self { types, known: HashMap::new(), images: HashMap::new(), lent: lent::Lent::default() }
     }
 
     /// The types that objects are laid out by.
@@ -59,8 +63,19 @@ impl KernelMemory {
         self.types.btf()
     }
 
+    /// Makes a structure that programs can follow pointers to until the next event; answers its address.
+    pub(crate) fn lend(
+        &mut self,
+        structure: &'static str,
+        fields: &[(&'static str, u64)],
+        called: &str,
+    ) -> u64 {
+        let bytes = self.structure(structure, fields, called).unwrap_or_default();
+        self.lent.add(bytes)
+    }
+
     /// The bytes of a structure with these fields set, and its name; `None` when this kernel has none of that name.
-    pub(crate) fn structure(
+    fn structure(
         &mut self,
         name: &'static str,
         fields: &[(&'static str, u64)],
@@ -70,6 +85,13 @@ impl KernelMemory {
         fields.iter().for_each(|(field, value)| image.set(field, *value));
         image.write("name", &called.as_bytes()[..called.len().min(15)]);
         Some(image.finish())
+    }
+
+    /// Another event: nothing is lent any more.
+    #[inline]
+    pub(crate) fn begin(&mut self) {
+        self.lent.clear();
+        self.refresh();
     }
 
     /// Another moment: what was read before may not be true any more.
@@ -92,17 +114,14 @@ impl KernelMemory {
 
     /// Copies bytes; all or nothing.
     pub(crate) fn read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), Errno> {
-        let (object, offset) = Object::at(addr).ok_or(Errno::EFAULT)?;
-        let bytes = self.image(object).ok_or(Errno::EFAULT)?;
-        let part = bytes.get(offset..offset + buf.len()).ok_or(Errno::EFAULT)?;
+        let part = self.bytes(addr).and_then(|bytes| bytes.get(..buf.len())).ok_or(Errno::EFAULT)?;
         buf.copy_from_slice(part);
         Ok(())
     }
 
     /// Copies a string up to its terminator or the end of `buf`; answers the bytes copied.
     pub(crate) fn read_str(&mut self, addr: u64, buf: &mut [u8]) -> Result<usize, Errno> {
-        let (object, offset) = Object::at(addr).ok_or(Errno::EFAULT)?;
-        let bytes = self.image(object).and_then(|bytes| bytes.get(offset..)).ok_or(Errno::EFAULT)?;
+        let bytes = self.bytes(addr).ok_or(Errno::EFAULT)?;
         let end = bytes.iter().position(|&byte| byte == 0).map(|nul| nul + 1);
         let length = end.unwrap_or(bytes.len()).min(buf.len());
         if end.is_none() && length < buf.len() {
@@ -110,6 +129,14 @@ impl KernelMemory {
         }
         buf[..length].copy_from_slice(&bytes[..length]);
         Ok(length)
+    }
+
+    /// What there is from an address to the end of its structure.
+    fn bytes(&mut self, addr: u64) -> Option<&[u8]> {
+        match Object::at(addr) {
+            Some((object, offset)) => self.image(object)?.get(offset..),
+            None => self.lent.bytes(addr),
+        }
     }
 
     fn image(&mut self, object: Object) -> Option<&[u8]> {

@@ -145,6 +145,36 @@ pub trait Env {
         crate::random::next()
     }
 
+    /// The `vm_area_struct` of what a task, given by the address of its `task_struct`, has mapped at an address: good until
+    /// [`forget_vma`](Self::forget_vma). `ENOENT` when nothing is mapped there.
+    fn find_vma(&mut self, task: u64, addr: u64) -> Result<u64, Errno> {
+        let _ = (task, addr);
+        Err(Errno::ENOENT)
+    }
+
+    /// The program has looked at what [`find_vma`](Self::find_vma) has found.
+    fn forget_vma(&mut self, vma: u64) {
+        let _ = vma;
+    }
+
+    /// The path of an open file, given by the address of its `struct path`.
+    fn file_path(&mut self, path: u64) -> Result<Vec<u8>, Errno> {
+        let _ = path;
+        Err(Errno::EFAULT)
+    }
+
+    /// Bytes of a type of the kernel's, by its number; `None` when there is none of that number.
+    fn type_bytes(&mut self, id: u32) -> Option<usize> {
+        let _ = id;
+        None
+    }
+
+    /// The text of a value of such a type, by the flags of `bpf_snprintf_btf` (`BTF_F_*`).
+    fn typed_text(&mut self, id: u32, value: &[u8], flags: u64) -> Result<Vec<u8>, Errno> {
+        let _ = (id, value, flags);
+        Err(Errno::ENOENT)
+    }
+
     /// Takes what an iterator's program writes to its file (`bpf_seq_write`); `EOVERFLOW` when the buffer is full.
     fn seq_write(&mut self, data: &[u8]) -> Result<(), Errno> {
         let _ = data;

@@ -43,6 +43,7 @@ errnos! {
     ENOSPC = 28, "no space left";
     ERANGE = 34, "out of range";
     EDEADLK = 35, "it would wait for itself";
+    ENAMETOOLONG = 36, "name too long";
     EPROTO = 71, "protocol error";
     EBADMSG = 74, "bad message";
     EOVERFLOW = 75, "value too large";

@@ -10,6 +10,7 @@ mod control;
 mod cpumask;
 mod dynptr;
 mod fill;
+mod files;
 mod format;
 mod iter;
 pub(crate) mod kfunc;
@@ -189,6 +190,8 @@ const SERVED: &[(u32, HelperFn)] = &[
     (id::bpf_probe_read_kernel_str, probe::read_kernel_str),
     (id::bpf_copy_from_user, probe::read_user),
     (id::bpf_copy_from_user_task, probe::copy_from_user_task),
+    (id::bpf_find_vma, files::find_vma),
+    (id::bpf_d_path, files::d_path),
     (id::bpf_probe_write_user, probe::write_user),
     (id::bpf_ktime_get_ns, world::ktime_ns),
     (id::bpf_ktime_get_boot_ns, world::ktime_boot_ns),
@@ -234,7 +237,9 @@ const SERVED: &[(u32, HelperFn)] = &[
     (id::bpf_trace_printk, print::trace_printk),
     (id::bpf_trace_vprintk, print::trace_vprintk),
     (id::bpf_snprintf, print::snprintf),
+    (id::bpf_snprintf_btf, print::snprintf_btf),
     (id::bpf_seq_printf, print::seq_printf),
+    (id::bpf_seq_printf_btf, print::seq_printf_btf),
     (id::bpf_seq_write, print::seq_write),
     (id::bpf_strtol, text::strtol),
     (id::bpf_strtoul, text::strtoul),
@@ -258,6 +263,7 @@ const SERVED: &[(u32, HelperFn)] = &[
     (id::bpf_skb_change_head, packet::skb::change_head),
     (id::bpf_skb_adjust_room, packet::skb::adjust_room),
     (id::bpf_skb_ecn_set_ce, packet::skb::ecn_set_ce),
+    (id::bpf_lwt_push_encap, packet::skb::lwt_push_encap),
     (id::bpf_skb_set_tstamp, packet::skb::set_tstamp),
     (id::bpf_get_hash_recalc, packet::skb::hash_recalc),
     (id::bpf_set_hash, packet::skb::set_hash),
@@ -321,7 +327,7 @@ const NEEDS: &[(&[&str], &str)] = &[
     (&["sys_bpf", "sys_close", "btf_find", "kallsyms"], "the kernel's program loader"),
     (&["override_return"], "error injection into kernel functions"),
     (&["perf_event_read", "perf_prog_read"], "the processor's performance counters"),
-    (&["lwt", "seg6"], "the kernel's routes and their encapsulations"),
+    (&["seg6"], "the kernel's routes and their encapsulations"),
     (
         &["msg_", "sock_map", "sock_hash", "sk_redirect"],
         "the kernel's hooks on data that sockets send and receive",
@@ -332,10 +338,8 @@ const NEEDS: &[(&[&str], &str)] = &[
     (&["sk_cgroup", "sk_ancestor"], "the control group of a socket of the kernel"),
     (&["sock_from_file"], "the kernel's files"),
     (&["skb_output", "xdp_output"], "the kernel's own packet structures"),
-    (&["find_vma"], "the kernel's structures of mapped memory"),
-    (&["inode", "d_path", "ima", "bprm"], "the kernel's files"),
+    (&["inode", "ima", "bprm"], "the kernel's files"),
     (&["rc_"], "an infrared receiver"),
-    (&["snprintf_btf", "printf_btf"], "the kernel's types in memory"),
 ];
 
 /// A helper that is not served.

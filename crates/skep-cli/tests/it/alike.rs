@@ -146,6 +146,11 @@ fn tasks() {
 }
 
 #[test]
+fn typed_values() {
+    check("typed.bpf.c");
+}
+
+#[test]
 fn timers() {
     check("timers.bpf.c");
 }

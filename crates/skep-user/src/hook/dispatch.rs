@@ -176,7 +176,7 @@ impl Dispatcher {
         mut record: impl FnMut(&mut Context, &Layouts, &mut Task),
         arguments: &[u64],
     ) {
-        self.runner.memory.refresh();
+        self.runner.memory.begin();
         let wanted = self.tables.others.iter().filter(|(known, _)| *known == event);
         for link in wanted.filter_map(|(_, link)| link.upgrade()) {
             match link.hook.form {
@@ -225,7 +225,7 @@ fn address(kind: ObjectKind, tid: Tid) -> u64 {
 
 impl Observer for Dispatcher {
     fn entered(&mut self, task: &mut Task, call: &Call) {
-        self.runner.memory.refresh();
+        self.runner.memory.begin();
         let wanted = Tables::of_call(&self.tables.enter, call).iter().chain(&self.tables.any_enter);
         for link in wanted.filter_map(Weak::upgrade) {
             match link.hook.form {
@@ -244,7 +244,7 @@ impl Observer for Dispatcher {
     }
 
     fn returned(&mut self, task: &mut Task, call: &Call, ret: i64) {
-        self.runner.memory.refresh();
+        self.runner.memory.begin();
         let wanted = Tables::of_call(&self.tables.ret, call).iter().chain(&self.tables.any_ret);
         for link in wanted.filter_map(Weak::upgrade) {
             match link.hook.form {
@@ -346,7 +346,7 @@ impl Observer for Dispatcher {
     }
 
     fn probed(&mut self, task: &mut Task, hit: Hit<'_>) -> Seen {
-        self.runner.memory.refresh();
+        self.runner.memory.begin();
         let mut wants_return = false;
         let mut probe = Probe::of(&hit);
         for watcher in &self.tables.probes[hit.site] {
@@ -370,7 +370,7 @@ impl Observer for Dispatcher {
     }
 
     fn sampled(&mut self, task: &mut Task, regs: &Registers, period_ns: u64) {
-        self.runner.memory.refresh();
+        self.runner.memory.begin();
         let wanted = self.tables.others.iter().filter(|(event, _)| *event == Event::Sample { period_ns });
         for link in wanted.filter_map(|(_, link)| link.upgrade()) {
             self.runner.context.sample(regs, period_ns);

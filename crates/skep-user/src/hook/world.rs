@@ -162,6 +162,22 @@ impl Env for World<'_> {
         self.memory.read_str(addr, buf)
     }
 
+    fn type_bytes(&mut self, id: u32) -> Option<usize> {
+        self.memory.type_bytes(id)
+    }
+
+    fn typed_text(&mut self, id: u32, value: &[u8], flags: u64) -> Result<Vec<u8>, Errno> {
+        self.memory.typed_text(id, value, flags)
+    }
+
+    fn find_vma(&mut self, task: u64, addr: u64) -> Result<u64, Errno> {
+        self.memory.find_vma(task, addr)
+    }
+
+    fn forget_vma(&mut self, vma: u64) {
+        self.memory.forget_vma(vma);
+    }
+
     fn trace_printk(&mut self, line: &[u8]) {
         let comm = self.task.comm();
         let end = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());

@@ -137,7 +137,9 @@ pub(super) fn context(
         None => vec![meta, 0, 0, 0],
         Some(Element::Task(tid)) => vec![meta, world.task(*tid)?],
         Some(Element::File(tid, fd)) => vec![meta, world.task(*tid)?, (*fd).into(), file(*tid, *fd, world)?],
-        Some(Element::Vma(tid, mapping)) => vec![meta, world.task(*tid)?, vma(*tid, mapping, world)],
+        Some(Element::Vma(tid, mapping)) => {
+            vec![meta, world.task(*tid)?, world.memory().lend_vma(*tid, mapping)]
+        }
         Some(Element::Map(it)) => vec![meta, map(it, world)],
         Some(Element::Prog(it)) => vec![meta, prog(it, world)],
         Some(Element::Link(it)) => vec![meta, link(it, world)],
@@ -229,8 +231,10 @@ fn link(link: &Link, world: &mut World) -> u64 {
 fn file(tid: Tid, fd: u32, world: &mut World) -> Option<u64> {
     let info = fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).ok()?;
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let inode = match fs::metadata(format!("/proc/{tid}/fd/{fd}")) {
-        Ok(file) => inode(file.ino(), file.mode(), file.dev(), world),
+    let link = format!("/proc/{tid}/fd/{fd}");
+    let path = fs::read_link(&link).unwrap_or_default();
+    let inode = match fs::metadata(link) {
+        Ok(file) => world.memory().lend_inode(file.ino(), file.mode(), file.dev()),
         Err(_) => 0,
     };
     let fields = [
@@ -238,35 +242,5 @@ fn file(tid: Tid, fd: u32, world: &mut World) -> Option<u64> {
         ("f_flags", field("flags:").and_then(|flags| u64::from_str_radix(flags, 8).ok()).unwrap_or(0)),
         ("f_inode", inode),
     ];
-    Some(world.lend("file", &fields))
-}
-
-fn inode(number: u64, mode: u32, device: u64, world: &mut World) -> u64 {
-    // The kernel's numbers of devices have the minor in their lower 20 bits.
-    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    let device = u64::from(major) << 20 | u64::from(minor);
-    let system = world.lend("super_block", &[("s_dev", device)]);
-    world.lend("inode", &[("i_ino", number), ("i_mode", mode.into()), ("i_sb", system)])
-}
-
-fn vma(tid: Tid, mapping: &Mapping, world: &mut World) -> u64 {
-    const PAGE: u64 = 4096;
-    let file = match mapping.file {
-        (_, 0) => 0,
-        (device, number) => {
-            let inode = inode(number, 0, device, world);
-            world.lend("file", &[("f_inode", inode)])
-        }
-    };
-    let flags = mapping.flags();
-    let fields = [
-        ("vm_start", mapping.range.start),
-        ("vm_end", mapping.range.end),
-        ("vm_flags", flags),
-        ("__vm_flags", flags),
-        ("vm_pgoff", mapping.offset / PAGE),
-        ("vm_mm", world.memory_of(tid)),
-        ("vm_file", file),
-    ];
-    world.lend("vm_area_struct", &fields)
+    Some(world.memory().lend_file(&fields, &path))
 }

@@ -12,7 +12,7 @@ use crate::Diagnostic;
 use crate::hook::tested;
 use crate::iterate::Output;
 use crate::kernel::types::Types;
-use crate::kernel::{KernelMemory, Object, ObjectKind};
+use crate::kernel::{KernelMemory, Object};
 use crate::network;
 use crate::output::Printk;
 use crate::procfs;
@@ -29,15 +29,9 @@ pub(crate) struct World {
     tgid: Tid,
     cpu: Option<u32>,
     traced: Traced,
-    /// Structures of the kernel's that there are for one run.
-    lent: Vec<Vec<u8>>,
     /// What an iterator's program writes.
     output: Output,
 }
-
-/// Where those begin, one behind the other, and how far they are apart; no other object is there.
-const LENT: u64 = 0xffff_d000_0000_0000;
-const LENT_STRIDE: u64 = 1 << 16;
 
 /// What a program that looks at a function may ask of it.
 #[derive(Default)]
@@ -64,7 +58,6 @@ impl World {
             tgid,
             cpu: None,
             traced: Traced::default(),
-            lent: Vec::new(),
             output: Output::default(),
         }
     }
@@ -81,14 +74,17 @@ impl World {
         fields: &[(&'static str, u64)],
         name: &str,
     ) -> u64 {
-        self.lent.push(self.memory.structure(structure, fields, name).unwrap_or_default());
-        LENT + (self.lent.len() as u64 - 1) * LENT_STRIDE
+        self.memory.lend(structure, fields, name)
+    }
+
+    /// The kernel's memory, for structures of more than one part.
+    pub(crate) fn memory(&mut self) -> &mut KernelMemory {
+        &mut self.memory
     }
 
     /// An iterator comes to another element: nothing is lent any more, and /proc is read anew.
     pub(crate) fn begin_element(&mut self, output: Output) {
-        self.lent.clear();
-        self.memory.refresh();
+        self.memory.begin();
         self.output = output;
     }
 
@@ -100,19 +96,6 @@ impl World {
     /// The `task_struct` of a thread that there is.
     pub(crate) fn task(&mut self, tid: Tid) -> Option<u64> {
         Object::existing_task(tid.try_into().ok()?).map(Object::addr)
-    }
-
-    /// The `mm_struct` of a process.
-    pub(crate) fn memory_of(&mut self, tid: Tid) -> u64 {
-        Object { kind: ObjectKind::Mm, tid }.addr()
-    }
-
-    /// Bytes of such a structure.
-    fn lent(&self, addr: u64, len: usize) -> Option<&[u8]> {
-        let at = addr.checked_sub(LENT)?;
-        let structure = self.lent.get(usize::try_from(at / LENT_STRIDE).ok()?)?;
-        let start = (at % LENT_STRIDE) as usize;
-        structure.get(start..start.checked_add(len)?)
     }
 
     /// A function is called, or has returned with this result; the cookie is that of who looks at it.
@@ -168,7 +151,7 @@ impl Env for World {
     }
 
     fn read_kernel(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), Errno> {
-        match tested::memory(addr, buf.len()).or_else(|| self.lent(addr, buf.len())) {
+        match tested::memory(addr, buf.len()) {
             Some(bytes) => {
                 buf.copy_from_slice(bytes);
                 Ok(())
@@ -178,16 +161,27 @@ impl Env for World {
     }
 
     fn read_kernel_str(&mut self, addr: u64, buf: &mut [u8]) -> Result<usize, Errno> {
-        if self.lent(addr, 0).is_none() {
-            return self.memory.read_str(addr, buf);
-        }
-        for (at, to) in buf.iter_mut().enumerate() {
-            *to = self.lent(addr + at as u64, 1).ok_or(Errno::EFAULT)?[0];
-            if *to == 0 {
-                return Ok(at + 1);
-            }
-        }
-        Ok(buf.len())
+        self.memory.read_str(addr, buf)
+    }
+
+    fn type_bytes(&mut self, id: u32) -> Option<usize> {
+        self.memory.type_bytes(id)
+    }
+
+    fn typed_text(&mut self, id: u32, value: &[u8], flags: u64) -> Result<Vec<u8>, Errno> {
+        self.memory.typed_text(id, value, flags)
+    }
+
+    fn find_vma(&mut self, task: u64, addr: u64) -> Result<u64, Errno> {
+        self.memory.find_vma(task, addr)
+    }
+
+    fn forget_vma(&mut self, vma: u64) {
+        self.memory.forget_vma(vma);
+    }
+
+    fn file_path(&mut self, path: u64) -> Result<Vec<u8>, Errno> {
+        self.memory.file_path(path)
     }
 
     fn attach_cookie(&mut self) -> u64 {

@@ -73,6 +73,56 @@ pub(super) fn seq_write(call: &mut Call<'_, '_>) -> HelperResult {
     status(call.machine.env.seq_write(&bytes))
 }
 
+/// `bpf_snprintf_btf(str, size, ptr, ptr_size, flags)`: answers the length of the whole text without its NUL.
+pub(super) fn snprintf_btf(call: &mut Call<'_, '_>) -> HelperResult {
+    let size = call.u32(1) as usize;
+    call.machine.writable(call.args[0], size as u64)?;
+    let mut text = match typed(call, 2)? {
+        Ok(text) => text,
+        Err(e) => return errno(e),
+    };
+    let whole = text.len() as u64;
+    if size > 0 {
+        text.truncate(size - 1);
+        text.push(0);
+        call.store(0, &text)?;
+    }
+    Ok(whole)
+}
+
+/// `bpf_seq_printf_btf(m, ptr, ptr_size, flags)`: that there is no room for it is the iterator's to see.
+pub(super) fn seq_printf_btf(call: &mut Call<'_, '_>) -> HelperResult {
+    match typed(call, 1)? {
+        Ok(text) => {
+            let _ = call.machine.env.seq_write(&text);
+            Ok(0)
+        }
+        Err(e) => errno(e),
+    }
+}
+
+/// The text of what a `struct btf_ptr` points to; its size and flags are the next arguments.
+fn typed(call: &mut Call<'_, '_>, arg: usize) -> Result<Result<Vec<u8>, Errno>, Box<super::Stop>> {
+    const ALL_FLAGS: u64 = 0xf;
+    let pointer = call.bytes(arg, call.u32(arg + 1) as usize)?;
+    let flags = call.args[arg + 2];
+    if flags & !ALL_FLAGS != 0 || pointer.len() != 16 {
+        return Ok(Err(Errno::EINVAL));
+    }
+    let (addr, id) = (word(&pointer[..8]), word(&pointer[8..12]) as u32);
+    if id == 0 || id > i32::MAX as u32 {
+        return Ok(Err(Errno::EINVAL));
+    }
+    let Some(bytes) = call.machine.env.type_bytes(id) else { return Ok(Err(Errno::ENOENT)) };
+    let mut value = vec![0; bytes];
+    let read = super::probe::kernel_bytes(call.machine, addr, &mut value);
+    Ok(read.and_then(|()| call.machine.env.typed_text(id, &value, flags)))
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
 /// Longest format string looked at; a verified program's lies in a read-only map and ends there.
 const MAX_FORMAT: usize = 1 << 16;
 

@@ -1,7 +1,7 @@
 //! Room at the head, the tail and in the middle of a socket buffer (`net/core/filter.c`).
 
 use super::skb::{ETH_P_IP, ETH_P_IPV6, GSO_SEGS, GSO_SIZE, PKT_TYPE, PROTOCOL};
-use super::{Checksum, Packet};
+use super::{Checksum, Packet, checksum};
 use crate::Errno;
 
 /// Bytes that a socket buffer may grow to: those of a TSO frame, and room before and behind.
@@ -214,6 +214,10 @@ impl Packet {
         Ok(())
     }
 
+    pub(crate) fn is_ipv6(&self) -> bool {
+        self.field(PROTOCOL) == ETH_P_IPV6
+    }
+
     /// Is it to be cut into several on its way out?
     fn is_segmented(&self) -> bool {
         self.field(GSO_SIZE) != 0
@@ -310,6 +314,41 @@ impl Packet {
         Ok(())
     }
 
+    /// `bpf_lwt_push_encap`: puts an IP header, and what may follow it, before the packet. One that comes in has its sum of
+    /// the device kept up.
+    pub(crate) fn push_ip(&mut self, header: &[u8], incoming: bool) -> Result<(), Errno> {
+        const MOST: usize = 256;
+        if !(IPV4_HLEN..=MOST).contains(&header.len()) {
+            return Err(Errno::EINVAL);
+        }
+        let (version, ipv4_len) = (header[0] >> 4, usize::from(header[0] & 15) * 4);
+        let (least, protocol) = match version {
+            4 => (ipv4_len, ETH_P_IP),
+            6 => (IPV6_HLEN, ETH_P_IPV6),
+            _ => return Err(Errno::EINVAL),
+        };
+        if header.len() < least {
+            return Err(Errno::EINVAL);
+        }
+        // The kernel makes room for the link-layer header, too.
+        self.placed.cow(header.len() + if incoming { self.mac_len } else { 16 });
+        self.push_at(0, header.len())?;
+        self.network = self.data;
+        if let (Checksum::Complete(sum), true) = (self.checksum, incoming) {
+            self.checksum = Checksum::Complete(checksum::add32(sum, checksum::sum(header)));
+        }
+        let mut header = header.to_vec();
+        if version == 4 && header[10..12] == [0, 0] {
+            let sum = ipv4_checksum(&header, ipv4_len);
+            header[10..12].copy_from_slice(&sum.to_ne_bytes());
+        }
+        self.memory.write(self.data, &header);
+        self.encapsulated = true;
+        self.clear_hash();
+        self.set_field(PROTOCOL, protocol);
+        self.check_segments()
+    }
+
     fn check_encapsulation(&self, len: usize, flags: u64) -> Result<(), Errno> {
         let both = |a: u64, b: u64| flags & a != 0 && flags & b != 0;
         let inner_mac = (flags >> room::ENCAP_L2_SHIFT) as usize;
@@ -331,6 +370,14 @@ impl Packet {
         self.hash_is_set = false;
         self.set_field(super::skb::HASH, 0);
     }
+}
+
+/// The checksum of an IPv4 header (`ip_fast_csum`): of fewer than five words x86 sums up only the first, and does not fold it.
+fn ipv4_checksum(header: &[u8], len: usize) -> u16 {
+    if len < IPV4_HLEN {
+        return u16::from_ne_bytes([header[0], header[1]]);
+    }
+    checksum::fold(checksum::sum(&header[..len]))
 }
 
 /// What has to be left from the network header on.

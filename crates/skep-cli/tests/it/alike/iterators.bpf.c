@@ -1,6 +1,7 @@
 // Iterators, and what they write.
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -99,12 +100,33 @@ SEC("iter/task") int tasks(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
 
-	if (!task)
-		BPF_SEQ_PRINTF(ctx->meta->seq, "end\n");
-	else if (task->pid == task->tgid)
+	if (!task) {
+		struct timespec64 time = { 1, 2 };
+		struct btf_ptr shown = { &time, bpf_core_type_id_kernel(struct timespec64), 0 };
+		long ret = bpf_seq_printf_btf(ctx->meta->seq, &shown, sizeof(shown), 0);
+
+		BPF_SEQ_PRINTF(ctx->meta->seq, "end %ld\n", ret);
+		return 0;
+	}
+	if (task->pid == task->tgid)
 		BPF_SEQ_PRINTF(ctx->meta->seq, "%d, child of %d, %s\n", task->pid, task->real_parent->tgid,
 			       task->comm);
 	return 0;
+}
+
+static char text[256];
+
+// The path, how long it is, what lies behind it, and what comes of too little room.
+static __always_inline void show_path(struct seq_file *seq, struct path *path)
+{
+	long whole, four, none;
+
+	text[100] = text[250] = 'x';
+	whole = bpf_d_path(path, text, sizeof(text));
+	BPF_SEQ_PRINTF(seq, "%s, %ld, %d %d %d\n", text, whole, text[100], text[250], text[254]);
+	four = bpf_d_path(path, text, 4);
+	none = bpf_d_path(path, text, 0);
+	BPF_SEQ_PRINTF(seq, "%ld %ld\n", four, none);
 }
 
 SEC("iter/task_file") int files(struct bpf_iter__task_file *ctx)
@@ -112,9 +134,11 @@ SEC("iter/task_file") int files(struct bpf_iter__task_file *ctx)
 	struct file *file = ctx->file;
 	struct task_struct *task = ctx->task;
 
-	if (file && task && ctx->fd == wanted_fd)
+	if (file && task && ctx->fd == wanted_fd) {
 		BPF_SEQ_PRINTF(ctx->meta->seq, "%d has %u at %lld of %lu\n", task->tgid, ctx->fd,
 			       file->f_pos, file->f_inode->i_ino);
+		show_path(ctx->meta->seq, (struct path *)&file->f_path);
+	}
 	return 0;
 }
 
@@ -122,9 +146,11 @@ SEC("iter/task_vma") int vmas(struct bpf_iter__task_vma *ctx)
 {
 	struct vm_area_struct *vma = ctx->vma;
 
-	if (vma && vma->vm_start <= wanted_address && wanted_address < vma->vm_end)
+	if (vma && vma->vm_start <= wanted_address && wanted_address < vma->vm_end) {
 		BPF_SEQ_PRINTF(ctx->meta->seq, "%lx to %lx, %lu pages in, %lx, file of %lu\n", vma->vm_start, vma->vm_end,
 			       vma->vm_pgoff, vma->vm_flags & 15, vma->vm_file->f_inode->i_ino);
+		show_path(ctx->meta->seq, (struct path *)&vma->vm_file->f_path);
+	}
 	return 0;
 }
 

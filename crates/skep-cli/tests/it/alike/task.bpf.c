@@ -50,4 +50,30 @@ SEC("syscall") int behind_null(void *ctx)
 	return 0;
 }
 
+__u64 start, end, flags, offset, inode;
+
+static long look(struct task_struct *task, struct vm_area_struct *vma, void *context)
+{
+	*(__u64 *)context += 1;
+	start = vma->vm_start;
+	end = vma->vm_end;
+	flags = vma->vm_flags & 15;
+	offset = vma->vm_pgoff;
+	inode = vma->vm_file->f_inode->i_ino;
+	return 1;
+}
+
+SEC("syscall") int what_is_mapped(void *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u64 called = 0;
+
+	found = bpf_find_vma(task, task->mm->start_code, look, &called, 0) == 0;
+	found += 2 * called;
+	found += 4 * (bpf_find_vma(task, 16, look, &called, 0) == -2);
+	found += 8 * (bpf_find_vma(task, task->mm->start_code, look, &called, 1) == -22);
+	found += 16 * (bpf_find_vma(task, 0xffffffffff600000ULL, look, &called, 0) == -2);
+	return called;
+}
+
 char LICENSE[] SEC("license") = "GPL";

@@ -134,6 +134,26 @@ const SEGMENTS: &[&str] = &[
 /// What is added to a cookie: one is what the peer acknowledges.
 const COOKIES: &[&str] = &["1", "2", "0", "9", "0x1000001", "-0x1000000"];
 
+/// A header that begins with a byte, of a type and a length.
+const ENCAPSULATE: &str = "*(u8 *)(r9 + 64) = {0}\n*(u8 *)(r9 + 66) = 3\n*(u8 *)(r9 + 73) = 4\nr1 = r6\nr2 = {1}\nr3 = r9\nr3 += 64\nr4 = {2}\ncall bpf_lwt_push_encap";
+const ENCAPSULATIONS: &[&str] = &[
+    "0x45 2 20",
+    "0x45 2 19",
+    "0x45 2 180",
+    "0x46 2 20",
+    "0x46 2 24",
+    "0x4f 2 60",
+    "0x40 2 20",
+    "0x41 2 20",
+    "0x44 2 20",
+    "0x60 2 40",
+    "0x60 2 39",
+    "0x50 2 20",
+    "0x45 0 24",
+    "0x45 1 24",
+    "0x45 3 20",
+];
+
 pub(super) const ROWS: &[Row] = &[
     // XDP: the shape of frames.
     Row {
@@ -361,6 +381,24 @@ pub(super) const ROWS: &[Row] = &[
         packets: ANY,
         body: "r1 = r6\nr2 = 20\nr3 = 1\nr4 = 2\ncall bpf_skb_adjust_room\nr1 = r6\nr2 = 20\nr3 = 1\nr4 = 2\ncall bpf_skb_adjust_room\nr7 = r0\nr1 = r6\nr2 = 60\nr3 = 0\ncall bpf_skb_change_tail\nr0 += r7",
         values: NONE,
+    },
+    Row {
+        prog_type: ProgType::LWT_IN,
+        packets: &[Ipv4, Ipv6, Arp],
+        body: ENCAPSULATE,
+        values: ENCAPSULATIONS,
+    },
+    Row {
+        prog_type: ProgType::LWT_XMIT,
+        packets: &[Ipv4, Ipv6, Arp],
+        body: ENCAPSULATE,
+        values: ENCAPSULATIONS,
+    },
+    Row {
+        prog_type: ProgType::LWT_XMIT,
+        packets: ANY,
+        body: "*(u8 *)(r9 + 64) = 0x45\n*(u8 *)(r9 + 73) = 4\nr1 = r6\nr2 = 2\nr3 = r9\nr3 += 64\nr4 = 20\ncall bpf_lwt_push_encap\nr7 = r0\nr1 = r6\nr2 = 2\nr3 = r9\nr3 += 64\nr4 = {}\ncall bpf_lwt_push_encap\nr0 += r7\nr7 = r0\nr1 = r6\nr2 = 30\nr3 = 0\ncall bpf_skb_change_tail\nr7 <<= 32\nr0 += r7",
+        values: &["20", "100", "180"],
     },
     // Socket buffers: what is known of them.
     Row {
@@ -593,7 +631,7 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
          bpf_get_current_cgroup_id bpf_get_current_ancestor_cgroup_id bpf_current_task_under_cgroup \
          bpf_get_ns_current_pid_tgid bpf_get_attach_cookie bpf_get_func_ip bpf_get_func_arg bpf_get_func_arg_cnt \
          bpf_get_func_ret bpf_send_signal bpf_send_signal_thread bpf_get_stackid bpf_get_stack bpf_get_task_stack \
-         bpf_get_branch_snapshot bpf_read_branch_records bpf_task_storage_get bpf_task_storage_delete",
+         bpf_find_vma bpf_snprintf_btf bpf_get_branch_snapshot bpf_read_branch_records bpf_task_storage_get bpf_task_storage_delete",
         "they ask of a traced task, which a test run has not",
     ),
     (
@@ -605,7 +643,7 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     (
         "bpf_timer_init bpf_timer_set_callback bpf_timer_start bpf_timer_cancel bpf_sk_lookup_udp bpf_skc_lookup_tcp \
          bpf_sk_assign bpf_get_listener_sock bpf_sk_fullsock bpf_skb_under_cgroup bpf_get_local_storage \
-         bpf_seq_printf bpf_seq_write",
+         bpf_seq_printf bpf_seq_printf_btf bpf_seq_write bpf_d_path",
         "the sources of `alike` call them on both sides",
     ),
 ];

@@ -1,5 +1,7 @@
 //! Helpers on socket buffers.
 
+use skep_isa::uapi::ProgType;
+
 use super::super::{Call, HelperResult, argument, errno, status};
 use crate::Errno;
 use crate::packet::{Packet, skb};
@@ -107,6 +109,34 @@ pub(in crate::helper) fn adjust_room(call: &mut Call<'_, '_>) -> HelperResult {
     let (diff, mode, flags) = (call.u32(1) as i32, call.u32(2), call.args[3]);
     let result = call.skb()?.adjust_room(diff, mode, flags);
     call.moved(result)
+}
+
+/// `bpf_lwt_push_encap(skb, type, hdr, len)`. Segment routing needs routes of the kernel, and ends the program when its header
+/// is one that the kernel would take.
+pub(in crate::helper) fn lwt_push_encap(call: &mut Call<'_, '_>) -> HelperResult {
+    const SEG6: u32 = 0;
+    const SEG6_INLINE: u32 = 1;
+    const IP: u32 = 2;
+    let incoming = call.program.info().prog_type == ProgType::LWT_IN;
+    let (kind, len) = (call.u32(1), call.u32(3) as usize);
+    let header = call.bytes(2, len)?;
+    let result = match kind {
+        IP => call.skb()?.push_ip(&header, incoming),
+        SEG6_INLINE if incoming && is_segment_header(&header) && !call.skb()?.is_ipv6() => {
+            Err(Errno::EBADMSG)
+        }
+        SEG6 | SEG6_INLINE if incoming && is_segment_header(&header) => {
+            return Err(argument("encapsulation by segment routing needs the kernel's routes"));
+        }
+        _ => Err(Errno::EINVAL),
+    };
+    call.moved(result)
+}
+
+/// Can this be a segment routing header (`seg6_validate_srh`)?
+fn is_segment_header(header: &[u8]) -> bool {
+    const ROUTING_TYPE: u8 = 4;
+    matches!(header, [_, words, ROUTING_TYPE, ..] if (usize::from(*words) + 1) * 8 == header.len())
 }
 
 /// `bpf_get_hash_recalc(skb)`: the hash that is there, or one of the flow.
