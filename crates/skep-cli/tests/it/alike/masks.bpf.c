@@ -129,7 +129,6 @@ SEC("syscall") int two(void *ctx)
 
 struct guarded {
 	struct bpf_res_spin_lock lock;
-	int between;
 	int count;
 };
 
