@@ -45,7 +45,8 @@ fn call(line: &str) -> Option<(&str, Vec<&str>, i64)> {
 
 /// A result as a program sees it.
 fn number(result: &str) -> i64 {
-    const ERRORS: [(&str, i64); 4] = [("EPERM", 1), ("ENOENT", 2), ("ESRCH", 3), ("EINVAL", 22)];
+    const ERRORS: [(&str, i64); 5] =
+        [("EPERM", 1), ("ENOENT", 2), ("ESRCH", 3), ("EACCES", 13), ("EINVAL", 22)];
     let mut words = result.split(' ');
     match (words.next(), words.next()) {
         (Some("-1"), Some(name)) => {
