@@ -37,14 +37,11 @@ impl Device {
                  your own",
             )
         };
-        let tap = || net::open_tap(name).and_then(|fd| net::set_up(name).map(|()| fd));
+        let tap = || net::open_tap(name).and_then(|fd| net::set_up(name).map(|()| (fd, true)));
         let fd = match index(name) {
             // A device of another kind cannot be opened as a TAP device.
-            Ok(ifindex) => tap().map(|fd| (fd, true)).or_else(|_| {
-                let socket = net::open_packet_socket(ifindex)?;
-                net::tell_tags(&socket).map(|()| (socket, false))
-            }),
-            Err(_) => tap().map(|fd| (fd, true)),
+            Ok(ifindex) => tap().or_else(|_| net::open_packet_socket(ifindex).map(|fd| (fd, false))),
+            Err(_) => tap(),
         };
         let (fd, is_tap) = fd.map_err(failed)?;
         let ifindex = index(name).map_err(failed)?;

@@ -43,8 +43,9 @@ pub(super) fn run(choice: Option<RuntimeChoice>, args: &RunArgs) -> Result<ExitC
     let runtime = crate::runtime::open(choice, Sight::Tree, user_config(args))?;
     let loaded = skep::load(&runtime, &object, object.link(&target)?)?;
     let program = loaded.programs.iter().flatten().find(|program| program.linked.name == name);
-    let program = program
-        .ok_or_else(|| Error::usage(format!("program `{name}` is not loaded"), "leave `--without` out"))?;
+    let program = program.ok_or_else(|| {
+        Error::usage(format!("program `{name}` is not loaded"), "`skep prog load` says why")
+    })?;
     let origin = Origin::open(args)?;
     let writers = Writers::create(args, origin.link())?;
     let front = front::split().map_err(|e| Error::file("fork".as_ref(), e))?;

@@ -52,13 +52,14 @@ pub(crate) fn open_packet_socket(ifindex: u32) -> io::Result<OwnedFd> {
     let fd = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) }.into())? as i32;
     // SAFETY: the kernel has just made this descriptor for us.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    let one = 1i32;
-    let size = size_of::<i32>() as u32;
-    // SAFETY: the option is an int, which is live.
-    let set = unsafe {
-        libc::setsockopt(fd, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, (&raw const one).cast(), size)
-    };
-    check(set.into())?;
+    // VLAN tags, which the kernel takes out of frames, are told beside them.
+    for option in [PACKET_IGNORE_OUTGOING, libc::PACKET_AUXDATA] {
+        let one = 1i32;
+        let size = size_of::<i32>() as u32;
+        // SAFETY: the options are ints, which are live.
+        let set = unsafe { libc::setsockopt(fd, libc::SOL_PACKET, option, (&raw const one).cast(), size) };
+        check(set.into())?;
+    }
     // SAFETY: a structure of numbers, for which zero is a value.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = libc::AF_PACKET as u16;
@@ -68,17 +69,6 @@ pub(crate) fn open_packet_socket(ifindex: u32) -> io::Result<OwnedFd> {
     // SAFETY: the address is live and of the size that is given.
     check(unsafe { libc::bind(fd, (&raw const address).cast(), size) }.into())?;
     Ok(socket)
-}
-
-/// Has a packet socket tell the VLAN tag that the kernel has taken out of a frame.
-pub(crate) fn tell_tags(socket: &OwnedFd) -> io::Result<()> {
-    let one = 1i32;
-    let (option, size) = (libc::PACKET_AUXDATA, size_of::<i32>() as u32);
-    // SAFETY: the option is an int, which is live.
-    let set = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, (&raw const one).cast(), size)
-    };
-    check(set.into()).map(drop)
 }
 
 /// A VLAN tag: protocol and control information.
@@ -152,4 +142,25 @@ pub(crate) fn set_up(name: &str) -> io::Result<()> {
     request.ask(socket.as_raw_fd(), libc::SIOCGIFFLAGS as libc::c_ulong)?;
     let flags = request.flags() | libc::IFF_UP as i16;
     Request::new(name, flags)?.ask(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::c_ulong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_read_where_they_are_told() {
+        let told = |level: i32, status: u32| {
+            let (tci, proto) = (5u16.to_ne_bytes(), 0x88a8u16.to_ne_bytes());
+            let head = [level.to_ne_bytes(), libc::PACKET_AUXDATA.to_ne_bytes()].concat();
+            let data = [&status.to_ne_bytes()[..], &[0; 12], &tci, &proto].concat();
+            tag_of(&[&36u64.to_ne_bytes()[..], &head, &data].concat())
+        };
+        let (valid, proto) = (libc::TP_STATUS_VLAN_VALID, libc::TP_STATUS_VLAN_TPID_VALID);
+        assert_eq!(told(libc::SOL_PACKET, valid | proto), Some(Tag { proto: 0x88a8, tci: 5 }));
+        assert_eq!(told(libc::SOL_PACKET, valid), Some(Tag { proto: 0x8100, tci: 5 }));
+        assert_eq!(told(libc::SOL_PACKET, proto), None);
+        assert_eq!(told(libc::SOL_SOCKET, valid), None);
+        assert_eq!(tag_of(&[]), None);
+    }
 }
