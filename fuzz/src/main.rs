@@ -1,4 +1,4 @@
-//! `skep-fuzz TARGET [-n CASES] [--seed S] [--case N] [-j THREADS] [--time SECONDS] [OBJECT|DIR…]`.
+//! `skep-fuzz TARGET [-n CASES] [--seed S] [--case N] [-j THREADS] [--time SECONDS] [OBJECT|DIR|FILE…]`.
 //!
 //! `cargo xtask fuzz` builds this with overflow checks and runs it.
 
@@ -9,7 +9,8 @@ use std::time::Duration;
 use skep_fuzz::campaign::{self, Plan, Target};
 use skep_fuzz::corpus::Corpus;
 use skep_fuzz::target::{
-    AbstractContainsConcrete, InterpVsJit, VerifiedNeverFaults, VerifyAlwaysAnswers, VmVsKernel,
+    AbstractContainsConcrete, InterpVsJit, KernelAnswers, VerifiedNeverFaults, VerifyAlwaysAnswers,
+    VmVsAnswers, VmVsKernel,
 };
 
 /// What the command line asks for.
@@ -32,9 +33,22 @@ const TARGETS: &[Row] = &[
     ("verify_always_answers", "whatever the program, the verifier answers, and soon", |args| {
         Ok(Box::new(VerifyAlwaysAnswers { corpus: args.corpus()? }))
     }),
-    ("vm_vs_kernel", "the user runtime does what the kernel does; loads random programs into it", |_| {
-        Ok(Box::new(VmVsKernel::new()?))
-    }),
+    (
+        "vm_vs_kernel",
+        "the user runtime does what the kernel does, which is asked, or has answered in FILEs",
+        |args| {
+            Ok(if args.places.is_empty() {
+                Box::new(VmVsKernel::new()?)
+            } else {
+                Box::new(VmVsAnswers::read(&args.places)?)
+            })
+        },
+    ),
+    (
+        "kernel_answers",
+        "loads random programs into the kernel, and writes what it does, for `vm_vs_kernel`",
+        |_| Ok(Box::new(KernelAnswers::new()?)),
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -42,7 +56,7 @@ fn main() -> ExitCode {
     let target = words.first().and_then(|name| TARGETS.iter().find(|(target, ..)| target == name));
     let Some((name, _, make)) = target else {
         eprintln!(
-            "usage: cargo xtask fuzz TARGET [-n CASES] [--seed S] [--case N] [-j THREADS] [--time SECONDS] [OBJECT|DIR…]\n\nTargets:"
+            "usage: cargo xtask fuzz TARGET [-n CASES] [--seed S] [--case N] [-j THREADS] [--time SECONDS] [OBJECT|DIR|FILE…]\n\nTargets:"
         );
         for (name, about, _) in TARGETS {
             eprintln!("    {name:<26} {about}");

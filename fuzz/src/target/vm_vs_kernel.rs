@@ -6,7 +6,10 @@
 //! where it differs from itself, the result depends on those, and nothing can be compared.
 //! Programs that only one of the two accepts are counted, no more: `skep verify --against kernel` is about those.
 //!
-//! Needs what loading programs needs. Programs are random, so try them where nothing is lost: in a guest.
+//! Needs what loading programs needs. Programs are random, so try them where nothing is lost: in a guest. Where that is
+//! emulated, it can be asked for the kernel's answers alone, to be compared [later](answers) and elsewhere.
+
+mod answers;
 
 use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
@@ -22,6 +25,7 @@ use skep_user::{Config, UserRuntime};
 use skep_verifier::MapInfo;
 use skep_vm::Engine;
 
+pub use self::answers::{KernelAnswers, VmVsAnswers};
 use super::made::{self, Verdict};
 use crate::campaign::{Run, Target};
 use crate::execute::fill;
@@ -45,15 +49,25 @@ pub struct VmVsKernel {
 impl VmVsKernel {
     /// An error says why programs cannot be loaded.
     pub fn new() -> Result<Self, String> {
-        let one =
-            |engine| UserRuntime::new(Config { engine, ..Config::default() }).map_err(|e| e.to_string());
-        let two = |engine| Ok::<_, String>([one(engine)?, one(engine)?]);
-        let user = [two(Engine::Interpreter)?, two(Engine::Jit)?];
-        let target = Self { kernel: Arc::new(KernelRuntime::new()), user };
-        let map = MapCreate::new(MapType::ARRAY, "probe", 4, 8, 1);
-        Map::create(&target.kernel, &map, 1).map_err(|e| format!("the kernel makes no maps: {e}"))?;
-        Ok(target)
+        Ok(Self { kernel: kernel()?, user: user()? })
     }
+}
+
+/// The kernel, if it makes maps for us.
+fn kernel() -> Result<SharedRuntime, String> {
+    let kernel: SharedRuntime = Arc::new(KernelRuntime::new());
+    let map = MapCreate::new(MapType::ARRAY, "probe", 4, 8, 1);
+    Map::create(&kernel, &map, 1).map_err(|e| format!("the kernel makes no maps: {e}"))?;
+    Ok(kernel)
+}
+
+/// User runtimes: two that interpret, and two that compile.
+fn user() -> Result<[[SharedRuntime; 2]; 2], String> {
+    let one = |engine| -> Result<SharedRuntime, String> {
+        UserRuntime::new(Config { engine, ..Config::default() }).map_err(|e| e.to_string())
+    };
+    let two = |engine| Ok::<_, String>([one(engine)?, one(engine)?]);
+    Ok([two(Engine::Interpreter)?, two(Engine::Jit)?])
 }
 
 impl Target for VmVsKernel {
@@ -130,7 +144,7 @@ impl Input {
 }
 
 /// What a test run leaves behind.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Hash)]
 struct Left {
     /// `r0` and the packet, or what the run ended with.
     outcome: Result<(u32, Vec<u8>), i32>,

@@ -1,0 +1,143 @@
+//! The kernel's answers on paper: one target writes them, on a line for each program that the kernel accepts; the other
+//! compares what the user runtime does with them.
+//!
+//! An emulated guest is fifty times slower at verifying and compiling in user space, which the kernel's part needs none of.
+//! A line is two numbers in hexadecimal: that of the program with its inputs, and that of all that its runs leave.
+
+use std::collections::HashMap;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
+use std::path::PathBuf;
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+use skep_runtime::{Error, SharedRuntime};
+use skep_verifier::{self as verifier, MapInfo, Outcome, prove};
+
+use super::{Input, RUNS, Ready, clears_frames, kernel, user};
+use crate::campaign::{Run, Target};
+use crate::generate::{self, Made};
+use crate::rng::Rng;
+use crate::target::made::{self, Verdict};
+
+/// The target that writes.
+pub struct KernelAnswers {
+    kernel: SharedRuntime,
+    maps: Vec<MapInfo>,
+    target: verifier::Target,
+}
+
+impl KernelAnswers {
+    /// An error says why programs cannot be loaded.
+    pub fn new() -> Result<Self, String> {
+        let target = verifier::Target { cpus: skep_vm::possible_cpus(), ..Default::default() };
+        Ok(Self { kernel: kernel()?, maps: generate::steady_maps(), target })
+    }
+
+    fn answer(&self, made: &Made, rng: &mut Rng) -> Verdict {
+        if !clears_frames(made) {
+            return Verdict::Other("reads what nobody has written");
+        }
+        // Nobody will ask for it, and our verifier is quicker.
+        let input = verifier::Input::new("made", made.prog_type, &made.insns, &self.maps, &self.target);
+        let input = verifier::Input { attach_type: made.attach_type, ..input };
+        if !matches!(prove(&input).outcome, Outcome::Accept(_)) {
+            return Verdict::Other("rejected");
+        }
+        let question = question(made, rng);
+        rng.below(2);
+        match answer(&self.kernel, made, rng) {
+            Ok(answer) => {
+                println!("{question:016x} {answer:016x}");
+                Verdict::Other("answered")
+            }
+            Err(_) => Verdict::Other("only the kernel rejects it"),
+        }
+    }
+}
+
+impl Target for KernelAnswers {
+    fn batch(&self, cases: Range<u64>, run: &Run<'_>) {
+        stay_on_first_processor();
+        made::batch_of(cases, run, generate::steady_program, &mut |_, made, rng| self.answer(made, rng));
+    }
+}
+
+/// The target that compares.
+pub struct VmVsAnswers {
+    answers: HashMap<u64, u64>,
+    user: [[SharedRuntime; 2]; 2],
+}
+
+impl VmVsAnswers {
+    /// Reads files that [`KernelAnswers`] has written, whatever else is in them.
+    pub fn read(files: &[PathBuf]) -> Result<Self, String> {
+        let mut answers = HashMap::new();
+        for file in files {
+            let text = fs::read(file).map_err(|e| format!("`{}`: {e}", file.display()))?;
+            let before = answers.len();
+            answers.extend(String::from_utf8_lossy(&text).lines().filter_map(pair));
+            if answers.len() == before {
+                return Err(format!("`{}` has no answers of the kernel", file.display()));
+            }
+        }
+        Ok(Self { answers, user: user()? })
+    }
+
+    fn differ(&self, made: &Made, rng: &mut Rng) -> Verdict {
+        let Some(expected) = self.answers.get(&question(made, rng)) else {
+            return Verdict::Other("no answer of the kernel");
+        };
+        let [one, other] = &self.user[rng.below(2)];
+        let start = rng.clone();
+        let Ok(ours) = answer(one, made, rng) else { return Verdict::Other("only the kernel accepts it") };
+        if ours == *expected {
+            return Verdict::Other("the same");
+        }
+        // With everything at other addresses.
+        match answer(other, made, &mut start.clone()) {
+            Ok(again) if again == ours => Verdict::Wrong("not what the kernel has answered".to_owned()),
+            _ => Verdict::Other("depends on addresses"),
+        }
+    }
+}
+
+impl Target for VmVsAnswers {
+    fn batch(&self, cases: Range<u64>, run: &Run<'_>) {
+        stay_on_first_processor();
+        made::batch_of(cases, run, generate::steady_program, &mut |_, made, rng| self.differ(made, rng));
+    }
+}
+
+/// A line of a file, if it is an answer.
+fn pair(line: &str) -> Option<(u64, u64)> {
+    let (question, answer) = line.trim().split_once(' ')?;
+    let number = |text: &str| (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok())?;
+    Some((number(question)?, number(answer)?))
+}
+
+/// The number of a program with the random numbers for its inputs.
+fn question(made: &Made, rng: &Rng) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (made.prog_type.0, made.attach_type.0, rng.clone().next()).hash(&mut hasher);
+    made.insns.iter().for_each(|insn| insn.to_le_bytes().hash(&mut hasher));
+    hasher.finish()
+}
+
+/// The number of what all runs of a program leave; an error when it is not accepted.
+fn answer(runtime: &SharedRuntime, made: &Made, rng: &mut Rng) -> Result<u64, Error> {
+    let ready = Ready::new(runtime, made)?;
+    let mut hasher = DefaultHasher::new();
+    for _ in 0..RUNS {
+        ready.run(&Input::new(made.prog_type, rng), rng).hash(&mut hasher);
+        rng.next();
+    }
+    Ok(hasher.finish())
+}
+
+/// Values of processors are compared, so both targets run on the same one.
+fn stay_on_first_processor() {
+    let mut first = CpuSet::new();
+    first.set(0);
+    sched_setaffinity(None, &first).expect("invariant: there is a first processor");
+}
