@@ -14,6 +14,7 @@ use crate::code::Code;
 use crate::jit::{Place, Source};
 use crate::map::Map;
 use crate::memory::Word;
+use crate::program::function_at;
 
 /// Stands in an instruction whose access is proved.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +52,10 @@ impl Direct {
             Place::Direct => code.without_check(Proved(())),
             Place::Asked => *code,
         });
-        Some(Self { code: each.collect(), context_bytes, needs_packet })
+        let mut code: Box<[Code]> = each.collect();
+        let function = verified.exception_callback().map(|slot| slot as usize);
+        keep_values(&mut code, function);
+        Some(Self { code, context_bytes, needs_packet })
     }
 
     /// The instructions, for a run with what they access.
@@ -59,5 +63,29 @@ impl Direct {
     pub(crate) fn code(&self, context_bytes: u64, packet: bool) -> Option<&[Code]> {
         let admitted = context_bytes >= self.context_bytes && (packet || !self.needs_packet);
         admitted.then_some(&*self.code)
+    }
+}
+
+/// Has instructions take the value of the register that was written last from where it is kept, which spares them memory.
+/// Where control may come from elsewhere, nothing is known to be kept; `function` is one that no instruction names.
+fn keep_values(code: &mut [Code], function: Option<usize>) {
+    let mut entered = vec![false; code.len()];
+    let named = code.iter().filter_map(|code| match *code {
+        Code::LoadImm64 { imm, .. } => function_at(imm),
+        other => other.target().map(|target| target as usize),
+    });
+    for slot in named.chain(function) {
+        if let Some(entered) = entered.get_mut(slot) {
+            *entered = true;
+        }
+    }
+    let mut kept = None;
+    for (at, entered) in code.iter_mut().zip(entered) {
+        let plain = *at;
+        kept = kept.filter(|_| !entered);
+        if let Some(kept) = kept {
+            *at = plain.with_kept(kept);
+        }
+        kept = plain.keeps(kept);
     }
 }

@@ -66,18 +66,34 @@ impl Machine<'_> {
         at: &mut usize,
         args: [u64; 5],
     ) -> Result<u64, Box<Failed>> {
-        let code = program.code_for(self.space.context_len(), self.packet.is_some());
-        let mut pc = *at;
+        let code = match WATCHED {
+            false => program.code_for(self.space.context_len(), self.packet.is_some()),
+            true => program.code(),
+        };
+        let mut rest = code[*at..].iter();
         let mut regs: Regs = [0; 16];
         regs[1..=5].copy_from_slice(&args);
         regs[10] = self.space.push_frame().ok_or(Reason::CallDepth)?;
         let mut callers = [Caller::default(); MAX_FRAMES];
         let mut depth = 0;
         let mut loops_left = MAX_LOOPS;
+        // The value of the register that was written last.
+        let mut kept = 0;
 
+        macro_rules! pc {
+            () => {
+                code.len() - rest.len()
+            };
+        }
+        macro_rules! keep {
+            ($dst:expr, $value:expr) => {{
+                kept = $value;
+                regs[$dst.at()] = kept;
+            }};
+        }
         macro_rules! fail {
             ($reason:expr) => {{
-                *at = pc;
+                *at = pc!();
                 return Err($reason.into());
             }};
         }
@@ -91,7 +107,7 @@ impl Machine<'_> {
         }
         macro_rules! goto {
             ($target:expr) => {{
-                let target = $target as usize;
+                let (target, pc) = ($target as usize, pc!());
                 if target < pc {
                     let cost = (pc - target) as u64;
                     if self.budget < cost {
@@ -99,12 +115,17 @@ impl Machine<'_> {
                     }
                     self.budget -= cost;
                 }
-                pc = target;
+                rest = code[target..].iter();
             }};
         }
         macro_rules! addr {
             ($base:expr, $off:expr) => {
                 regs[$base.at()].wrapping_add($off as i64 as u64)
+            };
+        }
+        macro_rules! kept_addr {
+            ($off:expr) => {
+                kept.wrapping_add($off as i64 as u64)
             };
         }
         macro_rules! load {
@@ -144,11 +165,11 @@ impl Machine<'_> {
                 self.budget -= 1;
                 let Some(frame) = self.space.push_frame() else { fail!(Reason::CallDepth) };
                 let saved = [regs[6], regs[7], regs[8], regs[9], regs[10]];
-                callers[depth] = Caller { return_to: pc, saved, loops_left };
+                callers[depth] = Caller { return_to: pc!(), saved, loops_left };
                 depth += 1;
                 regs[10] = frame;
                 loops_left = MAX_LOOPS;
-                pc = $target as usize;
+                rest = code[$target as usize..].iter();
             }};
         }
         macro_rules! exit {
@@ -161,7 +182,7 @@ impl Machine<'_> {
                 let caller = &callers[depth];
                 regs[6..=10].copy_from_slice(&caller.saved);
                 loops_left = caller.loops_left;
-                pc = caller.return_to;
+                rest = code[caller.return_to..].iter();
             }};
         }
         macro_rules! call_helper {
@@ -169,7 +190,7 @@ impl Machine<'_> {
                 let args = [regs[1], regs[2], regs[3], regs[4], regs[5]];
                 let mut call = Call { machine: self, program, args };
                 match $run(&mut call) {
-                    Ok(value) => regs[0] = value,
+                    Ok(value) => keep!(R::R0, value),
                     Err(stop) => match self.stopped(*stop, $id) {
                         Ok(value) => {
                             // A tail call: its result is this function's.
@@ -177,7 +198,7 @@ impl Machine<'_> {
                             exit!();
                         }
                         Err(failed) => {
-                            *at = pc;
+                            *at = pc!();
                             return Err(failed);
                         }
                     },
@@ -186,25 +207,44 @@ impl Machine<'_> {
         }
         macro_rules! dispatch {
             (
-                alu { $($alu:ident $alu_fn:ident $a64r:ident $a64i:ident $a32r:ident $a32i:ident;)* }
-                jump { $($jmp:ident $jmp_fn:ident $j64r:ident $j64i:ident $j32r:ident $j32i:ident;)* }
-                load { $($load:ident $direct_load:ident $load_ty:ident $widen:ident;)* }
-                store { $($store:ident $store_imm:ident $direct_store:ident $direct_imm:ident $store_ty:ident;)* }
+                $insn:ident
+                alu { $(
+                    $alu:ident $alu_fn:ident $a64r:ident $a64i:ident $a32r:ident $a32i:ident
+                    $ka64r:ident $ka64i:ident $ka32r:ident $ka32i:ident $a64k:ident $a32k:ident;
+                )* }
+                jump { $(
+                    $jmp:ident $jmp_fn:ident $j64r:ident $j64i:ident $j32r:ident $j32i:ident
+                    $kj64r:ident $kj64i:ident $kj32r:ident $kj32i:ident;
+                )* }
+                load { $($load:ident $direct_load:ident $kept_load:ident $load_ty:ident $widen:ident;)* }
+                store { $(
+                    $store:ident $store_imm:ident $direct_store:ident $direct_imm:ident
+                    $kept_store:ident $kept_imm:ident $store_kept:ident $store_ty:ident;
+                )* }
             ) => {
-                match code[pc - 1] {
+                match *$insn {
                     $(
                         Code::$a64r { dst, src } => {
-                            regs[dst.at()] = Int::$alu_fn(regs[dst.at()], regs[src.at()]);
+                            keep!(dst, Int::$alu_fn(regs[dst.at()], regs[src.at()]));
                         }
                         Code::$a64i { dst, imm } => {
-                            regs[dst.at()] = Int::$alu_fn(regs[dst.at()], imm as i64 as u64);
+                            keep!(dst, Int::$alu_fn(regs[dst.at()], imm as i64 as u64));
                         }
                         Code::$a32r { dst, src } => {
-                            let (a, b) = (regs[dst.at()] as u32, regs[src.at()] as u32);
-                            regs[dst.at()] = Int::$alu_fn(a, b).into();
+                            keep!(dst, Int::$alu_fn(regs[dst.at()] as u32, regs[src.at()] as u32).into());
                         }
                         Code::$a32i { dst, imm } => {
-                            regs[dst.at()] = Int::$alu_fn(regs[dst.at()] as u32, imm as u32).into();
+                            keep!(dst, Int::$alu_fn(regs[dst.at()] as u32, imm as u32).into());
+                        }
+                        Code::$ka64r { dst, src } => keep!(dst, Int::$alu_fn(kept, regs[src.at()])),
+                        Code::$ka64i { dst, imm } => keep!(dst, Int::$alu_fn(kept, imm as i64 as u64)),
+                        Code::$ka32r { dst, src } => {
+                            keep!(dst, Int::$alu_fn(kept as u32, regs[src.at()] as u32).into());
+                        }
+                        Code::$ka32i { dst, imm } => keep!(dst, Int::$alu_fn(kept as u32, imm as u32).into()),
+                        Code::$a64k { dst } => keep!(dst, Int::$alu_fn(regs[dst.at()], kept)),
+                        Code::$a32k { dst } => {
+                            keep!(dst, Int::$alu_fn(regs[dst.at()] as u32, kept as u32).into());
                         }
                     )*
                     $(
@@ -228,11 +268,34 @@ impl Machine<'_> {
                                 goto!(target);
                             }
                         }
+                        Code::$kj64r { src, target } => {
+                            if Int::$jmp_fn(kept, regs[src.at()]) {
+                                goto!(target);
+                            }
+                        }
+                        Code::$kj64i { imm, target } => {
+                            if Int::$jmp_fn(kept, imm as i64 as u64) {
+                                goto!(target);
+                            }
+                        }
+                        Code::$kj32r { src, target } => {
+                            if Int::$jmp_fn(kept as u32, regs[src.at()] as u32) {
+                                goto!(target);
+                            }
+                        }
+                        Code::$kj32i { imm, target } => {
+                            if Int::$jmp_fn(kept as u32, imm as u32) {
+                                goto!(target);
+                            }
+                        }
                     )*
                     $(
                         Code::$load { dst, base, off } => regs[dst.at()] = load!($load_ty, base, off).$widen(),
                         Code::$direct_load { dst, base, off, proved } => {
-                            regs[dst.at()] = proved.load::<$load_ty>(addr!(base, off)).$widen();
+                            keep!(dst, proved.load::<$load_ty>(addr!(base, off)).$widen());
+                        }
+                        Code::$kept_load { dst, off, proved } => {
+                            keep!(dst, proved.load::<$load_ty>(kept_addr!(off)).$widen());
                         }
                     )*
                     $(
@@ -244,19 +307,26 @@ impl Machine<'_> {
                         Code::$direct_imm { base, off, imm, proved } => {
                             proved.store(addr!(base, off), <$store_ty>::cut(imm as i64 as u64));
                         }
+                        Code::$kept_store { src, off, proved } => {
+                            proved.store(kept_addr!(off), <$store_ty>::cut(regs[src.at()]));
+                        }
+                        Code::$kept_imm { off, imm, proved } => {
+                            proved.store(kept_addr!(off), <$store_ty>::cut(imm as i64 as u64));
+                        }
+                        Code::$store_kept { base, off, proved } => {
+                            proved.store(addr!(base, off), <$store_ty>::cut(kept));
+                        }
                     )*
                     Code::MovSx { wide, bits, dst, src } => {
-                        regs[dst.at()] = sign_extend(regs[src.at()], bits, wide);
+                        keep!(dst, sign_extend(regs[src.at()], bits, wide));
                     }
-                    Code::Neg { wide: true, dst } => regs[dst.at()] = regs[dst.at()].wrapping_neg(),
-                    Code::Neg { wide: false, dst } => {
-                        regs[dst.at()] = (regs[dst.at()] as u32).wrapping_neg().into();
-                    }
-                    Code::Endian { kind, bits, dst } => regs[dst.at()] = endian(regs[dst.at()], kind, bits),
+                    Code::Neg { wide: true, dst } => keep!(dst, regs[dst.at()].wrapping_neg()),
+                    Code::Neg { wide: false, dst } => keep!(dst, (regs[dst.at()] as u32).wrapping_neg().into()),
+                    Code::Endian { kind, bits, dst } => keep!(dst, endian(regs[dst.at()], kind, bits)),
                     Code::AddrSpaceCast { dst, src } => regs[dst.at()] = u64::from(regs[src.at()] as u32),
                     Code::LoadImm64 { dst, imm } => {
-                        regs[dst.at()] = imm;
-                        pc += 1;
+                        keep!(dst, imm);
+                        rest.next();
                     }
                     Code::LoadPacket { size, index, imm } => {
                         let index = index.map_or(0, |reg: R| regs[reg.at()] as i32);
@@ -299,7 +369,7 @@ impl Machine<'_> {
                     }
                     Code::CallHelper { id, run } => call_helper!(run, id),
                     Code::CallHost { run } => {
-                        regs[0] = run(regs[1], regs[2], regs[3], regs[4], regs[5]);
+                        keep!(R::R0, run(regs[1], regs[2], regs[3], regs[4], regs[5]));
                     }
                     Code::CallLocal { target } => call!(target),
                     Code::CallIndirect { reg } => match program.function(regs[reg.at()]) {
@@ -314,10 +384,10 @@ impl Machine<'_> {
 
         loop {
             if WATCHED && let Some(regs) = regs.first_chunk() {
-                self.env.step(pc, regs);
+                self.env.step(pc!(), regs);
             }
-            pc += 1;
-            for_each_binary!(dispatch);
+            let Some(insn) = rest.next() else { fail!(Reason::NoInstruction) };
+            for_each_binary!(dispatch insn);
         }
     }
 

@@ -290,8 +290,7 @@ impl Program {
 
     /// The slot that a function's address stands for.
     pub(crate) fn function(&self, addr: u64) -> Option<usize> {
-        let pc = addr.checked_sub(FUNCTION_BASE)? as usize;
-        (pc < self.code.len()).then_some(pc)
+        function_at(addr).filter(|slot| *slot < self.code.len())
     }
 }
 
@@ -303,6 +302,11 @@ impl fmt::Debug for Program {
 
 /// Address of a program's first instruction, as `BPF_PSEUDO_FUNC` gives it: no memory can be there.
 const FUNCTION_BASE: u64 = 0x0bf0_0000_0000_0000;
+
+/// The slot that a number stands for if it is the address of a function.
+pub(crate) fn function_at(addr: u64) -> Option<usize> {
+    usize::try_from(addr.checked_sub(FUNCTION_BASE)?).ok()
+}
 
 /// A program on its way from slots to [`Code`].
 struct Preparing<'a> {

@@ -15,7 +15,7 @@ use skep_obj::Linked;
 use skep_verifier::{Input, MapInfo, Outcome, Target, Verified, prove};
 use skep_vm::helper::HostFn;
 use skep_vm::packet::Packet;
-use skep_vm::{Compiled, Engine as Kind, Map, MapRef, MapSpec, NoEnv, Program, ProgramInfo, Resolve};
+use skep_vm::{Compiled, Engine as Kind, Env, Map, MapRef, MapSpec, NoEnv, Program, ProgramInfo, Resolve};
 
 use crate::build::Built;
 use crate::clock::Timer;
@@ -24,9 +24,10 @@ use crate::{INPUT, MEMORY};
 
 pub(crate) const NATIVE: &str = "native";
 pub(crate) const JIT: &str = "jit";
+pub(crate) const INTERPRETER: &str = "interpreter";
 /// All engines, in the order of the table.
 pub(crate) const NAMES: &[&str] =
-    &["vectorised", NATIVE, JIT, "jit, packet", "interpreter", "kernel, packet", "rbpf jit", "rbpf interp."];
+    &["vectorised", NATIVE, JIT, "jit, packet", INTERPRETER, "kernel, packet", "rbpf jit", "rbpf interp."];
 
 /// Result, and memory afterwards.
 type Left = (u64, Vec<u8>);
@@ -46,7 +47,7 @@ pub(crate) fn all(built: &Built) -> Result<Vec<Box<dyn Engine>>, String> {
         Box::new(Native::load("vectorised", &built.vectorised)?),
         Box::new(Native::load(NATIVE, &built.native)?),
         Box::new(Ours::global(JIT, built, Kind::Jit)?),
-        Box::new(Ours::global("interpreter", built, Kind::Interpreter)?),
+        Box::new(Ours::global(INTERPRETER, built, Kind::Interpreter)?),
     ];
     if let Some(packet) = &built.packet {
         engines.push(Box::new(Ours::packet("jit, packet", packet)?));
@@ -66,6 +67,24 @@ pub(crate) fn compiled(built: &Built) -> Result<Compiled, String> {
     let all = (0..5).map(|_| Ours::global(JIT, built, Kind::Jit)?.compiled());
     let all = all.collect::<Result<Vec<Compiled>, String>>()?;
     all.into_iter().min_by_key(|compiled| compiled.time).ok_or_else(|| "nothing was compiled".to_owned())
+}
+
+/// Instructions that one run executes.
+pub(crate) fn executed(built: &Built, memory: &[u8]) -> Result<u64, String> {
+    struct Count(u64);
+    impl Env for Count {
+        fn watches(&self) -> bool {
+            true
+        }
+        fn step(&mut self, _: usize, _: &[u64; 11]) {
+            self.0 += 1;
+        }
+    }
+    let mut count = Count(0);
+    let mut engine = Ours::global(INTERPRETER, built, Kind::Interpreter)?;
+    engine.check(memory)?;
+    engine.run_in(&mut count)?;
+    Ok(count.0)
 }
 
 /// Nanoseconds of processor time: runs something so often that the clock does not matter, yet not so long that the
@@ -193,9 +212,14 @@ impl Ours {
     }
 
     fn run(&mut self) -> Result<u64, String> {
+        self.run_in(&mut NoEnv)
+    }
+
+    #[inline(always)]
+    fn run_in(&mut self, env: &mut dyn Env) -> Result<u64, String> {
         match &mut self.memory {
-            Memory::Global(_) => self.program.run(black_box(&mut []), &mut NoEnv),
-            Memory::Packet(packet) => self.program.run_packet(black_box(packet), &mut NoEnv),
+            Memory::Global(_) => self.program.run(black_box(&mut []), env),
+            Memory::Packet(packet) => self.program.run_packet(black_box(packet), env),
         }
         .map_err(|fault| fault.to_string())
     }

@@ -64,6 +64,8 @@ struct Row {
     times: Vec<(&'static str, Option<f64>)>,
     /// Instructions of the program, bytes of our code and microseconds to make it.
     insns: usize,
+    /// Instructions that a run executes.
+    executed: u64,
     code_bytes: usize,
     compile_us: f64,
 }
@@ -106,6 +108,7 @@ fn measure(name: &'static str, rounds: usize) -> Result<Row, String> {
         name,
         times,
         insns: built.insns_of_global().len(),
+        executed: engine::executed(&built, &input())?,
         code_bytes: compiled.code_bytes,
         compile_us: compiled.time.as_secs_f64() * 1e6,
     })

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::Row;
-use crate::engine::{JIT, NAMES, NATIVE};
+use crate::engine::{INTERPRETER, JIT, NAMES, NATIVE};
 
 /// What is too short to count in a mean: of it, entering is most.
 const ENTRY: &str = "nop";
@@ -15,7 +15,8 @@ pub(crate) fn to_text(rows: &[Row]) -> String {
     for name in &others {
         text += &format!("{name:>16}");
     }
-    text += &format!("{:>8}{:>8}{:>12}\n", "INSNS", "BYTES", "COMPILE µs");
+    text +=
+        &format!("{:>10}{:>12}{:>8}{:>8}{:>12}\n", "EXECUTED", "INTERP. ns", "INSNS", "BYTES", "COMPILE µs");
     for row in rows {
         let native = time(row, NATIVE).unwrap_or(f64::NAN);
         text += &format!("{:<12}{native:>10.2}", row.name);
@@ -26,13 +27,26 @@ pub(crate) fn to_text(rows: &[Row]) -> String {
                 None => format!("{:>16}", "-"),
             };
         }
+        let each = interpreted(row).unwrap_or(f64::NAN);
+        text += &format!("{:>10}{each:>12.2}", row.executed);
         text += &format!("{:>8}{:>8}{:>12.0}\n", row.insns, row.code_bytes, row.compile_us);
     }
     text += &format!("{:<22}", "geometric mean");
     for name in &others {
         text += &mean(rows, name).map_or_else(|| format!("{:>16}", "-"), |mean| format!("{mean:>16.3}"));
     }
+    text += &each_interpreted(rows).map_or_else(String::new, |mean| format!("{:>10}{mean:>12.2}", ""));
     text + "\n"
+}
+
+/// Nanoseconds of an interpreted instruction, of all that a run executes, entry included.
+fn interpreted(row: &Row) -> Option<f64> {
+    Some(time(row, INTERPRETER)? / row.executed as f64)
+}
+
+/// The geometric mean of that.
+fn each_interpreted(rows: &[Row]) -> Option<f64> {
+    geometric_mean(rows.iter().filter(|row| row.name != ENTRY).filter_map(interpreted))
 }
 
 pub(crate) fn to_json(rows: &[Row]) -> Value {
@@ -40,6 +54,7 @@ pub(crate) fn to_json(rows: &[Row]) -> Value {
         let times = row.times.iter().filter_map(|(name, time)| Some(((*name).to_owned(), json!((*time)?))));
         json!({
             "name": row.name, "ns": Value::Object(times.collect()), "insns": row.insns,
+            "executed": row.executed, "interpreter_ns_per_insn": interpreted(row),
             "code_bytes": row.code_bytes, "compile_us": row.compile_us,
         })
     });
@@ -48,6 +63,7 @@ pub(crate) fn to_json(rows: &[Row]) -> Value {
         "kernels": kernels.collect::<Vec<_>>(),
         "geometric_means": Value::Object(means.collect()),
         "jit_geometric_mean": mean(rows, JIT),
+        "interpreter_ns_per_insn": each_interpreted(rows),
     })
 }
 
@@ -58,7 +74,11 @@ fn time(row: &Row, name: &str) -> Option<f64> {
 /// The geometric mean of what an engine takes in relation to native code, over the computations that it runs.
 fn mean(rows: &[Row], name: &str) -> Option<f64> {
     let counted = rows.iter().filter(|row| row.name != ENTRY);
-    let ratios: Vec<f64> = counted.filter_map(|row| Some(time(row, name)? / time(row, NATIVE)?)).collect();
-    let sum: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
-    (!ratios.is_empty()).then(|| (sum / ratios.len() as f64).exp())
+    geometric_mean(counted.filter_map(|row| Some(time(row, name)? / time(row, NATIVE)?)))
+}
+
+fn geometric_mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let logarithms: Vec<f64> = values.map(f64::ln).collect();
+    let sum: f64 = logarithms.iter().sum();
+    (!logarithms.is_empty()).then(|| (sum / logarithms.len() as f64).exp())
 }
