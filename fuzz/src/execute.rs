@@ -75,16 +75,21 @@ impl Ground {
     }
 
     /// Runs a program once; what happens is decided by the random numbers alone.
-    pub fn run(&mut self, program: &Program, rng: &mut Rng, see: Option<Step<'_>>) -> Result<(), Fault> {
+    pub fn run(&mut self, program: &Program, rng: &mut Rng, see: Option<Step<'_>>) -> Result<(), Box<Fault>> {
         match self.run_once(program, rng, see) {
             Ok(_) => Ok(()),
             // Long is not wrong.
-            Err(Fault { reason: Reason::Budget | Reason::Unsupported(_), .. }) => Ok(()),
+            Err(fault) if matches!(fault.reason, Reason::Budget | Reason::Unsupported(_)) => Ok(()),
             Err(fault) => Err(fault),
         }
     }
 
-    fn run_once(&mut self, program: &Program, rng: &mut Rng, see: Option<Step<'_>>) -> Result<u64, Fault> {
+    fn run_once(
+        &mut self,
+        program: &Program,
+        rng: &mut Rng,
+        see: Option<Step<'_>>,
+    ) -> Result<u64, Box<Fault>> {
         self.fill_maps(rng);
         let mut world = World { rng: rng.clone(), see };
         match self.packet_of(program) {
@@ -167,7 +172,7 @@ fn run_packet(
     packet: &mut Packet,
     rng: &mut Rng,
     world: &mut World<'_>,
-) -> Result<u64, Fault> {
+) -> Result<u64, Box<Fault>> {
     let mut bytes = [0; 96];
     fill(&mut bytes, rng);
     let size = if rng.one_in(4) { 14 } else { 14 + rng.below(bytes.len() - 13) };
@@ -206,7 +211,7 @@ fn eraser(maps: &[Arc<Map>]) -> Program {
 #[derive(Debug, PartialEq)]
 pub struct Left {
     /// How it ended.
-    pub result: Result<u64, Fault>,
+    pub result: Result<u64, Box<Fault>>,
     /// Context, and packet.
     pub bytes: Vec<u8>,
     /// What is in each map: keys and values, or records.

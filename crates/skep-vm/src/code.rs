@@ -5,7 +5,6 @@
 
 use skep_isa::{AluOp, AtomicOp, Endian, JmpOp, Operand, Reg, Size};
 
-use crate::direct::Proved;
 use crate::helper::{HelperFn, HostFn};
 
 /// A register, known to exist: its number is an index into a file of 16, which nothing needs to check.
@@ -37,52 +36,51 @@ impl From<Reg> for R {
 /// Calls `$then` with the families whose members differ only in operation, width and operand: for each operation its name
 /// in the ISA, its function in [`Int`](crate::alu::Int), and its four instructions.
 macro_rules! for_each_binary {
-    ($then:ident $($with:ident)?) => {
+    ($then:ident) => {
         $then! {
-            $($with)?
             alu {
-                Add add Add64R Add64I Add32R Add32I KeptAdd64R KeptAdd64I KeptAdd32R KeptAdd32I Add64Kept Add32Kept;
-                Sub sub Sub64R Sub64I Sub32R Sub32I KeptSub64R KeptSub64I KeptSub32R KeptSub32I Sub64Kept Sub32Kept;
-                Mul mul Mul64R Mul64I Mul32R Mul32I KeptMul64R KeptMul64I KeptMul32R KeptMul32I Mul64Kept Mul32Kept;
-                Div div Div64R Div64I Div32R Div32I KeptDiv64R KeptDiv64I KeptDiv32R KeptDiv32I Div64Kept Div32Kept;
-                Sdiv sdiv Sdiv64R Sdiv64I Sdiv32R Sdiv32I KeptSdiv64R KeptSdiv64I KeptSdiv32R KeptSdiv32I Sdiv64Kept Sdiv32Kept;
-                Or or Or64R Or64I Or32R Or32I KeptOr64R KeptOr64I KeptOr32R KeptOr32I Or64Kept Or32Kept;
-                And and And64R And64I And32R And32I KeptAnd64R KeptAnd64I KeptAnd32R KeptAnd32I And64Kept And32Kept;
-                Lsh lsh Lsh64R Lsh64I Lsh32R Lsh32I KeptLsh64R KeptLsh64I KeptLsh32R KeptLsh32I Lsh64Kept Lsh32Kept;
-                Rsh rsh Rsh64R Rsh64I Rsh32R Rsh32I KeptRsh64R KeptRsh64I KeptRsh32R KeptRsh32I Rsh64Kept Rsh32Kept;
-                Mod rem Mod64R Mod64I Mod32R Mod32I KeptMod64R KeptMod64I KeptMod32R KeptMod32I Mod64Kept Mod32Kept;
-                Smod srem Smod64R Smod64I Smod32R Smod32I KeptSmod64R KeptSmod64I KeptSmod32R KeptSmod32I Smod64Kept Smod32Kept;
-                Xor xor Xor64R Xor64I Xor32R Xor32I KeptXor64R KeptXor64I KeptXor32R KeptXor32I Xor64Kept Xor32Kept;
-                Mov mov Mov64R Mov64I Mov32R Mov32I KeptMov64R KeptMov64I KeptMov32R KeptMov32I Mov64Kept Mov32Kept;
-                Arsh arsh Arsh64R Arsh64I Arsh32R Arsh32I KeptArsh64R KeptArsh64I KeptArsh32R KeptArsh32I Arsh64Kept Arsh32Kept;
+                Add add Add64R Add64I Add32R Add32I;
+                Sub sub Sub64R Sub64I Sub32R Sub32I;
+                Mul mul Mul64R Mul64I Mul32R Mul32I;
+                Div div Div64R Div64I Div32R Div32I;
+                Sdiv sdiv Sdiv64R Sdiv64I Sdiv32R Sdiv32I;
+                Or or Or64R Or64I Or32R Or32I;
+                And and And64R And64I And32R And32I;
+                Lsh lsh Lsh64R Lsh64I Lsh32R Lsh32I;
+                Rsh rsh Rsh64R Rsh64I Rsh32R Rsh32I;
+                Mod rem Mod64R Mod64I Mod32R Mod32I;
+                Smod srem Smod64R Smod64I Smod32R Smod32I;
+                Xor xor Xor64R Xor64I Xor32R Xor32I;
+                Mov mov Mov64R Mov64I Mov32R Mov32I;
+                Arsh arsh Arsh64R Arsh64I Arsh32R Arsh32I;
             }
             jump {
-                Eq eq Jeq64R Jeq64I Jeq32R Jeq32I KeptJeq64R KeptJeq64I KeptJeq32R KeptJeq32I;
-                Gt gt Jgt64R Jgt64I Jgt32R Jgt32I KeptJgt64R KeptJgt64I KeptJgt32R KeptJgt32I;
-                Ge ge Jge64R Jge64I Jge32R Jge32I KeptJge64R KeptJge64I KeptJge32R KeptJge32I;
-                Set set Jset64R Jset64I Jset32R Jset32I KeptJset64R KeptJset64I KeptJset32R KeptJset32I;
-                Ne ne Jne64R Jne64I Jne32R Jne32I KeptJne64R KeptJne64I KeptJne32R KeptJne32I;
-                Sgt sgt Jsgt64R Jsgt64I Jsgt32R Jsgt32I KeptJsgt64R KeptJsgt64I KeptJsgt32R KeptJsgt32I;
-                Sge sge Jsge64R Jsge64I Jsge32R Jsge32I KeptJsge64R KeptJsge64I KeptJsge32R KeptJsge32I;
-                Lt lt Jlt64R Jlt64I Jlt32R Jlt32I KeptJlt64R KeptJlt64I KeptJlt32R KeptJlt32I;
-                Le le Jle64R Jle64I Jle32R Jle32I KeptJle64R KeptJle64I KeptJle32R KeptJle32I;
-                Slt slt Jslt64R Jslt64I Jslt32R Jslt32I KeptJslt64R KeptJslt64I KeptJslt32R KeptJslt32I;
-                Sle sle Jsle64R Jsle64I Jsle32R Jsle32I KeptJsle64R KeptJsle64I KeptJsle32R KeptJsle32I;
+                Eq eq Jeq64R Jeq64I Jeq32R Jeq32I;
+                Gt gt Jgt64R Jgt64I Jgt32R Jgt32I;
+                Ge ge Jge64R Jge64I Jge32R Jge32I;
+                Set set Jset64R Jset64I Jset32R Jset32I;
+                Ne ne Jne64R Jne64I Jne32R Jne32I;
+                Sgt sgt Jsgt64R Jsgt64I Jsgt32R Jsgt32I;
+                Sge sge Jsge64R Jsge64I Jsge32R Jsge32I;
+                Lt lt Jlt64R Jlt64I Jlt32R Jlt32I;
+                Le le Jle64R Jle64I Jle32R Jle32I;
+                Slt slt Jslt64R Jslt64I Jslt32R Jslt32I;
+                Sle sle Jsle64R Jsle64I Jsle32R Jsle32I;
             }
             load {
-                LoadB DirectLoadB KeptLoadB u8 widen;
-                LoadH DirectLoadH KeptLoadH u16 widen;
-                LoadW DirectLoadW KeptLoadW u32 widen;
-                LoadDW DirectLoadDW KeptLoadDW u64 widen;
-                LoadSB DirectLoadSB KeptLoadSB u8 widen_signed;
-                LoadSH DirectLoadSH KeptLoadSH u16 widen_signed;
-                LoadSW DirectLoadSW KeptLoadSW u32 widen_signed;
+                LoadB u8 widen;
+                LoadH u16 widen;
+                LoadW u32 widen;
+                LoadDW u64 widen;
+                LoadSB u8 widen_signed;
+                LoadSH u16 widen_signed;
+                LoadSW u32 widen_signed;
             }
             store {
-                StoreB StoreImmB DirectStoreB DirectStoreImmB KeptStoreB KeptStoreImmB StoreBKept u8;
-                StoreH StoreImmH DirectStoreH DirectStoreImmH KeptStoreH KeptStoreImmH StoreHKept u16;
-                StoreW StoreImmW DirectStoreW DirectStoreImmW KeptStoreW KeptStoreImmW StoreWKept u32;
-                StoreDW StoreImmDW DirectStoreDW DirectStoreImmDW KeptStoreDW KeptStoreImmDW StoreDWKept u64;
+                StoreB StoreImmB u8;
+                StoreH StoreImmH u16;
+                StoreW StoreImmW u32;
+                StoreDW StoreImmDW u64;
             }
         }
     };
@@ -91,19 +89,10 @@ pub(crate) use for_each_binary;
 
 macro_rules! define {
     (
-        alu { $(
-            $alu:ident $alu_fn:ident $a64r:ident $a64i:ident $a32r:ident $a32i:ident
-            $ka64r:ident $ka64i:ident $ka32r:ident $ka32i:ident $a64k:ident $a32k:ident;
-        )* }
-        jump { $(
-            $jmp:ident $jmp_fn:ident $j64r:ident $j64i:ident $j32r:ident $j32i:ident
-            $kj64r:ident $kj64i:ident $kj32r:ident $kj32i:ident;
-        )* }
-        load { $($load:ident $direct_load:ident $kept_load:ident $load_ty:ident $widen:ident;)* }
-        store { $(
-            $store:ident $store_imm:ident $direct_store:ident $direct_imm:ident
-            $kept_store:ident $kept_imm:ident $store_kept:ident $store_ty:ident;
-        )* }
+        alu { $($alu:ident $alu_fn:ident $a64r:ident $a64i:ident $a32r:ident $a32i:ident;)* }
+        jump { $($jmp:ident $jmp_fn:ident $j64r:ident $j64i:ident $j32r:ident $j32i:ident;)* }
+        load { $($load:ident $load_ty:ident $widen:ident;)* }
+        store { $($store:ident $store_imm:ident $store_ty:ident;)* }
     ) => {
         /// One instruction. Offsets are in bytes; targets are slots of the program.
         #[derive(Clone, Copy, Debug)]
@@ -113,36 +102,17 @@ macro_rules! define {
                 $a64i { dst: R, imm: i32 },
                 $a32r { dst: R, src: R },
                 $a32i { dst: R, imm: i32 },
-                $ka64r { dst: R, src: R },
-                $ka64i { dst: R, imm: i32 },
-                $ka32r { dst: R, src: R },
-                $ka32i { dst: R, imm: i32 },
-                $a64k { dst: R },
-                $a32k { dst: R },
             )*
             $(
                 $j64r { dst: R, src: R, target: u32 },
                 $j64i { dst: R, imm: i32, target: u32 },
                 $j32r { dst: R, src: R, target: u32 },
                 $j32i { dst: R, imm: i32, target: u32 },
-                $kj64r { src: R, target: u32 },
-                $kj64i { imm: i32, target: u32 },
-                $kj32r { src: R, target: u32 },
-                $kj32i { imm: i32, target: u32 },
             )*
-            $(
-                $load { dst: R, base: R, off: i16 },
-                $direct_load { dst: R, base: R, off: i16, proved: Proved },
-                $kept_load { dst: R, off: i16, proved: Proved },
-            )*
+            $($load { dst: R, base: R, off: i16 },)*
             $(
                 $store { base: R, src: R, off: i16 },
                 $store_imm { base: R, off: i16, imm: i32 },
-                $direct_store { base: R, src: R, off: i16, proved: Proved },
-                $direct_imm { base: R, off: i16, imm: i32, proved: Proved },
-                $kept_store { src: R, off: i16, proved: Proved },
-                $kept_imm { off: i16, imm: i32, proved: Proved },
-                $store_kept { base: R, off: i16, proved: Proved },
             )*
             /// Sign-extends the low `bits`.
             MovSx { wide: bool, bits: u8, dst: R, src: R },
@@ -192,90 +162,18 @@ macro_rules! define {
                 }
             }
 
-            /// The same without a check, if it is a load or a store.
-            pub(crate) fn without_check(self, proved: Proved) -> Self {
-                match self {
-                    $(Self::$load { dst, base, off } => Self::$direct_load { dst, base, off, proved },)*
-                    $(
-                        Self::$store { base, src, off } => Self::$direct_store { base, src, off, proved },
-                        Self::$store_imm { base, off, imm } => Self::$direct_imm { base, off, imm, proved },
-                    )*
-                    other => other,
-                }
-            }
-
-            /// The same with the value of a register that is [kept](Self::keeps), if it uses that.
-            pub(crate) fn with_kept(self, kept: R) -> Self {
-                match self {
-                    $(
-                        Self::$a64r { dst, src } if dst == kept && AluOp::$alu != AluOp::Mov => {
-                            Self::$ka64r { dst, src }
-                        }
-                        Self::$a32r { dst, src } if dst == kept && AluOp::$alu != AluOp::Mov => {
-                            Self::$ka32r { dst, src }
-                        }
-                        Self::$a64i { dst, imm } if dst == kept => Self::$ka64i { dst, imm },
-                        Self::$a32i { dst, imm } if dst == kept => Self::$ka32i { dst, imm },
-                        Self::$a64r { dst, src } if src == kept => Self::$a64k { dst },
-                        Self::$a32r { dst, src } if src == kept => Self::$a32k { dst },
-                    )*
-                    $(
-                        Self::$j64r { dst, src, target } if dst == kept => Self::$kj64r { src, target },
-                        Self::$j64i { dst, imm, target } if dst == kept => Self::$kj64i { imm, target },
-                        Self::$j32r { dst, src, target } if dst == kept => Self::$kj32r { src, target },
-                        Self::$j32i { dst, imm, target } if dst == kept => Self::$kj32i { imm, target },
-                    )*
-                    $(
-                        Self::$direct_load { dst, base, off, proved } if base == kept => {
-                            Self::$kept_load { dst, off, proved }
-                        }
-                    )*
-                    $(
-                        Self::$direct_store { base, src, off, proved } if base == kept => {
-                            Self::$kept_store { src, off, proved }
-                        }
-                        Self::$direct_imm { base, off, imm, proved } if base == kept => {
-                            Self::$kept_imm { off, imm, proved }
-                        }
-                        Self::$direct_store { base, src, off, proved } if src == kept => {
-                            Self::$store_kept { base, off, proved }
-                        }
-                    )*
-                    other => other,
-                }
-            }
-
-            /// The register whose value the interpreter has kept behind it, when it had that of `before`.
-            pub(crate) fn keeps(self, before: Option<R>) -> Option<R> {
-                match self {
-                    $(
-                        Self::$a64r { dst, .. }
-                        | Self::$a64i { dst, .. }
-                        | Self::$a32r { dst, .. }
-                        | Self::$a32i { dst, .. } => Some(dst),
-                    )*
-                    $(Self::$direct_load { dst, .. } => Some(dst),)*
-                    $(Self::$j64r { .. } | Self::$j64i { .. } | Self::$j32r { .. } | Self::$j32i { .. } => before,)*
-                    $(Self::$direct_store { .. } | Self::$direct_imm { .. } => before,)*
-                    Self::Neg { dst, .. } | Self::MovSx { dst, .. } | Self::Endian { dst, .. } => Some(dst),
-                    Self::LoadImm64 { dst, .. } => Some(dst),
-                    Self::CallHelper { .. } | Self::CallHost { .. } => Some(R::R0),
-                    // Behind a constant; elsewhere, nothing goes on.
-                    Self::Nothing => before,
-                    _ => None,
-                }
-            }
-
-            /// Where it may go.
-            pub(crate) fn target(self) -> Option<u32> {
+            /// The slot that it may go to.
+            pub(crate) fn target(self) -> Option<usize> {
                 match self {
                     $(
                         Self::$j64r { target, .. }
                         | Self::$j64i { target, .. }
                         | Self::$j32r { target, .. }
-                        | Self::$j32i { target, .. } => Some(target),
+                        | Self::$j32i { target, .. } => Some(target as usize),
                     )*
-                    Self::Jump { target } | Self::MayGoto { target } | Self::CallLocal { target } => Some(target),
+                    Self::Jump { target } | Self::MayGoto { target } | Self::CallLocal { target } => {
+                        Some(target as usize)
+                    }
                     _ => None,
                 }
             }

@@ -2,7 +2,7 @@
 //! address, as compiled code does it, and everything else is checked.
 //!
 //! What makes this sound is what makes compiled code sound: [`Direct`] is made of what the verifier has accepted, with facts,
-//! and its instructions are given out only for runs with a context (and a packet) as large as the program was seen to
+//! and its steps are given out only for runs with a context (and a packet) as large as the program was seen to
 //! access.
 #![expect(unsafe_code, reason = "the proof says where accesses go")]
 
@@ -11,12 +11,12 @@ use std::sync::Arc;
 use skep_verifier::Verified;
 
 use crate::code::Code;
+use crate::interp::steps::Steps;
 use crate::jit::{Place, Source};
 use crate::map::Map;
 use crate::memory::Word;
-use crate::program::function_at;
 
-/// Stands in an instruction whose access is proved.
+/// Stands where accesses are proved.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Proved(());
 
@@ -24,7 +24,7 @@ impl Proved {
     /// Loads from where the instruction goes.
     #[inline(always)]
     pub(crate) fn load<T: Word>(self, addr: u64) -> T {
-        // SAFETY: the verifier has proved the access of the instruction that this stands in, and the run was admitted.
+        // SAFETY: the verifier has proved the access, and the run was admitted.
         unsafe { T::load(addr) }
     }
 
@@ -36,9 +36,9 @@ impl Proved {
     }
 }
 
-/// Instructions with direct accesses, and what they take for granted.
+/// A program with direct accesses, and what they take for granted.
 pub(crate) struct Direct {
-    code: Box<[Code]>,
+    steps: Steps,
     context_bytes: u64,
     needs_packet: bool,
 }
@@ -48,44 +48,16 @@ impl Direct {
     pub(crate) fn new(verified: &Verified, code: &[Code], maps: &[Arc<Map>]) -> Option<Self> {
         let source = Source::new(verified, code, maps).ok()?;
         let (context_bytes, needs_packet) = (source.context_bytes().ok()?, source.needs_packet());
-        let each = code.iter().enumerate().map(|(slot, code)| match source.place(slot) {
-            Place::Direct => code.without_check(Proved(())),
-            Place::Asked => *code,
-        });
-        let mut code: Box<[Code]> = each.collect();
+        let is_direct = |slot| matches!(source.place(slot), Place::Direct);
         let function = verified.exception_callback().map(|slot| slot as usize);
-        keep_values(&mut code, function);
-        Some(Self { code, context_bytes, needs_packet })
+        let steps = Steps::new(code, is_direct, function, Proved(()));
+        Some(Self { steps, context_bytes, needs_packet })
     }
 
-    /// The instructions, for a run with what they access.
+    /// The program, for a run with what it accesses.
     #[inline]
-    pub(crate) fn code(&self, context_bytes: u64, packet: bool) -> Option<&[Code]> {
+    pub(crate) fn steps(&self, context_bytes: u64, packet: bool) -> Option<&Steps> {
         let admitted = context_bytes >= self.context_bytes && (packet || !self.needs_packet);
-        admitted.then_some(&*self.code)
-    }
-}
-
-/// Has instructions take the value of the register that was written last from where it is kept, which spares them memory.
-/// Where control may come from elsewhere, nothing is known to be kept; `function` is one that no instruction names.
-fn keep_values(code: &mut [Code], function: Option<usize>) {
-    let mut entered = vec![false; code.len()];
-    let named = code.iter().filter_map(|code| match *code {
-        Code::LoadImm64 { imm, .. } => function_at(imm),
-        other => other.target().map(|target| target as usize),
-    });
-    for slot in named.chain(function) {
-        if let Some(entered) = entered.get_mut(slot) {
-            *entered = true;
-        }
-    }
-    let mut kept = None;
-    for (at, entered) in code.iter_mut().zip(entered) {
-        let plain = *at;
-        kept = kept.filter(|_| !entered);
-        if let Some(kept) = kept {
-            *at = plain.with_kept(kept);
-        }
-        kept = plain.keeps(kept);
+        admitted.then_some(&self.steps)
     }
 }

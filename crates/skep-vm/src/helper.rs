@@ -56,7 +56,7 @@ pub(crate) enum Stop {
     /// An argument is of no use.
     Argument(String),
     /// Its callback failed.
-    Inside(Fault),
+    Inside(Box<Fault>),
 }
 
 impl From<Reason> for Box<Stop> {

@@ -1,13 +1,17 @@
-//! The interpreter: one dispatch for each instruction, every memory access checked by [`Space`](crate::memory::Space) that
-//! no proof says is [`direct`](crate::direct).
+//! The interpreter: one dispatch for each instruction, every memory access checked by [`Space`](crate::memory::Space).
+//! Of a verified program, what needs no check and nothing but registers goes a [quicker way](steps).
 //!
 //! Registers and active functions are local to one call of [`Machine::execute`]; callbacks and tail calls are calls of it
 //! again, on the same machine, so all of them share stack frames and budget. The budget is charged where control goes
 //! backwards and where something is called, which every endless program does.
 
+pub(crate) mod steps;
+
 use std::sync::atomic::{Ordering, fence};
 
 use skep_isa::{AtomicOp, Endian, Size};
+
+use self::steps::Lane;
 
 use crate::alu::Int;
 use crate::code::{Code, R, for_each_binary};
@@ -29,12 +33,14 @@ struct Caller {
     loops_left: u32,
 }
 
-/// Registers, padded to sixteen so that no index is out of range.
-type Regs = [u64; 16];
-
 impl Machine<'_> {
     /// Runs a function of a program to its exit; answers `r0`.
-    pub(crate) fn execute(&mut self, program: &Program, entry: usize, args: [u64; 5]) -> Result<u64, Fault> {
+    pub(crate) fn execute(
+        &mut self,
+        program: &Program,
+        entry: usize,
+        args: [u64; 5],
+    ) -> Result<u64, Box<Fault>> {
         program.note_interpreted();
         let mut pc = entry;
         let frames = self.space.frames();
@@ -48,7 +54,7 @@ impl Machine<'_> {
 
     /// Leaves the functions that were active when something went wrong.
     #[cold]
-    fn failed(&mut self, program: &Program, insn: usize, failed: Failed, frames: usize) -> Fault {
+    fn failed(&mut self, program: &Program, insn: usize, failed: Failed, frames: usize) -> Box<Fault> {
         let fault = match failed {
             Failed::Here(reason) => self.fault(program, insn, reason),
             Failed::Inside(fault) => fault,
@@ -66,34 +72,18 @@ impl Machine<'_> {
         at: &mut usize,
         args: [u64; 5],
     ) -> Result<u64, Box<Failed>> {
-        let code = match WATCHED {
-            false => program.code_for(self.space.context_len(), self.packet.is_some()),
-            true => program.code(),
-        };
-        let mut rest = code[*at..].iter();
-        let mut regs: Regs = [0; 16];
-        regs[1..=5].copy_from_slice(&args);
-        regs[10] = self.space.push_frame().ok_or(Reason::CallDepth)?;
+        let code = program.code();
+        let steps = program.steps_for(self.space.context_len(), self.packet.is_some()).filter(|_| !WATCHED);
+        let mut lane = Lane::new(steps, MAX_LOOPS);
+        let mut pc = *at;
+        lane.regs[1..=5].copy_from_slice(&args);
+        lane.regs[10] = self.space.push_frame().ok_or(Reason::CallDepth)?;
         let mut callers = [Caller::default(); MAX_FRAMES];
         let mut depth = 0;
-        let mut loops_left = MAX_LOOPS;
-        // The value of the register that was written last.
-        let mut kept = 0;
 
-        macro_rules! pc {
-            () => {
-                code.len() - rest.len()
-            };
-        }
-        macro_rules! keep {
-            ($dst:expr, $value:expr) => {{
-                kept = $value;
-                regs[$dst.at()] = kept;
-            }};
-        }
         macro_rules! fail {
             ($reason:expr) => {{
-                *at = pc!();
+                *at = pc;
                 return Err($reason.into());
             }};
         }
@@ -107,7 +97,7 @@ impl Machine<'_> {
         }
         macro_rules! goto {
             ($target:expr) => {{
-                let (target, pc) = ($target as usize, pc!());
+                let target = $target as usize;
                 if target < pc {
                     let cost = (pc - target) as u64;
                     if self.budget < cost {
@@ -115,17 +105,12 @@ impl Machine<'_> {
                     }
                     self.budget -= cost;
                 }
-                rest = code[target..].iter();
+                pc = target;
             }};
         }
         macro_rules! addr {
             ($base:expr, $off:expr) => {
-                regs[$base.at()].wrapping_add($off as i64 as u64)
-            };
-        }
-        macro_rules! kept_addr {
-            ($off:expr) => {
-                kept.wrapping_add($off as i64 as u64)
+                lane.regs[$base.at()].wrapping_add($off as i64 as u64)
             };
         }
         macro_rules! load {
@@ -148,10 +133,10 @@ impl Machine<'_> {
         macro_rules! atomic {
             ($ty:ty, $op:expr, $base:expr, $src:expr, $off:expr) => {{
                 let addr = addr!($base, $off);
-                let operand = <$ty>::cut(regs[$src.at()]);
-                match self.space.rmw::<$ty>($base as u8, addr, operand, rmw($op, regs[0])) {
-                    Ok(old) if matches!($op, AtomicOp::Cmpxchg) => regs[0] = old.widen(),
-                    Ok(old) if $op.fetches() => regs[$src.at()] = old.widen(),
+                let operand = <$ty>::cut(lane.regs[$src.at()]);
+                match self.space.rmw::<$ty>($base as u8, addr, operand, rmw($op, lane.regs[0])) {
+                    Ok(old) if matches!($op, AtomicOp::Cmpxchg) => lane.regs[0] = old.widen(),
+                    Ok(old) if $op.fetches() => lane.regs[$src.at()] = old.widen(),
                     Ok(_) => {}
                     Err(Denied) => fail!(Reason::Store { addr, size: <$ty>::BYTES }),
                 }
@@ -164,41 +149,41 @@ impl Machine<'_> {
                 }
                 self.budget -= 1;
                 let Some(frame) = self.space.push_frame() else { fail!(Reason::CallDepth) };
-                let saved = [regs[6], regs[7], regs[8], regs[9], regs[10]];
-                callers[depth] = Caller { return_to: pc!(), saved, loops_left };
+                let saved = [lane.regs[6], lane.regs[7], lane.regs[8], lane.regs[9], lane.regs[10]];
+                callers[depth] = Caller { return_to: pc, saved, loops_left: lane.loops_left };
                 depth += 1;
-                regs[10] = frame;
-                loops_left = MAX_LOOPS;
-                rest = code[$target as usize..].iter();
+                lane.regs[10] = frame;
+                lane.loops_left = MAX_LOOPS;
+                pc = $target as usize;
             }};
         }
         macro_rules! exit {
             () => {{
                 self.space.pop_frame();
                 if depth == 0 {
-                    return Ok(regs[0]);
+                    return Ok(lane.regs[0]);
                 }
                 depth -= 1;
                 let caller = &callers[depth];
-                regs[6..=10].copy_from_slice(&caller.saved);
-                loops_left = caller.loops_left;
-                rest = code[caller.return_to..].iter();
+                lane.regs[6..=10].copy_from_slice(&caller.saved);
+                lane.loops_left = caller.loops_left;
+                pc = caller.return_to;
             }};
         }
         macro_rules! call_helper {
             ($run:expr, $id:expr) => {{
-                let args = [regs[1], regs[2], regs[3], regs[4], regs[5]];
+                let args = [lane.regs[1], lane.regs[2], lane.regs[3], lane.regs[4], lane.regs[5]];
                 let mut call = Call { machine: self, program, args };
                 match $run(&mut call) {
-                    Ok(value) => keep!(R::R0, value),
+                    Ok(value) => lane.regs[0] = value,
                     Err(stop) => match self.stopped(*stop, $id) {
                         Ok(value) => {
                             // A tail call: its result is this function's.
-                            regs[0] = value;
+                            lane.regs[0] = value;
                             exit!();
                         }
                         Err(failed) => {
-                            *at = pc!();
+                            *at = pc;
                             return Err(failed);
                         }
                     },
@@ -207,134 +192,76 @@ impl Machine<'_> {
         }
         macro_rules! dispatch {
             (
-                $insn:ident
-                alu { $(
-                    $alu:ident $alu_fn:ident $a64r:ident $a64i:ident $a32r:ident $a32i:ident
-                    $ka64r:ident $ka64i:ident $ka32r:ident $ka32i:ident $a64k:ident $a32k:ident;
-                )* }
-                jump { $(
-                    $jmp:ident $jmp_fn:ident $j64r:ident $j64i:ident $j32r:ident $j32i:ident
-                    $kj64r:ident $kj64i:ident $kj32r:ident $kj32i:ident;
-                )* }
-                load { $($load:ident $direct_load:ident $kept_load:ident $load_ty:ident $widen:ident;)* }
-                store { $(
-                    $store:ident $store_imm:ident $direct_store:ident $direct_imm:ident
-                    $kept_store:ident $kept_imm:ident $store_kept:ident $store_ty:ident;
-                )* }
+                alu { $($alu:ident $alu_fn:ident $a64r:ident $a64i:ident $a32r:ident $a32i:ident;)* }
+                jump { $($jmp:ident $jmp_fn:ident $j64r:ident $j64i:ident $j32r:ident $j32i:ident;)* }
+                load { $($load:ident $load_ty:ident $widen:ident;)* }
+                store { $($store:ident $store_imm:ident $store_ty:ident;)* }
             ) => {
-                match *$insn {
+                match code[pc - 1] {
                     $(
                         Code::$a64r { dst, src } => {
-                            keep!(dst, Int::$alu_fn(regs[dst.at()], regs[src.at()]));
+                            lane.regs[dst.at()] = Int::$alu_fn(lane.regs[dst.at()], lane.regs[src.at()]);
                         }
                         Code::$a64i { dst, imm } => {
-                            keep!(dst, Int::$alu_fn(regs[dst.at()], imm as i64 as u64));
+                            lane.regs[dst.at()] = Int::$alu_fn(lane.regs[dst.at()], imm as i64 as u64);
                         }
                         Code::$a32r { dst, src } => {
-                            keep!(dst, Int::$alu_fn(regs[dst.at()] as u32, regs[src.at()] as u32).into());
+                            let (a, b) = (lane.regs[dst.at()] as u32, lane.regs[src.at()] as u32);
+                            lane.regs[dst.at()] = Int::$alu_fn(a, b).into();
                         }
                         Code::$a32i { dst, imm } => {
-                            keep!(dst, Int::$alu_fn(regs[dst.at()] as u32, imm as u32).into());
-                        }
-                        Code::$ka64r { dst, src } => keep!(dst, Int::$alu_fn(kept, regs[src.at()])),
-                        Code::$ka64i { dst, imm } => keep!(dst, Int::$alu_fn(kept, imm as i64 as u64)),
-                        Code::$ka32r { dst, src } => {
-                            keep!(dst, Int::$alu_fn(kept as u32, regs[src.at()] as u32).into());
-                        }
-                        Code::$ka32i { dst, imm } => keep!(dst, Int::$alu_fn(kept as u32, imm as u32).into()),
-                        Code::$a64k { dst } => keep!(dst, Int::$alu_fn(regs[dst.at()], kept)),
-                        Code::$a32k { dst } => {
-                            keep!(dst, Int::$alu_fn(regs[dst.at()] as u32, kept as u32).into());
+                            lane.regs[dst.at()] = Int::$alu_fn(lane.regs[dst.at()] as u32, imm as u32).into();
                         }
                     )*
                     $(
                         Code::$j64r { dst, src, target } => {
-                            if Int::$jmp_fn(regs[dst.at()], regs[src.at()]) {
+                            if Int::$jmp_fn(lane.regs[dst.at()], lane.regs[src.at()]) {
                                 goto!(target);
                             }
                         }
                         Code::$j64i { dst, imm, target } => {
-                            if Int::$jmp_fn(regs[dst.at()], imm as i64 as u64) {
+                            if Int::$jmp_fn(lane.regs[dst.at()], imm as i64 as u64) {
                                 goto!(target);
                             }
                         }
                         Code::$j32r { dst, src, target } => {
-                            if Int::$jmp_fn(regs[dst.at()] as u32, regs[src.at()] as u32) {
+                            if Int::$jmp_fn(lane.regs[dst.at()] as u32, lane.regs[src.at()] as u32) {
                                 goto!(target);
                             }
                         }
                         Code::$j32i { dst, imm, target } => {
-                            if Int::$jmp_fn(regs[dst.at()] as u32, imm as u32) {
-                                goto!(target);
-                            }
-                        }
-                        Code::$kj64r { src, target } => {
-                            if Int::$jmp_fn(kept, regs[src.at()]) {
-                                goto!(target);
-                            }
-                        }
-                        Code::$kj64i { imm, target } => {
-                            if Int::$jmp_fn(kept, imm as i64 as u64) {
-                                goto!(target);
-                            }
-                        }
-                        Code::$kj32r { src, target } => {
-                            if Int::$jmp_fn(kept as u32, regs[src.at()] as u32) {
-                                goto!(target);
-                            }
-                        }
-                        Code::$kj32i { imm, target } => {
-                            if Int::$jmp_fn(kept as u32, imm as u32) {
+                            if Int::$jmp_fn(lane.regs[dst.at()] as u32, imm as u32) {
                                 goto!(target);
                             }
                         }
                     )*
                     $(
-                        Code::$load { dst, base, off } => regs[dst.at()] = load!($load_ty, base, off).$widen(),
-                        Code::$direct_load { dst, base, off, proved } => {
-                            keep!(dst, proved.load::<$load_ty>(addr!(base, off)).$widen());
-                        }
-                        Code::$kept_load { dst, off, proved } => {
-                            keep!(dst, proved.load::<$load_ty>(kept_addr!(off)).$widen());
-                        }
+                        Code::$load { dst, base, off } => lane.regs[dst.at()] = load!($load_ty, base, off).$widen(),
                     )*
                     $(
-                        Code::$store { base, src, off } => store!($store_ty, base, off, regs[src.at()]),
+                        Code::$store { base, src, off } => store!($store_ty, base, off, lane.regs[src.at()]),
                         Code::$store_imm { base, off, imm } => store!($store_ty, base, off, imm as i64 as u64),
-                        Code::$direct_store { base, src, off, proved } => {
-                            proved.store(addr!(base, off), <$store_ty>::cut(regs[src.at()]));
-                        }
-                        Code::$direct_imm { base, off, imm, proved } => {
-                            proved.store(addr!(base, off), <$store_ty>::cut(imm as i64 as u64));
-                        }
-                        Code::$kept_store { src, off, proved } => {
-                            proved.store(kept_addr!(off), <$store_ty>::cut(regs[src.at()]));
-                        }
-                        Code::$kept_imm { off, imm, proved } => {
-                            proved.store(kept_addr!(off), <$store_ty>::cut(imm as i64 as u64));
-                        }
-                        Code::$store_kept { base, off, proved } => {
-                            proved.store(addr!(base, off), <$store_ty>::cut(kept));
-                        }
                     )*
                     Code::MovSx { wide, bits, dst, src } => {
-                        keep!(dst, sign_extend(regs[src.at()], bits, wide));
+                        lane.regs[dst.at()] = sign_extend(lane.regs[src.at()], bits, wide);
                     }
-                    Code::Neg { wide: true, dst } => keep!(dst, regs[dst.at()].wrapping_neg()),
-                    Code::Neg { wide: false, dst } => keep!(dst, (regs[dst.at()] as u32).wrapping_neg().into()),
-                    Code::Endian { kind, bits, dst } => keep!(dst, endian(regs[dst.at()], kind, bits)),
-                    Code::AddrSpaceCast { dst, src } => regs[dst.at()] = u64::from(regs[src.at()] as u32),
+                    Code::Neg { wide: true, dst } => lane.regs[dst.at()] = lane.regs[dst.at()].wrapping_neg(),
+                    Code::Neg { wide: false, dst } => {
+                        lane.regs[dst.at()] = (lane.regs[dst.at()] as u32).wrapping_neg().into();
+                    }
+                    Code::Endian { kind, bits, dst } => lane.regs[dst.at()] = endian(lane.regs[dst.at()], kind, bits),
+                    Code::AddrSpaceCast { dst, src } => lane.regs[dst.at()] = u64::from(lane.regs[src.at()] as u32),
                     Code::LoadImm64 { dst, imm } => {
-                        keep!(dst, imm);
-                        rest.next();
+                        lane.regs[dst.at()] = imm;
+                        pc += 1;
                     }
                     Code::LoadPacket { size, index, imm } => {
-                        let index = index.map_or(0, |reg: R| regs[reg.at()] as i32);
+                        let index = index.map_or(0, |reg: R| lane.regs[reg.at()] as i32);
                         let off = i64::from(index) + i64::from(imm);
                         match check!(self.load_packet(off, size.bytes() as usize)) {
-                            Some(value) => regs[0] = value,
+                            Some(value) => lane.regs[0] = value,
                             None => {
-                                regs[0] = 0;
+                                lane.regs[0] = 0;
                                 exit!();
                             }
                         }
@@ -342,7 +269,7 @@ impl Machine<'_> {
                     Code::Atomic { wide: true, op, base, src, off } => atomic!(u64, op, base, src, off),
                     Code::Atomic { wide: false, op, base, src, off } => atomic!(u32, op, base, src, off),
                     Code::LoadAcquire { size, dst, base, off } => {
-                        regs[dst.at()] = match size {
+                        lane.regs[dst.at()] = match size {
                             Size::B => load!(u8, base, off).widen(),
                             Size::H => load!(u16, base, off).widen(),
                             Size::W => load!(u32, base, off).widen(),
@@ -353,28 +280,28 @@ impl Machine<'_> {
                     Code::StoreRelease { size, base, src, off } => {
                         fence(Ordering::Release);
                         match size {
-                            Size::B => store!(u8, base, off, regs[src.at()]),
-                            Size::H => store!(u16, base, off, regs[src.at()]),
-                            Size::W => store!(u32, base, off, regs[src.at()]),
-                            Size::DW => store!(u64, base, off, regs[src.at()]),
+                            Size::B => store!(u8, base, off, lane.regs[src.at()]),
+                            Size::H => store!(u16, base, off, lane.regs[src.at()]),
+                            Size::W => store!(u32, base, off, lane.regs[src.at()]),
+                            Size::DW => store!(u64, base, off, lane.regs[src.at()]),
                         }
                     }
                     Code::Jump { target } => goto!(target),
                     Code::MayGoto { target } => {
-                        if loops_left == 0 {
+                        if lane.loops_left == 0 {
                             goto!(target);
                         } else {
-                            loops_left -= 1;
+                            lane.loops_left -= 1;
                         }
                     }
                     Code::CallHelper { id, run } => call_helper!(run, id),
                     Code::CallHost { run } => {
-                        keep!(R::R0, run(regs[1], regs[2], regs[3], regs[4], regs[5]));
+                        lane.regs[0] = run(lane.regs[1], lane.regs[2], lane.regs[3], lane.regs[4], lane.regs[5]);
                     }
                     Code::CallLocal { target } => call!(target),
-                    Code::CallIndirect { reg } => match program.function(regs[reg.at()]) {
+                    Code::CallIndirect { reg } => match program.function(lane.regs[reg.at()]) {
                         Some(target) => call!(target),
-                        None => fail!(Reason::CallTarget(regs[reg.at()])),
+                        None => fail!(Reason::CallTarget(lane.regs[reg.at()])),
                     },
                     Code::Exit => exit!(),
                     Code::Nothing => fail!(Reason::NoInstruction),
@@ -383,11 +310,15 @@ impl Machine<'_> {
         }
 
         loop {
-            if WATCHED && let Some(regs) = regs.first_chunk() {
-                self.env.step(pc!(), regs);
+            if WATCHED {
+                if let Some(regs) = lane.regs.first_chunk() {
+                    self.env.step(pc, regs);
+                }
+            } else {
+                pc = lane.go(pc, &mut self.budget);
             }
-            let Some(insn) = rest.next() else { fail!(Reason::NoInstruction) };
-            for_each_binary!(dispatch insn);
+            pc += 1;
+            for_each_binary!(dispatch);
         }
     }
 
@@ -407,7 +338,7 @@ impl Machine<'_> {
     }
 
     /// Runs another program in place of the current function: in its stack frame, with the run's context.
-    fn tail_call(&mut self, target: &Program) -> Result<u64, Fault> {
+    fn tail_call(&mut self, target: &Program) -> Result<u64, Box<Fault>> {
         self.space.pop_frame();
         let before = self.space.swap_windows(Some(target.windows().clone()));
         let result = self.execute(target, 0, [self.space.context(), 0, 0, 0, 0]);
@@ -431,7 +362,7 @@ enum Failed {
     /// The instruction before the program counter.
     Here(Reason),
     /// A fault in a callback or a tail-called program, complete already.
-    Inside(Fault),
+    Inside(Box<Fault>),
 }
 
 impl From<Reason> for Box<Failed> {

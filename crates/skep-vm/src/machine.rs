@@ -12,15 +12,18 @@ use crate::{Env, Errno, Fault, Reason};
 /// Where fields of a structure at address 0 end.
 const NULL_END: u64 = 1 << 16;
 
-/// No processor has this number.
-pub(crate) const UNASKED: u32 = u32::MAX;
+/// No processor has this number, and no process and thread together.
+pub(crate) const UNASKED_CPU: u32 = u32::MAX;
+pub(crate) const UNASKED_TASK: u64 = u64::MAX;
 
 /// State of a run, shared by the functions and programs that take part in it.
 pub(crate) struct Machine<'a> {
     pub(crate) space: Space<'a>,
     pub(crate) env: &'a mut (dyn Env + 'a),
-    /// The processor, once somebody has asked; [`UNASKED`] before.
+    /// The processor, once somebody has asked; [`UNASKED_CPU`] before.
     pub(crate) cpu: u32,
+    /// Process and thread, the same; [`UNASKED_TASK`] before.
+    pub(crate) pid_tgid: u64,
     /// Instructions left.
     pub(crate) budget: u64,
     /// Tail calls made.
@@ -54,7 +57,7 @@ impl<'a> Machine<'a> {
         input: Input<'a>,
         stack: &'a mut Stack,
         env: &'a mut dyn Env,
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, Box<Fault>> {
         let ([r2, r3, r4, r5], map) = (input.args, input.map);
         let mut machine = Machine::new(program, input, stack, env);
         machine.begin(map);
@@ -67,7 +70,7 @@ impl<'a> Machine<'a> {
         program: &'a Program,
         input: Input<'a>,
         env: &'a mut dyn Env,
-    ) -> Result<u64, Fault> {
+    ) -> Result<u64, Box<Fault>> {
         let mut stack = Stack::new();
         // Everything that compiled code has on the native stack lies below this.
         let end = (&raw const stack).expose_provenance() as u64;
@@ -85,7 +88,8 @@ impl<'a> Machine<'a> {
         Machine {
             space: Space::new(stack, program.windows(), input.ctx),
             env,
-            cpu: UNASKED,
+            cpu: UNASKED_CPU,
+            pid_tgid: UNASKED_TASK,
             budget: program.info().budget,
             tail_calls: 0,
             inner_maps: Vec::new(),
@@ -120,19 +124,11 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Ends the run. A fault has many words, which the way without one does not move.
+    /// Ends the run.
     #[inline(always)]
-    fn end(&mut self, result: Result<u64, Fault>) -> Result<u64, Fault> {
-        match result {
-            Ok(value) => {
-                self.clean_up();
-                Ok(value)
-            }
-            Err(fault) => {
-                self.clean_up();
-                caught(fault)
-            }
-        }
+    fn end(&mut self, result: Result<u64, Box<Fault>>) -> Result<u64, Box<Fault>> {
+        self.clean_up();
+        result.or_else(caught)
     }
 
     /// A verified program holds nothing at its end; one that was stopped may.
@@ -158,14 +154,14 @@ impl<'a> Machine<'a> {
 
     /// What ended the run, and what the address is next to.
     #[cold]
-    pub(crate) fn fault(&self, program: &Program, insn: usize, reason: Reason) -> Fault {
+    pub(crate) fn fault(&self, program: &Program, insn: usize, reason: Reason) -> Box<Fault> {
         let in_map = |addr| {
             let windows =
                 program.maps().iter().flat_map(|map| map.windows().into_iter().map(move |w| (map, w)));
             windows.filter_map(|(map, window)| window.near(addr, &map.spec().name)).next()
         };
         let place = reason.address().and_then(|addr| self.space.near(addr).or_else(|| in_map(addr)));
-        Fault { program: program.info().name.clone(), insn, reason, place }
+        Box::new(Fault { program: program.info().name.clone(), insn, reason, place })
     }
 
     /// Takes something off the budget, for work that is done on the program's behalf.
@@ -298,7 +294,7 @@ impl<'a> Machine<'a> {
     /// The processor of this event, the same for all of the run; numbers out of range come round.
     #[inline]
     pub(crate) fn cpu(&mut self) -> u32 {
-        if self.cpu == UNASKED { self.ask_cpu() } else { self.cpu }
+        if self.cpu == UNASKED_CPU { self.ask_cpu() } else { self.cpu }
     }
 
     #[inline(never)]
@@ -306,6 +302,15 @@ impl<'a> Machine<'a> {
         let (cpu, cpus) = (self.env.cpu(), crate::clock::possible_cpus().max(1));
         self.cpu = if cpu < cpus { cpu } else { cpu % cpus };
         self.cpu
+    }
+
+    /// The process and thread that the event is of: one for all of the run.
+    #[inline]
+    pub(crate) fn pid_tgid(&mut self) -> u64 {
+        if self.pid_tgid == UNASKED_TASK {
+            self.pid_tgid = self.env.pid_tgid();
+        }
+        self.pid_tgid
     }
 
     /// Packet bytes for `LD_ABS`, in the order of the network; `None` when the packet is too short.
@@ -328,7 +333,7 @@ impl<'a> Machine<'a> {
 
 /// An exception ends a run as a fault would, but is none.
 #[cold]
-fn caught(fault: Fault) -> Result<u64, Fault> {
+fn caught(fault: Box<Fault>) -> Result<u64, Box<Fault>> {
     match fault.reason {
         Reason::Thrown(result) => Ok(result),
         _ => Err(fault),
@@ -342,7 +347,7 @@ pub(crate) fn run_later(
     map: &Arc<Map>,
     addr: u64,
     env: &mut dyn Env,
-) -> Result<u64, Fault> {
+) -> Result<u64, Box<Fault>> {
     let Some(entry) = map.elements().entry_at(addr) else { return Ok(0) };
     let mut stack = Stack::new();
     let mut machine = Machine::new(program, Input::default(), &mut stack, env);

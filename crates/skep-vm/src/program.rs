@@ -10,6 +10,7 @@ use skep_verifier::Verified;
 use crate::code::{Code, R};
 use crate::direct::Direct;
 use crate::helper::{self, HostFn};
+use crate::interp::steps::Steps;
 use crate::jit::{self, Compiled, Declined, Engine, Home, Native, Waiting};
 use crate::machine::Machine;
 use crate::map::Map;
@@ -214,13 +215,13 @@ impl Program {
 
     /// Runs it on a context; answers `r0`.
     #[inline]
-    pub fn run(&self, ctx: &mut [u8], env: &mut dyn Env) -> Result<u64, Fault> {
+    pub fn run(&self, ctx: &mut [u8], env: &mut dyn Env) -> Result<u64, Box<Fault>> {
         self.run_with(Input { ctx, ..Input::default() }, env)
     }
 
     /// Runs it with a packet or more arguments.
     #[inline]
-    pub fn run_with(&self, mut input: Input<'_>, env: &mut dyn Env) -> Result<u64, Fault> {
+    pub fn run_with(&self, mut input: Input<'_>, env: &mut dyn Env) -> Result<u64, Box<Fault>> {
         match self.native.run_plain(&mut input) {
             Some(value) => Ok(value),
             None => self.run_in_machine(input, env),
@@ -229,7 +230,7 @@ impl Program {
 
     /// The same for programs that need a run. By itself, so that those which do not have no use for its stack.
     #[inline(never)]
-    fn run_in_machine(&self, input: Input<'_>, env: &mut dyn Env) -> Result<u64, Fault> {
+    fn run_in_machine(&self, input: Input<'_>, env: &mut dyn Env) -> Result<u64, Box<Fault>> {
         if self.native().is_some_and(|native| native.admits(&input)) {
             return Machine::run_native(self, input, env);
         }
@@ -239,7 +240,7 @@ impl Program {
 
     /// Runs it on a packet, which afterwards is as the program has left it.
     #[inline]
-    pub fn run_packet(&self, packet: &mut Packet, env: &mut dyn Env) -> Result<u64, Fault> {
+    pub fn run_packet(&self, packet: &mut Packet, env: &mut dyn Env) -> Result<u64, Box<Fault>> {
         self.run_with(Input { packet: Some(packet), ..Input::default() }, env)
     }
 
@@ -277,11 +278,10 @@ impl Program {
         &self.code
     }
 
-    /// What the interpreter runs: instructions that need no check, as far as they are for such a run.
+    /// The quick way through it, if it was verified and such a run may go there.
     #[inline]
-    pub(crate) fn code_for(&self, context_bytes: u64, packet: bool) -> &[Code] {
-        let direct = self.direct.as_ref().and_then(|direct| direct.code(context_bytes, packet));
-        direct.unwrap_or(&self.code)
+    pub(crate) fn steps_for(&self, context_bytes: u64, packet: bool) -> Option<&Steps> {
+        self.direct.as_ref().and_then(|direct| direct.steps(context_bytes, packet))
     }
 
     pub(crate) fn windows(&self) -> &Arc<Windows> {

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use skep_verifier::{Outcome, prove};
-use skep_vm::{Engine, Fault, Program, Reason};
+use skep_vm::{Engine, Program, Reason};
 
 use super::made::{self, Verdict};
 use crate::campaign::{Run, Target};
@@ -45,7 +45,11 @@ fn differ(ground: &mut Ground, made: &Made, rng: &mut Rng) -> Verdict {
     let mut what = "the same";
     for _ in 0..RUNS {
         let expected = once(ground, &checked, rng);
-        if matches!(expected.result, Err(Fault { reason: Reason::Budget | Reason::Unsupported(_), .. })) {
+        if expected
+            .result
+            .as_ref()
+            .is_err_and(|fault| matches!(fault.reason, Reason::Budget | Reason::Unsupported(_)))
+        {
             what = "too long";
             continue;
         }

@@ -61,7 +61,7 @@ impl UserRuntime {
 }
 
 /// Runs a program so many times; answers what it returned last, and the average time.
-fn repeated(repeat: u32, mut once: impl FnMut() -> Result<u64, Fault>) -> Result<Outcome> {
+fn repeated(repeat: u32, mut once: impl FnMut() -> Result<u64, Box<Fault>>) -> Result<Outcome> {
     let repeat = repeat.max(1);
     let start = Instant::now();
     let mut retval = 0;
@@ -72,7 +72,7 @@ fn repeated(repeat: u32, mut once: impl FnMut() -> Result<u64, Fault>) -> Result
     Ok(Outcome { retval, duration_ns: u32::try_from(average).unwrap_or(u32::MAX) })
 }
 
-fn faulted(fault: Fault) -> Error {
+fn faulted(fault: Box<Fault>) -> Error {
     Error::os(Errno::EFAULT.0, fault.to_string())
 }
 

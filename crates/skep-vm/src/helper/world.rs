@@ -36,7 +36,7 @@ pub(super) fn numa_node(call: &mut Call<'_, '_>) -> HelperResult {
 }
 
 pub(super) fn pid_tgid(call: &mut Call<'_, '_>) -> HelperResult {
-    Ok(call.machine.env.pid_tgid())
+    Ok(call.machine.pid_tgid())
 }
 
 pub(super) fn uid_gid(call: &mut Call<'_, '_>) -> HelperResult {

@@ -10,12 +10,11 @@ use skep_isa::helper::id;
 use skep_isa::{CallTarget, Reg};
 
 use super::Declined;
-use super::native::{self, Plain, Thunk};
+use super::native::{self, Asked, Plain, Thunk};
 use super::shape::Function;
 use super::translate::{PROVED, Translator, answers_status, each, signature, takes_run};
 use crate::code::Code;
 use crate::helper::HostFn;
-use crate::machine::UNASKED;
 
 impl Translator<'_> {
     pub(super) fn call(&mut self, slot: usize, target: CallTarget) -> Result<(), Declined> {
@@ -28,10 +27,10 @@ impl Translator<'_> {
                 self.tail_call(slot);
                 Ok(())
             }
-            CallTarget::Helper(id::bpf_get_smp_processor_id) if self.is_ours(slot) => {
-                let cpu = self.processor();
+            CallTarget::Helper(helper) if let Some(asked) = self.asked(slot, helper) => {
+                let value = self.ask_once(asked);
                 self.forget_arguments();
-                self.set_wide(0, cpu);
+                self.set_wide(0, value);
                 Ok(())
             }
             CallTarget::Helper(helper) if let Some(plain) = self.plain(slot, helper) => {
@@ -86,22 +85,28 @@ impl Translator<'_> {
         self.call_address(plain.address, &arguments)
     }
 
-    /// The processor of the run, which is asked for once.
-    pub(super) fn processor(&mut self) -> Value {
+    /// What the run may know already, if a helper asks for that.
+    fn asked(&self, slot: usize, helper: u32) -> Option<Asked> {
+        self.is_ours(slot).then(|| Asked::of(helper))?
+    }
+
+    /// What the run knows, or is asked for now.
+    pub(super) fn ask_once(&mut self, asked: Asked) -> Value {
         let run = self.run.expect("invariant: functions with helpers take the run");
-        let known = self.at.ins().load(I32, PROVED, run, native::cpu_offset());
-        let is_unasked = self.at.ins().icmp_imm_u(IntCC::Equal, known, u64::from(UNASKED).cast_signed());
-        let known = self.at.ins().uextend(I64, known);
+        let width = if asked.bytes == 4 { I32 } else { I64 };
+        let known = self.at.ins().load(width, PROVED, run, asked.offset);
+        let is_unasked = self.at.ins().icmp_imm_u(IntCC::Equal, known, asked.unasked.cast_signed());
+        let known = if width == I32 { self.at.ins().uextend(I64, known) } else { known };
         let (ask, go_on) = (self.at.func.dfg.make_block(), self.at.func.dfg.make_block());
-        let cpu = self.at.func.dfg.append_block_param(go_on, I64);
+        let value = self.at.func.dfg.append_block_param(go_on, I64);
         self.at.ins().brif(is_unasked, ask, &[], go_on, &[BlockArg::Value(known)]);
         self.at.func.layout.set_cold(ask);
         self.at.insert_block(ask);
-        let plain = Plain::of(id::bpf_get_smp_processor_id).expect("invariant: it only asks the run");
-        let asked = self.answer(plain);
-        self.at.ins().jump(go_on, &[BlockArg::Value(asked)]);
+        let plain = Plain::of(asked.helper).expect("invariant: it only asks the run");
+        let answer = self.answer(plain);
+        self.at.ins().jump(go_on, &[BlockArg::Value(answer)]);
         self.at.insert_block(go_on);
-        cpu
+        value
     }
 
     /// Calls a function of this process with numbers; it answers one.

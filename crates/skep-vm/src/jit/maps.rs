@@ -12,7 +12,7 @@ use skep_isa::uapi::MapType;
 use skep_isa::{CallTarget, Op};
 use skep_verifier::facts::{Argument, Region};
 
-use super::native::Operation;
+use super::native::{Asked, Operation};
 use super::source::Source;
 use super::translate::{PROVED, Translator};
 use crate::clock;
@@ -135,7 +135,7 @@ impl Translator<'_> {
 
     /// The offset of this processor's value behind that of the element, and whether there is one.
     fn value_here(&mut self, exists: Value, offset: Value, cpus: u32, stride: usize) -> (Value, Value) {
-        let cpu = self.processor();
+        let cpu = self.ask_once(Asked::CPU);
         // A run is on one of the processors that are possible.
         let exists = if cpus >= clock::possible_cpus().max(1) {
             exists

@@ -22,6 +22,7 @@ use cranelift_codegen::FinalizedRelocTarget;
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::entity::PrimaryMap;
 use cranelift_codegen::ir::{ExternalName, UserExternalName, UserExternalNameRef};
+use skep_isa::helper::id;
 
 use super::shape::Function;
 use super::source::Source;
@@ -29,7 +30,7 @@ use super::translate::Body;
 use super::{Compiled, Declined};
 use crate::Fault;
 use crate::helper::HostFn;
-use crate::machine::Machine;
+use crate::machine::{Machine, UNASKED_CPU, UNASKED_TASK};
 use crate::program::Input;
 pub(super) use direct::Operation;
 pub(crate) use home::Home;
@@ -98,9 +99,36 @@ pub(super) fn slot_offset() -> i32 {
     offset_of!(Machine<'static>, native_slot) as i32
 }
 
-/// Where the run keeps its processor.
-pub(super) fn cpu_offset() -> i32 {
-    offset_of!(Machine<'static>, cpu) as i32
+/// What a run asks its world for once, and keeps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// The helper that asks.
+    pub(super) helper: u32,
+    /// Where the run keeps it, in how many bytes.
+    pub(super) offset: i32,
+    pub(super) bytes: u32,
+    /// What is there before.
+    pub(super) unasked: u64,
+}
+
+impl Asked {
+    pub(super) const CPU: Self = Self {
+        helper: id::bpf_get_smp_processor_id,
+        offset: offset_of!(Machine<'static>, cpu) as i32,
+        bytes: 4,
+        unasked: UNASKED_CPU as u64,
+    };
+    const PID_TGID: Self = Self {
+        helper: id::bpf_get_current_pid_tgid,
+        offset: offset_of!(Machine<'static>, pid_tgid) as i32,
+        bytes: 8,
+        unasked: UNASKED_TASK,
+    };
+
+    /// What a helper asks for, if it is such.
+    pub(super) fn of(helper: u32) -> Option<Self> {
+        [Self::CPU, Self::PID_TGID].into_iter().find(|asked| asked.helper == helper)
+    }
 }
 
 /// What compiled code refers to.
@@ -212,7 +240,7 @@ pub(crate) enum Called {
     /// With `r0`.
     Done(u64),
     /// By a fault.
-    Stopped(Fault),
+    Stopped(Box<Fault>),
     /// By a tail call.
     TailCall,
 }

@@ -9,7 +9,7 @@ use crate::{Fault, Reason};
 
 impl Machine<'_> {
     /// Runs a program's code to its end, and the programs that it goes on in.
-    pub(crate) fn execute_native(&mut self, program: &Program, args: [u64; 5]) -> Result<u64, Fault> {
+    pub(crate) fn execute_native(&mut self, program: &Program, args: [u64; 5]) -> Result<u64, Box<Fault>> {
         let (before, records) = (self.native_program, self.space.records().len());
         let mut other: Option<Arc<Program>> = None;
         let mut args = args;
@@ -45,7 +45,7 @@ impl Machine<'_> {
     }
 
     /// A tail call from a function that others wait for: runs the other program, then goes on as before.
-    pub(crate) fn run_inside(&mut self, target: &Program) -> Result<u64, Fault> {
+    pub(crate) fn run_inside(&mut self, target: &Program) -> Result<u64, Box<Fault>> {
         let before = self.space.swap_windows(Some(Arc::clone(target.windows())));
         let result = self.execute_native(target, [self.space.context(), 0, 0, 0, 0]);
         self.space.swap_windows(before);
@@ -58,7 +58,7 @@ impl Machine<'_> {
         program: &Program,
         function: usize,
         args: [u64; 5],
-    ) -> Option<Result<u64, Fault>> {
+    ) -> Option<Result<u64, Box<Fault>>> {
         if !std::ptr::eq(self.native_program, program) {
             return None;
         }
@@ -77,7 +77,7 @@ impl Machine<'_> {
     }
 
     /// Takes what compiled code was left for.
-    pub(crate) fn take_stopped(&mut self) -> Fault {
-        *self.stopped.take().expect("invariant: who leaves compiled code says why")
+    pub(crate) fn take_stopped(&mut self) -> Box<Fault> {
+        self.stopped.take().expect("invariant: who leaves compiled code says why")
     }
 }

@@ -51,6 +51,9 @@ pub(crate) trait Word: Copy + 'static {
 
     /// Reads it from the first bytes.
     fn from_bytes(bytes: [u8; 8]) -> Self;
+
+    /// Its bytes come first.
+    fn to_bytes(self) -> [u8; 8];
 }
 
 /// Serialises the rare read-modify-write operations on misaligned addresses, which no atomic type can do.
@@ -68,6 +71,27 @@ fn apply(old: u64, operand: u64, op: Rmw) -> u64 {
     }
 }
 
+/// By itself, so that functions around the usual way need no stack.
+///
+/// # Safety
+/// As for [`Word::load`].
+#[inline(never)]
+unsafe fn load_misaligned<T: Word>(addr: u64) -> T {
+    let mut bytes = [0; 8];
+    // SAFETY: as the caller says.
+    unsafe { copy_out(addr, &mut bytes[..T::BYTES as usize]) };
+    T::from_bytes(bytes)
+}
+
+/// # Safety
+/// As for [`Word::store`].
+#[inline(never)]
+unsafe fn store_misaligned<T: Word>(addr: u64, value: T) {
+    let bytes = value.to_bytes();
+    // SAFETY: as the caller says.
+    unsafe { copy_in(addr, &bytes[..T::BYTES as usize]) };
+}
+
 macro_rules! word {
     ($ty:ident, $signed:ident, $atomic:ident) => {
         impl Word for $ty {
@@ -80,10 +104,8 @@ macro_rules! word {
                     // SAFETY: the caller vouches for the bytes; alignment has just been checked.
                     return unsafe { $atomic::from_ptr(at) }.load(Ordering::Relaxed);
                 }
-                let mut bytes = [0; size_of::<$ty>()];
                 // SAFETY: the caller vouches for the bytes.
-                unsafe { copy_out(addr, &mut bytes) };
-                <$ty>::from_ne_bytes(bytes)
+                unsafe { load_misaligned::<Self>(addr) }
             }
 
             #[inline(always)]
@@ -94,7 +116,7 @@ macro_rules! word {
                     unsafe { $atomic::from_ptr(at) }.store(self, Ordering::Relaxed);
                 } else {
                     // SAFETY: the caller vouches for the bytes.
-                    unsafe { copy_in(addr, &self.to_ne_bytes()) };
+                    unsafe { store_misaligned(addr, self) };
                 }
             }
 
@@ -143,6 +165,12 @@ macro_rules! word {
                 let mut own = [0; size_of::<$ty>()];
                 own.copy_from_slice(&bytes[..size_of::<$ty>()]);
                 <$ty>::from_ne_bytes(own)
+            }
+
+            fn to_bytes(self) -> [u8; 8] {
+                let mut bytes = [0; 8];
+                bytes[..size_of::<$ty>()].copy_from_slice(&self.to_ne_bytes());
+                bytes
             }
         }
     };

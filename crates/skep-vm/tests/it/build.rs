@@ -48,16 +48,16 @@ pub(crate) fn prepare(ops: &[Op], maps: &[Arc<Map>]) -> Result<Program, PrepareE
     Program::prepare(&slots(ops), &find, ProgramInfo::new("test", ProgType::RAW_TRACEPOINT))
 }
 
-pub(crate) fn run(ops: &[Op], maps: &[Arc<Map>]) -> Result<u64, Fault> {
+pub(crate) fn run(ops: &[Op], maps: &[Arc<Map>]) -> Result<u64, Box<Fault>> {
     run_in(ops, maps, &mut NoEnv)
 }
 
-pub(crate) fn run_in(ops: &[Op], maps: &[Arc<Map>], env: &mut dyn Env) -> Result<u64, Fault> {
+pub(crate) fn run_in(ops: &[Op], maps: &[Arc<Map>], env: &mut dyn Env) -> Result<u64, Box<Fault>> {
     prepare(ops, maps).expect("the test prepares").run(&mut [0; 64], env)
 }
 
 /// Runs with a budget of instructions.
-pub(crate) fn run_within(budget: u64, ops: &[Op]) -> Result<u64, Fault> {
+pub(crate) fn run_within(budget: u64, ops: &[Op]) -> Result<u64, Box<Fault>> {
     let none = |_: MapRef| None;
     let info = ProgramInfo { budget, ..ProgramInfo::new("test", ProgType::RAW_TRACEPOINT) };
     let program = Program::prepare(&slots(ops), &none, info).expect("the test prepares");

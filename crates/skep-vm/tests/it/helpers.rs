@@ -500,7 +500,7 @@ fn packets_are_loaded_where_there_are_any() {
 }
 
 /// Calls a kernel function by name: the resolver answers the same for every number.
-fn run_kfunc(name: &'static str, ops: &[Op], context: &mut [u8]) -> Result<u64, skep_vm::Fault> {
+fn run_kfunc(name: &'static str, ops: &[Op], context: &mut [u8]) -> Result<u64, Box<skep_vm::Fault>> {
     struct Named(&'static str);
     impl skep_vm::Resolve for Named {
         fn map(&self, _: skep_vm::MapRef) -> Option<Arc<Map>> {

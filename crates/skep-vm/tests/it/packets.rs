@@ -12,7 +12,7 @@ fn word(dst: Reg, base: Reg, off: i16) -> Op {
     Op::Load { size: Size::W, signed: false, dst, base, off }
 }
 
-fn run(prog_type: ProgType, ops: &[Op], packet: &mut Packet) -> Result<u64, Fault> {
+fn run(prog_type: ProgType, ops: &[Op], packet: &mut Packet) -> Result<u64, Box<Fault>> {
     let none = |_: MapRef| None;
     let program = Program::prepare(&slots(ops), &none, ProgramInfo::new("test", prog_type));
     program.expect("the test prepares").run_packet(packet, &mut NoEnv)

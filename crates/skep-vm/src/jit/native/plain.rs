@@ -55,7 +55,7 @@ questions! {
     bpf_ktime_get_coarse_ns: |run| run.env.ktime_coarse_ns();
     bpf_get_prandom_u32: |run| run.env.random().into();
     bpf_get_smp_processor_id: |run| run.cpu().into();
-    bpf_get_current_pid_tgid: |run| run.env.pid_tgid();
+    bpf_get_current_pid_tgid: |run| run.pid_tgid();
     bpf_get_current_uid_gid: |run| run.env.uid_gid();
     bpf_get_current_task: |run| run.env.current_task();
     bpf_get_current_task_btf: |run| run.env.current_task();

@@ -39,8 +39,8 @@ impl Answer {
 
 /// Keeps what went wrong; compiled code leaves all its functions.
 #[cold]
-fn stopped(machine: &mut Machine<'_>, fault: Fault) -> Answer {
-    machine.stopped = Some(Box::new(fault));
+fn stopped(machine: &mut Machine<'_>, fault: Box<Fault>) -> Answer {
+    machine.stopped = Some(fault);
     Answer { value: 0, status: STOPPED }
 }
 
