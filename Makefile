@@ -28,6 +28,16 @@ test-kernels: ## Run the kernel runtime's tests on this kernel and, in qemu, on 
 	@scripts/setup test-kernels
 	$(CARGO) xtask vm host 6.1 6.12
 
+AARCH64 = aarch64-unknown-linux-gnu
+
+.PHONY: test-aarch64
+test-aarch64: ## Build for aarch64, and run the tests of the virtual machine in qemu's user mode
+	@scripts/setup test-aarch64
+	rustup target add $(AARCH64)
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" \
+	$(CARGO) test --target $(AARCH64) --package skep-isa --package skep-verifier --package skep-vm
+
 .PHONY: lint
 lint: ## Check format, lints, documentation and structure
 	@scripts/test lint

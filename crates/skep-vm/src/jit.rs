@@ -9,7 +9,7 @@
 //! | what is compiled: instructions with facts and resolved addresses | `source` |
 //! | functions, blocks, what lives in registers between blocks | `shape` |
 //! | one function into Cranelift's instructions | `translate`, with `arith`, `memory`, `calls` and `maps` |
-//! | Cranelift's passes, and what they leave to do | `compiler`, with `halves`, `edges` and `rounds` |
+//! | Cranelift's passes, and what they leave to do | `compiler`, with `halves`, `edges`, `rounds` and `frames` |
 //! | code pages; the way into compiled code, and out of it to helpers | `native` |
 //! | runs: tail calls from program to program, callbacks | `run` |
 //!
@@ -22,6 +22,7 @@ mod arith;
 mod calls;
 mod compiler;
 mod edges;
+mod frames;
 mod halves;
 mod maps;
 mod memory;

@@ -54,12 +54,12 @@ impl<'a> Machine<'a> {
     /// Runs a program from its first instruction, and gives back what it forgot to.
     pub(crate) fn run(
         program: &'a Program,
-        input: Input<'a>,
+        input: &'a mut Input<'_>,
         stack: &'a mut Stack,
         env: &'a mut dyn Env,
     ) -> Result<u64, Box<Fault>> {
         let ([r2, r3, r4, r5], map) = (input.args, input.map);
-        let mut machine = Machine::new(program, input, stack, env);
+        let mut machine = Machine::new(program, input.lend(), stack, env);
         machine.begin(map);
         let result = machine.execute(program, 0, [machine.space.context(), r2, r3, r4, r5]);
         machine.end(result)
@@ -68,14 +68,14 @@ impl<'a> Machine<'a> {
     /// The same in compiled code.
     pub(crate) fn run_native(
         program: &'a Program,
-        input: Input<'a>,
+        input: &'a mut Input<'_>,
         env: &'a mut dyn Env,
     ) -> Result<u64, Box<Fault>> {
         let mut stack = Stack::new();
         // Everything that compiled code has on the native stack lies below this.
         let end = (&raw const stack).expose_provenance() as u64;
         let ([r2, r3, r4, r5], map) = (input.args, input.map);
-        let mut machine = Machine::new(program, input, &mut stack, env);
+        let mut machine = Machine::new(program, input.lend(), &mut stack, env);
         machine.begin(map);
         machine.space.begin_native(end);
         let result = machine.execute_native(program, [machine.space.context(), r2, r3, r4, r5]);

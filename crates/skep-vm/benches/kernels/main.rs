@@ -68,6 +68,8 @@ struct Row {
     executed: u64,
     code_bytes: usize,
     compile_us: f64,
+    /// Microseconds from a verified program to the end of its first run: interpreted, compiled later, compiled.
+    first_us: [f64; 3],
 }
 
 fn measure(name: &'static str, rounds: usize) -> Result<Row, String> {
@@ -111,6 +113,7 @@ fn measure(name: &'static str, rounds: usize) -> Result<Row, String> {
         executed: engine::executed(&built, &input())?,
         code_bytes: compiled.code_bytes,
         compile_us: compiled.time.as_secs_f64() * 1e6,
+        first_us: engine::first_runs(&built)?,
     })
 }
 

@@ -29,7 +29,9 @@ pub(crate) fn to_text(rows: &[Row]) -> String {
         }
         let each = interpreted(row).unwrap_or(f64::NAN);
         text += &format!("{:>10}{each:>12.2}", row.executed);
-        text += &format!("{:>8}{:>8}{:>12.0}\n", row.insns, row.code_bytes, row.compile_us);
+        text += &format!("{:>8}{:>8}{:>12.0}", row.insns, row.code_bytes, row.compile_us);
+        let [interpreted, auto, compiled] = row.first_us;
+        text += &format!("{interpreted:>8.0}{auto:>8.0}{compiled:>8.0}\n");
     }
     text += &format!("{:<22}", "geometric mean");
     for name in &others {
@@ -55,6 +57,7 @@ pub(crate) fn to_json(rows: &[Row]) -> Value {
         json!({
             "name": row.name, "ns": Value::Object(times.collect()), "insns": row.insns,
             "executed": row.executed, "interpreter_ns_per_insn": interpreted(row),
+            "first_run_us": {"interpreter": row.first_us[0], "auto": row.first_us[1], "jit": row.first_us[2]},
             "code_bytes": row.code_bytes, "compile_us": row.compile_us,
         })
     });

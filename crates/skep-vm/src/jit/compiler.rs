@@ -1,6 +1,7 @@
 //! Cranelift's passes over one function after another, with some of our own: small functions take the place of calls,
 //! nothing is computed in two widths (see [`halves`](super::halves)), loops are put right (see [`rounds`](super::rounds)),
-//! and so is what goes from block to block (see [`edges`](super::edges)).
+//! so is what goes from block to block (see [`edges`](super::edges)), and frames that hold nothing go (see
+//! [`frames`](super::frames)).
 
 use std::borrow::Cow;
 
@@ -13,6 +14,7 @@ use cranelift_codegen::settings::OptLevel;
 use cranelift_codegen::{CodegenResult, CompiledCode};
 
 use super::edges;
+use super::frames;
 use super::halves;
 use super::native;
 use super::rounds;
@@ -67,7 +69,9 @@ impl<'a> Compiler<'a> {
             Ok((reloc.offset, reloc.kind, reloc.addend, referent))
         });
         let references = references.collect::<Result<_, String>>()?;
-        Ok(Body { code: compiled.code_buffer().to_vec(), align: compiled.buffer.alignment, references })
+        let (mut code, align) = (compiled.code_buffer().to_vec(), compiled.buffer.alignment);
+        frames::take_out(&self.context.func, &mut code);
+        Ok(Body { code, align, references })
     }
 
     fn passes(&mut self, fast: bool) -> CodegenResult<CompiledCode> {

@@ -16,6 +16,14 @@ pub(crate) const LOCK_BYTES: usize = 4;
 /// Takes the lock; yields the processor while another thread has it.
 #[inline]
 pub(crate) fn acquire(lock: &AtomicU32) {
+    if lock.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        wait_for(lock);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn wait_for(lock: &AtomicU32) {
     while lock.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
         std::thread::yield_now();
     }

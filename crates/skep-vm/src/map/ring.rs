@@ -165,9 +165,9 @@ impl RingBuf {
         if end - consumer >= self.size || end - pending >= self.size {
             return None;
         }
-        let at = self.offset(position);
-        self.data.u32(at).store(len as u32 | BUSY, Ordering::Relaxed);
-        self.data.u32(at + 4).store(0, Ordering::Relaxed);
+        let [a, b, c, d] = (len as u32 | BUSY).to_ne_bytes();
+        let header = u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0]);
+        self.data.u64(self.offset(position)).store(header, Ordering::Relaxed);
         // Committing the record orders this before it looks whether the consumer waits.
         self.producer.store(end, Ordering::Release);
         Some(position)

@@ -41,8 +41,11 @@ impl LentRecords {
         let few = self.few.get_mut(..self.count)?;
         if let Some(at) = few.iter().rposition(|record| record.start == start) {
             let record = few[at];
-            few[at] = few[few.len() - 1];
             self.count -= 1;
+            // The one reserved last is the first to go, mostly: moving it onto itself would wait for its writing.
+            if at != self.count {
+                self.few[at] = self.few[self.count];
+            }
             return Some(record);
         }
         let at = self.more.iter().position(|record| record.start == start)?;

@@ -264,6 +264,8 @@ const REMEMBERED: usize = 16;
 /// What helpers use for what they read and write: numbers that no register has.
 const HELPER_READS: u8 = 11;
 const HELPER_WRITES: u8 = 12;
+/// What compiled code uses for accesses that are checked.
+pub(crate) const ASKED: u8 = 13;
 
 /// Index of the register that remembers the frame.
 const FRAME_POINTER: usize = 10;
@@ -388,7 +390,8 @@ impl<'a> Space<'a> {
     #[inline]
     pub(crate) fn take_record(&mut self, start: u64) -> Option<LentRecord> {
         let record = self.records.take(start)?;
-        for cell in &mut self.remembered[usize::from(HELPER_READS)..] {
+        for helper in [HELPER_READS, HELPER_WRITES, ASKED] {
+            let cell = &mut self.remembered[usize::from(helper)];
             if cell.start == start {
                 *cell = Cell::default();
             }

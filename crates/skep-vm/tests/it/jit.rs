@@ -255,6 +255,35 @@ fn a_context_that_is_too_short_is_left_to_the_interpreter() {
     assert!(fault.to_string().contains("byte 24 of the context, which has 31"), "{fault}");
 }
 
+/// The shortest programs do little else than entering and leaving.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn who_calls_nothing_has_no_frame() {
+    let push = |program: &Program| program.machine_code().expect("it is compiled").starts_with(&[0x55]);
+    let short = compiled("r0 = *(u64 *)(r1 + 0); if r0 == 1 goto out; r0 = 2; out: exit", &[]);
+    assert!(!push(&short));
+    for (first, expected) in [(1u64, 1), (5, 2)] {
+        assert_eq!(short.run(&mut first.to_ne_bytes(), &mut NoEnv), Ok(expected));
+    }
+    for holding in ["*(u64 *)(r10 - 8) = r1; r0 = *(u64 *)(r10 - 8); r0 = 0; exit", "call 7; r0 = 0; exit"] {
+        let program = compiled(holding, &[]);
+        assert!(push(&program), "{holding}");
+        assert_eq!(program.run(&mut [0; 8], &mut NoEnv), Ok(0), "{holding}");
+    }
+}
+
+/// Does machine code hold a constant: as it is, or in pieces of 16 bits where instructions have no room for more?
+fn holds_constant(code: &[u8], bytes: &[u8]) -> bool {
+    if cfg!(not(target_arch = "aarch64")) {
+        return code.windows(bytes.len()).any(|window| window == bytes);
+    }
+    let words = code.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word));
+    // `movz` and `movk`.
+    let moves = words.filter(|word| matches!(word & 0x7f80_0000, 0x5280_0000 | 0x7280_0000));
+    let pieces: Vec<u16> = moves.map(|word| (word >> 5) as u16).collect();
+    bytes.as_chunks().0.iter().all(|piece| pieces.contains(&u16::from_le_bytes(*piece)))
+}
+
 #[test]
 fn constants_can_be_blinded() {
     let needle = 0x1122_3344_5566_7788u64;
@@ -270,10 +299,9 @@ fn constants_can_be_blinded() {
             Program::prepare_verified(&verified, &|_: MapRef| None, info).expect("the test prepares");
         assert_eq!(program.run(&mut [], &mut NoEnv), Ok(needle ^ 0x4142_4344));
         let code = program.machine_code().expect("it is compiled").to_vec();
-        let has = |bytes: &[u8]| code.windows(bytes.len()).any(|window| window == bytes);
-        has(&needle.to_le_bytes())
-            || has(&0x4142_4344u32.to_le_bytes())
-            || has(&(needle ^ 0x4142_4344).to_le_bytes())
+        holds_constant(&code, &needle.to_le_bytes())
+            || holds_constant(&code, &0x4142_4344u32.to_le_bytes())
+            || holds_constant(&code, &(needle ^ 0x4142_4344).to_le_bytes())
     };
     assert!(holds(false), "the constant is in plain code");
     assert!(!holds(true), "the constant is in blinded code");

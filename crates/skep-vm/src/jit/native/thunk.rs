@@ -9,7 +9,7 @@ use super::{Answer, DONE, LEAVE, STOPPED, TAIL_CALL};
 use crate::code::Code;
 use crate::helper::{self, Call, Stop};
 use crate::machine::Machine;
-use crate::memory::{Denied, Rmw, Word};
+use crate::memory::{ASKED, Denied, Rmw, Word};
 use crate::program::Program;
 use crate::{Fault, Reason};
 use skep_isa::AtomicOp;
@@ -143,9 +143,6 @@ fn checked_load<T: Word>(machine: &mut Machine<'_>, addr: u64) -> Result<u64, Re
         Err(Denied) => machine.load_elsewhere::<T>(addr).map(T::widen),
     }
 }
-
-/// Which remembered cell of the space checked accesses use: that of no register.
-const ASKED: u8 = 13;
 
 /// Stores through a pointer that is checked.
 pub(super) unsafe extern "C" fn store(run: Run, addr: u64, size: u64, value: u64) -> Answer {
