@@ -141,3 +141,26 @@ fn stay_on_first_processor() {
     first.set(0);
     sched_setaffinity(None, &first).expect("invariant: there is a first processor");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_found_among_other_lines() {
+        assert_eq!(pair("00000000000000ff 8000000000000001\r"), Some((255, 1 << 63 | 1)));
+        for other in ["10 s: 5 cases (1 a second)", "", "ff 01", "[    2.520472] RSP: 0018:ff59083c00013ba0"]
+        {
+            assert_eq!(pair(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_question_is_of_program_and_inputs() {
+        let made = |case| generate::steady_program(&mut Rng::new(1, case));
+        let [first, second] = [Rng::new(2, 1), Rng::new(2, 2)];
+        assert_eq!(question(&made(1), &first), question(&made(1), &first));
+        assert_ne!(question(&made(1), &first), question(&made(2), &first));
+        assert_ne!(question(&made(1), &first), question(&made(1), &second));
+    }
+}
