@@ -9,8 +9,8 @@ use std::time::Duration;
 use skep_fuzz::campaign::{self, Plan, Target};
 use skep_fuzz::corpus::Corpus;
 use skep_fuzz::target::{
-    AbstractContainsConcrete, InterpVsJit, KernelAnswers, VerifiedNeverFaults, VerifyAlwaysAnswers,
-    VmVsAnswers, VmVsKernel,
+    AbstractContainsConcrete, InterpVsJit, KernelAnswers, KernelQuestions, VerifiedNeverFaults,
+    VerifyAlwaysAnswers, VmVsAnswers, VmVsKernel,
 };
 
 /// What the command line asks for.
@@ -45,9 +45,14 @@ const TARGETS: &[Row] = &[
         },
     ),
     (
+        "kernel_questions",
+        "writes the numbers of random programs that `kernel_answers` is worth asking about",
+        |_| Ok(Box::new(KernelQuestions::default())),
+    ),
+    (
         "kernel_answers",
-        "loads random programs into the kernel, and writes what it does, for `vm_vs_kernel`",
-        |_| Ok(Box::new(KernelAnswers::new()?)),
+        "loads random programs, all or those in FILEs, into the kernel, and writes what it does, for `vm_vs_kernel`",
+        |args| Ok(Box::new(KernelAnswers::new(&args.places)?)),
     ),
 ];
 

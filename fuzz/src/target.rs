@@ -11,4 +11,4 @@ pub use abstract_contains_concrete::AbstractContainsConcrete;
 pub use interp_vs_jit::InterpVsJit;
 pub use verified_never_faults::VerifiedNeverFaults;
 pub use verify_always_answers::VerifyAlwaysAnswers;
-pub use vm_vs_kernel::{KernelAnswers, VmVsAnswers, VmVsKernel};
+pub use vm_vs_kernel::{KernelAnswers, KernelQuestions, VmVsAnswers, VmVsKernel};

@@ -1,7 +1,7 @@
 //! `cargo xtask vm KERNEL… [-- TEST…]`: runs the kernel tests on Debian's cloud kernels, in qemu, and shows what ran where.
 //!
-//! `cargo xtask vm KERNEL --fuzz TARGET …` runs a fuzz target there, with the arguments of `cargo xtask fuzz`: random programs
-//! that the kernel is to run go where nothing is lost. It is stopped after a day.
+//! `cargo xtask vm KERNEL --fuzz TARGET …` runs a fuzz target there, with the arguments of `cargo xtask fuzz` and the
+//! files among them: random programs that the kernel is to run go where nothing is lost. It is stopped after a day.
 //!
 //! A kernel is a package (`linux-image-6.1.0-54-cloud-amd64`), a version (`6.1`), of which the newest package is taken, or
 //! `host` for this machine's. Packages are downloaded and unpacked below `target/vm`, not installed. The guest's file
@@ -79,8 +79,6 @@ pub(crate) fn corpus(kernel: &str, objects: &[PathBuf], libbpf: Option<PathBuf>)
     let cargo = ["build", "--quiet", "--release", "--package", "xtask"];
     output(Command::new(env!("CARGO")).args(cargo).current_dir(crate::root()))?;
     let binary = crate::root().join("target/release/xtask");
-    let in_guest =
-        |object: &PathBuf| format!("objects/{}", object.file_name().unwrap_or_default().to_string_lossy());
     let files: Vec<(&Path, String)> = objects.iter().map(|object| (&**object, in_guest(object))).collect();
     let others = libbpf.into_iter().map(|program| (program, "bin/libbpf".to_owned())).collect();
     let arguments = ["corpus", "/objects", "--libbpf-attach"];
@@ -94,8 +92,10 @@ fn fuzz(kernels: &[String], arguments: &[String]) -> Result<(), String> {
     let [kernel] = kernels else { return Err("a fuzz target runs on one kernel".to_owned()) };
     let directory = directory()?;
     let binary = crate::fuzz::build()?;
+    let (arguments, files): (Vec<String>, Vec<_>) = arguments.iter().map(|word| taken_along(word)).unzip();
+    let files: Vec<(&Path, String)> = files.into_iter().flatten().collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let system = guest::file_system(&binary, &arguments, Vec::new(), &[])?;
+    let system = guest::file_system(&binary, &arguments, Vec::new(), &files)?;
     let (image, initramfs) = prepare(&directory, kernel, &system)?;
     let log = directory.join(format!("{kernel}.fuzz.log"));
     println!("output goes to `{}`", log.display());
@@ -105,6 +105,21 @@ fn fuzz(kernels: &[String], arguments: &[String]) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("the fuzz target failed in the guest (`{}`)", log.display())),
     }
+}
+
+/// A word of a command line in the guest, and the file that it names here.
+fn taken_along(word: &str) -> (String, Option<(&Path, String)>) {
+    let path = Path::new(word);
+    if !path.is_file() {
+        return (word.to_owned(), None);
+    }
+    let inside = in_guest(path);
+    (format!("/{inside}"), Some((path, inside)))
+}
+
+/// Where a file of this machine is in the guest.
+fn in_guest(file: &Path) -> String {
+    format!("objects/{}", file.file_name().unwrap_or_default().to_string_lossy())
 }
 
 /// Where kernels, what they start from and what they said are kept.

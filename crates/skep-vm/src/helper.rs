@@ -41,7 +41,8 @@ use crate::{Errno, Fault, Reason};
 pub(crate) type HelperFn = fn(&mut Call<'_, '_>) -> HelperResult;
 
 /// A function of the embedder that programs call as a helper: it gets `r1` to `r5` and answers `r0`. Both engines call it
-/// directly, so it costs what a call of a C function does; it knows nothing of the run.
+/// directly, so it costs what a call of a C function does; it knows nothing of the run. Numbers beyond the arguments of the
+/// helper that it stands for are any.
 pub type HostFn = extern "C" fn(u64, u64, u64, u64, u64) -> u64;
 
 /// What goes into `r0`, or why the program does not go on behind the call.

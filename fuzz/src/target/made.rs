@@ -28,7 +28,12 @@ pub(super) fn batch(cases: Range<u64>, run: &Run<'_>, attempt: Try<'_>) {
 }
 
 /// The same of programs made otherwise.
-pub(super) fn batch_of(cases: Range<u64>, run: &Run<'_>, make: fn(&mut Rng) -> Made, attempt: Try<'_>) {
+pub(super) fn batch_of(
+    cases: impl IntoIterator<Item = u64>,
+    run: &Run<'_>,
+    make: fn(&mut Rng) -> Made,
+    attempt: Try<'_>,
+) {
     let mut ground = Ground::new(generate::maps());
     for case in cases {
         run.case(case, |rng| {

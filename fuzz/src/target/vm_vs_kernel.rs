@@ -25,7 +25,7 @@ use skep_user::{Config, UserRuntime};
 use skep_verifier::MapInfo;
 use skep_vm::Engine;
 
-pub use self::answers::{KernelAnswers, VmVsAnswers};
+pub use self::answers::{KernelAnswers, KernelQuestions, VmVsAnswers};
 use super::made::{self, Verdict};
 use crate::campaign::{Run, Target};
 use crate::execute::fill;

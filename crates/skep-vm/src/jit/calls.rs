@@ -43,7 +43,7 @@ impl Translator<'_> {
 
     fn call_helper(&mut self, slot: usize) -> Result<(), Declined> {
         if let Code::CallHost { run } = self.source.code(slot) {
-            self.call_host(run);
+            self.call_host(slot, run);
             return Ok(());
         }
         if !matches!(self.source.code(slot), Code::CallHelper { .. }) {
@@ -55,7 +55,7 @@ impl Translator<'_> {
             self.set_wide(0, value);
             return Ok(());
         }
-        let arguments: Vec<Value> = (1..=self.source.argument_count(slot)).map(|n| self.wide(n)).collect();
+        let arguments = self.arguments(slot);
         let value = self.thunk(slot, Thunk::Helper, &arguments);
         self.forget_arguments();
         self.set_wide(0, value);
@@ -111,27 +111,23 @@ impl Translator<'_> {
 
     /// Calls a function of this process with numbers; it answers one.
     pub(super) fn call_address(&mut self, address: i64, arguments: &[Value]) -> Value {
-        let mut signature = Signature::new(self.convention);
-        signature.params = vec![AbiParam::new(I64); arguments.len()];
-        signature.returns = vec![AbiParam::new(I64)];
-        let signature = self.at.func.import_signature(signature);
+        let signature = self.numbers(arguments.len(), 1);
         let address = self.at.ins().iconst(I64, address);
         let call = self.at.ins().call_indirect(signature, address, arguments);
         self.at.func.dfg.first_result(call)
     }
 
-    /// A function of the embedder: called as it is. What was not given is zero.
-    fn call_host(&mut self, run: HostFn) {
-        let mut signature = Signature::new(self.convention);
-        signature.params = vec![AbiParam::new(I64); 5];
-        signature.returns = vec![AbiParam::new(I64)];
-        let signature = *self.host.get_or_insert_with(|| self.at.func.import_signature(signature));
-        let address = self.at.ins().iconst(I64, native::host_address(run));
-        let arguments = [1, 2, 3, 4, 5].map(|n| self.wide(n));
-        let call = self.at.ins().call_indirect(signature, address, &arguments);
-        let value = self.at.func.dfg.first_result(call);
+    /// A function of the embedder: called as it is.
+    fn call_host(&mut self, slot: usize, run: HostFn) {
+        let arguments = self.arguments(slot);
+        let value = self.call_address(native::host_address(run), &arguments);
         self.forget_arguments();
         self.set_wide(0, value);
+    }
+
+    /// The arguments that the helper of an instruction has.
+    fn arguments(&mut self, slot: usize) -> Vec<Value> {
+        (1..=self.source.argument_count(slot)).map(|n| self.wide(n)).collect()
     }
 
     /// A program's own first function is left, and the run goes on in the other program; elsewhere that runs inside.
@@ -186,7 +182,7 @@ impl Translator<'_> {
         let run = self.run.expect("invariant: functions with thunks take the run");
         let here = self.at.ins().iconst(I32, slot as i64);
         self.at.ins().store(PROVED, here, run, native::slot_offset());
-        let signature = self.thunk_signature(arguments.len());
+        let signature = self.numbers(arguments.len() + 1, 2);
         let address = self.at.ins().iconst(I64, thunk.address());
         let all: Vec<Value> = std::iter::once(run).chain(arguments.iter().copied()).collect();
         let call = self.at.ins().call_indirect(signature, address, &all);
@@ -197,15 +193,16 @@ impl Translator<'_> {
         value
     }
 
-    fn thunk_signature(&mut self, arguments: usize) -> ir::SigRef {
-        if let Some(known) = self.thunks.get(&arguments) {
+    /// Of a function that takes and answers so many numbers.
+    fn numbers(&mut self, taken: usize, answered: usize) -> ir::SigRef {
+        if let Some(known) = self.signatures.get(&(taken, answered)) {
             return *known;
         }
         let mut signature = Signature::new(self.convention);
-        signature.params = vec![AbiParam::new(I64); arguments + 1];
-        signature.returns = vec![AbiParam::new(I64); 2];
+        signature.params = vec![AbiParam::new(I64); taken];
+        signature.returns = vec![AbiParam::new(I64); answered];
         let signature = self.at.func.import_signature(signature);
-        self.thunks.insert(arguments, signature);
+        self.signatures.insert((taken, answered), signature);
         signature
     }
 

@@ -130,10 +130,9 @@ impl<'a> Source<'a> {
         known.map_or(0, |(_, bytes)| bytes.next_multiple_of(16))
     }
 
-    /// Arguments that a helper reads; of a kernel function, as many as there may be.
+    /// Arguments that a helper has, whoever serves it; of a kernel function, as many as there may be.
     pub(super) fn argument_count(&self, slot: usize) -> usize {
         match self.op(slot) {
-            _ if matches!(self.code(slot), Code::CallHost { .. }) => 5,
             Some(Op::Call(CallTarget::Helper(number))) => {
                 skep_isa::helper::by_id(number).map_or(5, |helper| helper.args.len().min(5))
             }

@@ -64,8 +64,8 @@ pub(super) struct Translator<'a> {
     /// Where the function is left in the middle of a block: with a value and a status.
     pub(super) leave: Option<ir::Block>,
     pub(super) imported: BTreeMap<usize, ir::FuncRef>,
-    pub(super) thunks: BTreeMap<usize, ir::SigRef>,
-    pub(super) host: Option<ir::SigRef>,
+    /// By how many numbers are taken and answered.
+    pub(super) signatures: BTreeMap<(usize, usize), ir::SigRef>,
     /// Addresses that are loaded before loops.
     pub(super) addresses: BTreeMap<u64, ir::GlobalValue>,
     /// Is the block one of a loop?
@@ -145,8 +145,7 @@ impl<'a> Translator<'a> {
             frame: None,
             leave: None,
             imported: BTreeMap::new(),
-            thunks: BTreeMap::new(),
-            host: None,
+            signatures: BTreeMap::new(),
             addresses: BTreeMap::new(),
             in_loop: false,
         }

@@ -2,9 +2,17 @@
 //! compares what the user runtime does with them.
 //!
 //! An emulated guest is fifty times slower at verifying and compiling in user space, which the kernel's part needs none of.
-//! A line is two numbers in hexadecimal: that of the program with its inputs, and that of all that its runs leave.
+//! Before it, a third target can say which programs are worth asking about, so that the guest makes no others.
+//!
+//! ```text
+//! cargo xtask fuzz kernel_questions -n 100000 --seed 7 > asked
+//! cargo xtask vm 6.12 --fuzz kernel_answers -n 100000 --seed 7 asked
+//! cargo xtask fuzz vm_vs_kernel -n 100000 --seed 7 target/vm/6.12.fuzz.log
+//! ```
+//!
+//! A line of answers is two numbers in hexadecimal: that of the program with its inputs, and that of all that its runs leave.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
@@ -20,29 +28,69 @@ use crate::generate::{self, Made};
 use crate::rng::Rng;
 use crate::target::made::{self, Verdict};
 
-/// The target that writes.
-pub struct KernelAnswers {
-    kernel: SharedRuntime,
+/// The target that says which programs are worth asking about: their numbers, each on a line.
+pub struct KernelQuestions {
     maps: Vec<MapInfo>,
     target: verifier::Target,
 }
 
-impl KernelAnswers {
-    /// An error says why programs cannot be loaded.
-    pub fn new() -> Result<Self, String> {
+impl Default for KernelQuestions {
+    fn default() -> Self {
         let target = verifier::Target { cpus: skep_vm::possible_cpus(), ..Default::default() };
-        Ok(Self { kernel: kernel()?, maps: generate::steady_maps(), target })
+        Self { maps: generate::steady_maps(), target }
+    }
+}
+
+impl KernelQuestions {
+    /// What is rejected here, nobody will ask for; nor can frames be compared that nobody has written.
+    fn refuses(&self, made: &Made) -> Option<&'static str> {
+        if !clears_frames(made) {
+            return Some("reads what nobody has written");
+        }
+        let input = verifier::Input::new("made", made.prog_type, &made.insns, &self.maps, &self.target);
+        let input = verifier::Input { attach_type: made.attach_type, ..input };
+        (!matches!(prove(&input).outcome, Outcome::Accept(_))).then_some("rejected")
+    }
+}
+
+impl Target for KernelQuestions {
+    fn batch(&self, cases: Range<u64>, run: &Run<'_>) {
+        for case in cases {
+            run.case(case, |rng| {
+                Ok(self.refuses(&generate::steady_program(rng)).unwrap_or_else(|| {
+                    println!("{case}");
+                    "asked"
+                }))
+            });
+        }
+    }
+}
+
+/// The target that writes.
+pub struct KernelAnswers {
+    kernel: SharedRuntime,
+    /// Numbers of the programs to ask about, if they are known.
+    asked: Option<HashSet<u64>>,
+    questions: KernelQuestions,
+}
+
+impl KernelAnswers {
+    /// Asks about the programs that [`KernelQuestions`] has named in files, of the same seed; without files about all that it
+    /// would name. An error says why programs cannot be loaded.
+    pub fn new(files: &[PathBuf]) -> Result<Self, String> {
+        let asked = match files {
+            [] => None,
+            files => Some(read(files, |line| line.trim().parse::<u64>().ok(), "numbers of programs")?),
+        };
+        Ok(Self { kernel: kernel()?, asked, questions: KernelQuestions::default() })
     }
 
     fn answer(&self, made: &Made, rng: &mut Rng) -> Verdict {
-        if !clears_frames(made) {
-            return Verdict::Other("reads what nobody has written");
-        }
-        // Nobody will ask for it, and our verifier is quicker.
-        let input = verifier::Input::new("made", made.prog_type, &made.insns, &self.maps, &self.target);
-        let input = verifier::Input { attach_type: made.attach_type, ..input };
-        if !matches!(prove(&input).outcome, Outcome::Accept(_)) {
-            return Verdict::Other("rejected");
+        // Our verifier is quicker than the kernel's.
+        if self.asked.is_none()
+            && let Some(reason) = self.questions.refuses(made)
+        {
+            return Verdict::Other(reason);
         }
         let question = question(made, rng);
         rng.below(2);
@@ -59,7 +107,8 @@ impl KernelAnswers {
 impl Target for KernelAnswers {
     fn batch(&self, cases: Range<u64>, run: &Run<'_>) {
         stay_on_first_processor();
-        made::batch_of(cases, run, generate::steady_program, &mut |_, made, rng| self.answer(made, rng));
+        let asked = cases.filter(|case| self.asked.as_ref().is_none_or(|asked| asked.contains(case)));
+        made::batch_of(asked, run, generate::steady_program, &mut |_, made, rng| self.answer(made, rng));
     }
 }
 
@@ -72,16 +121,7 @@ pub struct VmVsAnswers {
 impl VmVsAnswers {
     /// Reads files that [`KernelAnswers`] has written, whatever else is in them.
     pub fn read(files: &[PathBuf]) -> Result<Self, String> {
-        let mut answers = HashMap::new();
-        for file in files {
-            let text = fs::read(file).map_err(|e| format!("`{}`: {e}", file.display()))?;
-            let before = answers.len();
-            answers.extend(String::from_utf8_lossy(&text).lines().filter_map(pair));
-            if answers.len() == before {
-                return Err(format!("`{}` has no answers of the kernel", file.display()));
-            }
-        }
-        Ok(Self { answers, user: user()? })
+        Ok(Self { answers: read(files, pair, "answers of the kernel")?, user: user()? })
     }
 
     fn differ(&self, made: &Made, rng: &mut Rng) -> Verdict {
@@ -107,6 +147,24 @@ impl Target for VmVsAnswers {
         stay_on_first_processor();
         made::batch_of(cases, run, generate::steady_program, &mut |_, made, rng| self.differ(made, rng));
     }
+}
+
+/// What lines of files have; an error when one has nothing.
+fn read<T, All>(files: &[PathBuf], one: fn(&str) -> Option<T>, what: &str) -> Result<All, String>
+where
+    All: Default + Extend<T>,
+{
+    let mut all = All::default();
+    for file in files {
+        let text = fs::read(file).map_err(|e| format!("`{}`: {e}", file.display()))?;
+        let text = String::from_utf8_lossy(&text);
+        let mut found = text.lines().filter_map(one).peekable();
+        if found.peek().is_none() {
+            return Err(format!("`{}` has no {what}", file.display()));
+        }
+        all.extend(found);
+    }
+    Ok(all)
 }
 
 /// A line of a file, if it is an answer.
