@@ -7,11 +7,11 @@ use cranelift_codegen::ir::{
     self, AbiParam, BlockArg, ExtFuncData, ExternalName, InstBuilder, Signature, UserExternalName, Value,
 };
 use skep_isa::helper::id;
-use skep_isa::{CallTarget, Reg};
+use skep_isa::{CallTarget, Op, Reg};
 
 use super::Declined;
 use super::native::{self, Asked, Plain, Thunk};
-use super::shape::Function;
+use super::shape::{self, Function};
 use super::translate::{PROVED, Translator, answers_status, each, signature, takes_run};
 use crate::code::Code;
 use crate::helper::HostFn;
@@ -90,8 +90,31 @@ impl Translator<'_> {
         self.is_ours(slot).then(|| Asked::of(helper))?
     }
 
+    /// Asks the run what loops would ask it in every round.
+    pub(super) fn ask_before_loops(&mut self) {
+        let function = self.function;
+        for block in function.blocks.iter().filter(|block| block.in_loop) {
+            for (slot, op) in shape::each_op(self.source, block) {
+                let asked = match op {
+                    Op::Call(CallTarget::Helper(helper)) => match self.source.map_call(slot) {
+                        Some(call) => call.asks(),
+                        None => self.asked(slot, helper),
+                    },
+                    _ => None,
+                };
+                if let Some(asked) = asked {
+                    let value = self.ask_once(asked);
+                    self.asked.insert(asked.offset, value);
+                }
+            }
+        }
+    }
+
     /// What the run knows, or is asked for now.
     pub(super) fn ask_once(&mut self, asked: Asked) -> Value {
+        if let Some(known) = self.asked.get(&asked.offset) {
+            return *known;
+        }
         let run = self.run.expect("invariant: functions with helpers take the run");
         let width = if asked.bytes == 4 { I32 } else { I64 };
         let known = self.at.ins().load(width, PROVED, run, asked.offset);

@@ -9,7 +9,7 @@ use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use skep_isa::helper::id;
 use skep_isa::uapi::MapType;
-use skep_isa::{CallTarget, Op};
+use skep_isa::{CallTarget, JmpOp, Op, Operand};
 use skep_verifier::facts::{Argument, Region};
 
 use super::native::{Asked, Operation};
@@ -26,12 +26,28 @@ pub(super) enum MapCall {
     Call(Operation, i64),
 }
 
+/// The answer of a look-up in an array: an address if the element exists, or null.
+#[derive(Clone, Copy)]
+pub(super) struct Element {
+    pub(super) answer: Value,
+    pub(super) exists: Value,
+    pub(super) address: Value,
+}
+
 impl MapCall {
     /// Does it ask the run?
     pub(super) fn needs_run(&self) -> bool {
         match self {
-            Self::Element(layout) => layout.cpus.is_some(),
+            Self::Element(_) => self.asks().is_some(),
             Self::Call(operation, _) => operation.takes_run(),
+        }
+    }
+
+    /// What it asks the run without a call.
+    pub(super) fn asks(&self) -> Option<Asked> {
+        match self {
+            Self::Element(layout) => layout.cpus.map(|_| Asked::CPU),
+            Self::Call(..) => None,
         }
     }
 }
@@ -130,7 +146,21 @@ impl Translator<'_> {
         };
         let address = self.at.ins().iadd(base, offset);
         let null = self.at.ins().iconst(I64, 0);
-        self.at.ins().select(exists, address, null)
+        let answer = self.at.ins().select(exists, address, null);
+        self.elements.insert(answer, Element { answer, exists, address });
+        answer
+    }
+
+    /// The element that a jump tests the address of, and whether it jumps where there is one.
+    pub(super) fn tested_element(&self, last: &Op) -> Option<(Element, bool)> {
+        let Op::Jump { wide: true, op, dst, src: Operand::Imm(0), .. } = last else { return None };
+        let jumps = match op {
+            JmpOp::Eq => false,
+            JmpOp::Ne => true,
+            _ => return None,
+        };
+        let element = self.elements.get(&self.held(dst.0.into())?)?;
+        Some((*element, jumps))
     }
 
     /// The offset of this processor's value behind that of the element, and whether there is one.

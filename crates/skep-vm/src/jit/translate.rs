@@ -19,6 +19,7 @@ use skep_isa::{JmpOp, Op, Operand, Reg};
 
 use super::Declined;
 use super::compiler::Compiler;
+use super::maps::Element;
 use super::native::{FUNCTIONS, Referent};
 use super::shape::{self, Block, Function, LOOPS, REGS, Set};
 use super::source::Source;
@@ -68,6 +69,10 @@ pub(super) struct Translator<'a> {
     pub(super) signatures: BTreeMap<(usize, usize), ir::SigRef>,
     /// Addresses that are loaded before loops.
     pub(super) addresses: BTreeMap<u64, ir::GlobalValue>,
+    /// What the run was asked before loops, by its place there.
+    pub(super) asked: BTreeMap<i32, Value>,
+    /// Look-ups in arrays, by their answers.
+    pub(super) elements: BTreeMap<Value, Element>,
     /// Is the block one of a loop?
     pub(super) in_loop: bool,
 }
@@ -147,6 +152,8 @@ impl<'a> Translator<'a> {
             imported: BTreeMap::new(),
             signatures: BTreeMap::new(),
             addresses: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            elements: BTreeMap::new(),
             in_loop: false,
         }
     }
@@ -195,6 +202,7 @@ impl<'a> Translator<'a> {
         if self.function.counts {
             self.registers[LOOPS] = Held::narrow(self.at.ins().iconst(I32, MAX_LOOPS));
         }
+        self.ask_before_loops();
         let arguments = self.edge(0);
         self.at.ins().jump(self.blocks[0], &arguments);
     }
@@ -250,12 +258,30 @@ impl<'a> Translator<'a> {
                 self.at.ins().jump(self.blocks[way], &arguments);
             }
             (Some(next), Some(target)) => {
+                if let Some((element, jumps)) = self.tested_element(last) {
+                    let (found, missing) = if jumps { (target, next) } else { (next, target) };
+                    self.end_by_element(&element, found, missing);
+                    return;
+                }
                 let condition = self.condition(slot, last);
                 let (to_next, to_target) = (self.edge(next), self.edge(target));
                 let (next, target) = (self.blocks[next], self.blocks[target]);
                 self.at.ins().brif(condition, target, &to_target, next, &to_next);
             }
         }
+    }
+
+    /// Goes on where an element was found, or where it is missing: there it is known which, and none of both asks again.
+    fn end_by_element(&mut self, element: &Element, found: usize, missing: usize) {
+        let before = self.registers;
+        self.replace(element.answer, element.address);
+        let to_found = self.edge(found);
+        self.registers = before;
+        let null = self.at.ins().iconst(I64, 0);
+        self.replace(element.answer, null);
+        let to_missing = self.edge(missing);
+        let (found, missing) = (self.blocks[found], self.blocks[missing]);
+        self.at.ins().brif(element.exists, found, &to_found, missing, &to_missing);
     }
 
     /// Is the jump taken?
@@ -427,6 +453,17 @@ impl Translator<'_> {
 
     pub(super) fn set_narrow(&mut self, n: usize, value: Value) {
         self.registers[n] = Held::narrow(value);
+    }
+
+    /// What a register holds in 64 bits, if something was put there.
+    pub(super) fn held(&self, n: usize) -> Option<Value> {
+        self.registers.get(n)?.wide
+    }
+
+    /// Puts another value into all registers that hold one.
+    fn replace(&mut self, old: Value, new: Value) {
+        let holders = self.registers.iter_mut().filter(|held| held.wide == Some(old));
+        holders.for_each(|held| *held = Held::wide(new));
     }
 
     pub(super) fn copy(&mut self, dst: usize, src: usize) {

@@ -489,3 +489,41 @@ fn operations_on_known_maps() {
         check_with(&(text + "; r0 = r7; exit"), &maps);
     }
 }
+
+/// Where the address of an element has been tested, it is known whether there is one; and the processor is asked for before
+/// loops.
+#[test]
+fn elements_found_and_missed_in_loops() {
+    for map_type in [MapType::ARRAY, MapType::PERCPU_ARRAY] {
+        let maps = || {
+            let map = Map::create(MapSpec::new(map_type, "m", 4, 8, 5)).expect("the map is valid");
+            let values = map.spec().value_stride() / 8;
+            for key in 0..5u32 {
+                let value = u64::from(key * 7 + 1).to_ne_bytes().repeat(values);
+                map.update(&key.to_ne_bytes(), &value, 0).expect("the key exists");
+            }
+            vec![map]
+        };
+        let tests = [
+            "if r0 == 0 goto missing; r1 = *(u64 *)(r8 + 0); r6 += r1; missing:",
+            "if r8 != 0 goto found; r6 += 1000; goto on; found: r1 = *(u64 *)(r0 + 0); r6 += r1; on:",
+            "if r0 == 0 goto missing; r6 += 5; missing: if r8 == 0 goto none; r1 = *(u64 *)(r8 + 0); \
+             r6 += r1; none: r6 *= 3",
+            "call 8; r7 -= r0; r7 += r0; if r8 == 0 goto missing; r6 += r0; call 8; r6 -= r0; missing:",
+        ];
+        for test in tests {
+            let text = format!(
+                "r6 = 0; r7 = 0; loop: *(u32 *)(r10 - 4) = r7; r1 = map[idx:0]; r2 = r10; r2 += -4; call 1; \
+                 r8 = r0; {test}; r7 += 1; if r7 != 8 goto loop; r0 = r6; exit"
+            );
+            check_with(&text, &maps);
+        }
+        let sum = compiled(
+            "r6 = 0; r7 = 0; loop: *(u32 *)(r10 - 4) = r7; r1 = map[idx:0]; r2 = r10; r2 += -4; call 1; \
+             if r0 == 0 goto missing; r1 = *(u64 *)(r0 + 0); r6 += r1; goto on; missing: r6 += 1000; on: r7 += 1; \
+             if r7 != 8 goto loop; r0 = r6; exit",
+            &maps(),
+        );
+        assert_eq!(sum.run(&mut context(), &mut NoEnv), Ok(3000 + 5 + 7 * 10), "{map_type}");
+    }
+}
