@@ -91,7 +91,7 @@ impl Ground {
         see: Option<Step<'_>>,
     ) -> Result<u64, Box<Fault>> {
         self.fill_maps(rng);
-        let mut world = World { rng: rng.clone(), see };
+        let mut world = World::new(rng.clone(), see);
         match self.packet_of(program) {
             Some(packet) => run_packet(program, packet, rng, &mut world),
             None => {
@@ -261,15 +261,23 @@ pub(crate) fn fill(bytes: &mut [u8], rng: &mut Rng) {
 /// Sees each instruction before it runs, with the registers.
 pub type Step<'a> = &'a mut dyn FnMut(usize, &[u64; 11]);
 
-/// A world whose answers are random.
+/// A world whose answers are random: those that a run may ask for early are made beforehand.
 struct World<'a> {
     rng: Rng,
+    pid_tgid: u64,
+    cpu: u32,
     see: Option<Step<'a>>,
+}
+
+impl<'a> World<'a> {
+    fn new(mut rng: Rng, see: Option<Step<'a>>) -> Self {
+        Self { pid_tgid: rng.number(), cpu: rng.next() as u32, rng, see }
+    }
 }
 
 impl Env for World<'_> {
     fn pid_tgid(&mut self) -> u64 {
-        self.rng.number()
+        self.pid_tgid
     }
 
     fn uid_gid(&mut self) -> u64 {
@@ -281,7 +289,7 @@ impl Env for World<'_> {
     }
 
     fn cpu(&mut self) -> u32 {
-        self.rng.next() as u32
+        self.cpu
     }
 
     fn random(&mut self) -> u32 {

@@ -34,6 +34,14 @@ impl Proved {
         // SAFETY: as for `load`.
         unsafe { value.store(addr) }
     }
+
+    /// Clears so many bytes below an address, of the frame of a function that is entered.
+    #[inline(always)]
+    pub(crate) fn clear_below(self, frame: u64, bytes: u64) {
+        for addr in (frame - bytes..frame).step_by(8) {
+            self.store(addr, 0u64);
+        }
+    }
 }
 
 /// A program with direct accesses, and what they take for granted.
@@ -49,8 +57,9 @@ impl Direct {
         let source = Source::new(verified, code, maps).ok()?;
         let (context_bytes, needs_packet) = (source.context_bytes().ok()?, source.needs_packet());
         let is_direct = |slot| matches!(source.place(slot), Place::Direct);
+        let frame_bytes = |slot| source.frame_bytes(slot);
         let function = verified.exception_callback().map(|slot| slot as usize);
-        let steps = Steps::new(code, is_direct, function, Proved(()));
+        let steps = Steps::new(code, is_direct, frame_bytes, function, Proved(()));
         Some(Self { steps, context_bytes, needs_packet })
     }
 

@@ -13,6 +13,9 @@ pub const KERNEL_HALF: u64 = 1 << 63;
 ///
 /// One implementation serves one hook. Everything has a default: real clocks, and "there is no such thing" for the rest, so
 /// a program can be run without any hook. `NoEnv` is exactly that.
+///
+/// A run asks for its task ([`pid_tgid`](Self::pid_tgid)) and its processor ([`cpu`](Self::cpu)) once at most, and may do so
+/// before the program does.
 pub trait Env {
     /// Thread group id in the upper half, thread id in the lower (`bpf_get_current_pid_tgid`).
     fn pid_tgid(&mut self) -> u64 {

@@ -21,18 +21,6 @@ use crate::memory::{Denied, MAX_FRAMES, Rmw, Word};
 use crate::program::Program;
 use crate::{Fault, Reason};
 
-/// Times that one function may pass its `may_goto` instructions (`BPF_MAX_LOOPS`).
-const MAX_LOOPS: u32 = 8 << 20;
-
-/// What is restored when a function returns.
-#[derive(Clone, Copy, Default)]
-struct Caller {
-    return_to: usize,
-    /// `r6` to `r10`.
-    saved: [u64; 5],
-    loops_left: u32,
-}
-
 impl Machine<'_> {
     /// Runs a function of a program to its exit; answers `r0`.
     pub(crate) fn execute(
@@ -74,12 +62,12 @@ impl Machine<'_> {
     ) -> Result<u64, Box<Failed>> {
         let code = program.code();
         let steps = program.steps_for(self.space.context_len(), self.packet.is_some()).filter(|_| !WATCHED);
-        let mut lane = Lane::new(steps, MAX_LOOPS);
         let mut pc = *at;
+        let frame = self.space.push_frame().ok_or(Reason::CallDepth)?;
+        let frames = self.space.frames();
+        let mut lane = Lane::new(steps, MAX_FRAMES - frames);
         lane.regs[1..=5].copy_from_slice(&args);
-        lane.regs[10] = self.space.push_frame().ok_or(Reason::CallDepth)?;
-        let mut callers = [Caller::default(); MAX_FRAMES];
-        let mut depth = 0;
+        lane.regs[10] = frame;
 
         macro_rules! fail {
             ($reason:expr) => {{
@@ -144,30 +132,22 @@ impl Machine<'_> {
         }
         macro_rules! call {
             ($target:expr) => {{
-                if depth == MAX_FRAMES || self.budget == 0 {
-                    fail!(if depth == MAX_FRAMES { Reason::CallDepth } else { Reason::Budget });
-                }
+                let callee = self.space.push_frame().filter(|_| self.budget > 0);
+                let Some(frame) = callee else {
+                    fail!(if self.budget == 0 { Reason::Budget } else { Reason::CallDepth });
+                };
                 self.budget -= 1;
-                let Some(frame) = self.space.push_frame() else { fail!(Reason::CallDepth) };
-                let saved = [lane.regs[6], lane.regs[7], lane.regs[8], lane.regs[9], lane.regs[10]];
-                callers[depth] = Caller { return_to: pc, saved, loops_left: lane.loops_left };
-                depth += 1;
-                lane.regs[10] = frame;
-                lane.loops_left = MAX_LOOPS;
+                lane.enter(pc, frame);
                 pc = $target as usize;
             }};
         }
         macro_rules! exit {
             () => {{
                 self.space.pop_frame();
-                if depth == 0 {
-                    return Ok(lane.regs[0]);
+                match lane.leave() {
+                    Some(return_to) => pc = return_to,
+                    None => return Ok(lane.regs[0]),
                 }
-                depth -= 1;
-                let caller = &callers[depth];
-                lane.regs[6..=10].copy_from_slice(&caller.saved);
-                lane.loops_left = caller.loops_left;
-                pc = caller.return_to;
             }};
         }
         macro_rules! call_helper {
@@ -316,6 +296,7 @@ impl Machine<'_> {
                 }
             } else {
                 pc = lane.go(pc, &mut self.budget);
+                self.space.set_frames(frames + lane.depth());
             }
             pc += 1;
             for_each_binary!(dispatch);

@@ -17,4 +17,6 @@ mod space;
 pub(crate) use arena::Arena;
 pub(crate) use raw::{Rmw, Word, copy_out};
 pub(crate) use records::LentRecord;
-pub(crate) use space::{ASKED, Denied, Keyed, MAX_FRAMES, PacketView, Space, Stack, Window, Windows};
+pub(crate) use space::{
+    ASKED, Denied, FRAME_BYTES, Keyed, MAX_FRAMES, PacketView, Space, Stack, Window, Windows,
+};

@@ -2,8 +2,8 @@
 //!
 //! Where a call at the end of a function is a jump, as it is in optimised code, every instruction dispatches from a place of
 //! its own, which processors foresee better than one place for all. Where it is none, the stack grows by a frame for each:
-//! [`AT_ONCE`] says for how many. Instructions that need more than registers, memory that is [proved](Proved) and a way
-//! through the program are left to the interpreter's loop.
+//! [`AT_ONCE`] says for how many. Instructions that need more than registers, memory that is [proved](Proved), frames
+//! and a way through the program are left to the interpreter's loop.
 //!
 //! The value that was written last is handed on beside the registers: an instruction that uses it waits for no memory.
 
@@ -16,11 +16,14 @@ use crate::alu::Int;
 use crate::code::{Code, R, for_each_binary};
 use crate::direct::Proved;
 use crate::helper::HostFn;
-use crate::memory::Word;
+use crate::memory::{FRAME_BYTES, MAX_FRAMES, Word};
 use crate::program::function_at;
 
 /// Registers, padded to sixteen so that no index is out of range.
 pub(super) type Regs = [u64; 16];
+
+/// Times that one function may pass its `may_goto` instructions (`BPF_MAX_LOOPS`).
+const MAX_LOOPS: u32 = 8 << 20;
 
 /// Instructions done before the stack is given back.
 const AT_ONCE: u32 = 128;
@@ -59,10 +62,12 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// Of a program whose accesses are proved where `is_direct` says so. `function` is one that no instruction names.
+    /// Of a program whose accesses are proved where `is_direct` says so, and whose functions use as much of their frames as
+    /// `frame_bytes` says. `function` is one that no instruction names.
     pub(crate) fn new(
         code: &[Code],
         is_direct: impl Fn(usize) -> bool,
+        frame_bytes: impl Fn(usize) -> u32,
         function: Option<usize>,
         proved: Proved,
     ) -> Self {
@@ -72,7 +77,10 @@ impl Steps {
         let mut hosts = Vec::new();
         let step = |slot: usize| {
             kept = kept.filter(|_| !entered[slot]);
-            let (step, after) = Step::new(code, slot, is_direct(slot), kept, &mut hosts);
+            let (mut step, after) = Step::new(code, slot, is_direct(slot), kept, &mut hosts);
+            if let Code::CallLocal { target } = code[slot] {
+                step.off = i16::try_from(frame_bytes(target as usize)).unwrap_or(FRAME_BYTES as i16);
+            }
             kept = match after {
                 After::Written(register) => Some(register),
                 After::Same => kept,
@@ -100,11 +108,24 @@ fn entered(code: &[Code], function: Option<usize>) -> Vec<bool> {
     entered
 }
 
-/// A function of a program, on the quick way.
+/// What is restored when a function returns.
+#[derive(Clone, Copy, Default)]
+struct Caller {
+    return_to: usize,
+    /// `r6` to `r10`.
+    saved: [u64; 5],
+    loops_left: u32,
+}
+
+/// A function of a program and those that it has called, on the quick way or off it.
 pub(super) struct Lane<'a> {
     pub(super) regs: Regs,
-    /// Times that it may still pass its `may_goto` instructions.
+    /// Times that the function may still pass its `may_goto` instructions.
     pub(super) loops_left: u32,
+    callers: [Caller; MAX_FRAMES],
+    depth: usize,
+    /// How deep it may get.
+    most: usize,
     /// The run's budget, while it is here.
     budget: u64,
     steps: &'a [Step],
@@ -117,11 +138,50 @@ pub(super) struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    pub(super) fn new(steps: Option<&'a Steps>, loops_left: u32) -> Self {
+    /// A function that may call others so many deep.
+    pub(super) fn new(steps: Option<&'a Steps>, most: usize) -> Self {
         let proved = steps.map(|steps| steps.proved);
         let hosts = steps.map_or(&[][..], |steps| &steps.hosts);
         let steps = steps.map_or(&[][..], |steps| &steps.steps);
-        Self { regs: [0; 16], loops_left, budget: 0, steps, hosts, proved, slot: 0, kept: 0 }
+        Self {
+            regs: [0; 16],
+            loops_left: MAX_LOOPS,
+            callers: [Caller::default(); MAX_FRAMES],
+            depth: 0,
+            most,
+            budget: 0,
+            steps,
+            hosts,
+            proved,
+            slot: 0,
+            kept: 0,
+        }
+    }
+
+    /// Functions that wait for others to return.
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Enters a function, which has a frame and returns to a slot; it is known that one more may be called.
+    #[inline(always)]
+    pub(super) fn enter(&mut self, return_to: usize, frame: u64) {
+        let [.., r6, r7, r8, r9, r10, _, _, _, _, _] = self.regs;
+        let caller = Caller { return_to, saved: [r6, r7, r8, r9, r10], loops_left: self.loops_left };
+        self.callers[self.depth] = caller;
+        self.depth += 1;
+        self.regs[10] = frame;
+        self.loops_left = MAX_LOOPS;
+    }
+
+    /// Leaves a function; answers the slot that it returns to, unless it was the first.
+    #[inline(always)]
+    pub(super) fn leave(&mut self) -> Option<usize> {
+        let depth = self.depth.checked_sub(1)?;
+        let caller = self.callers.get(depth)?;
+        self.regs[6..=10].copy_from_slice(&caller.saved);
+        (self.depth, self.loops_left) = (depth, caller.loops_left);
+        Some(caller.return_to)
     }
 
     /// Goes on from a slot as far as it can; answers the slot of what is left to others.
@@ -375,6 +435,33 @@ fn call_host<'a>(step: &'a Step, rest: Iter<'a, Step>, kept: u64, more: u32, lan
     go_on(rest, value, more, lane)
 }
 
+/// Calls a function of the program: `imm` is its first slot, and `off` how much of its frame it uses.
+fn call_local<'a>(step: &'a Step, rest: Iter<'a, Step>, kept: u64, more: u32, lane: &mut Lane<'a>) -> bool {
+    let (Some(proved), Some(budget), Some(steps)) =
+        (lane.proved, lane.budget.checked_sub(1), lane.steps.get(step.imm as usize..))
+    else {
+        return leave(step, rest, kept, more, lane);
+    };
+    if lane.depth >= lane.most {
+        return leave(step, rest, kept, more, lane);
+    }
+    lane.budget = budget;
+    // Frames lie below one another.
+    let frame = lane.regs[10] - FRAME_BYTES;
+    proved.clear_below(frame, step.off as u64);
+    lane.enter(lane.behind(&rest), frame);
+    go_on(steps.iter(), kept, more, lane)
+}
+
+/// Returns to the function that has called this one.
+fn exit<'a>(step: &'a Step, rest: Iter<'a, Step>, kept: u64, more: u32, lane: &mut Lane<'a>) -> bool {
+    let steps = lane.steps;
+    match lane.leave().and_then(|slot| steps.get(slot..)) {
+        Some(steps) => go_on(steps.iter(), kept, more, lane),
+        None => leave(step, rest, kept, more, lane),
+    }
+}
+
 /// The function of arithmetic, or of a comparison, by which operand was written last.
 macro_rules! by_kept {
     ($function:ident, [$($of:tt)*], $second:ident, $first_is_kept:expr, $second_is_kept:expr) => {
@@ -593,6 +680,14 @@ macro_rules! define {
                         (step.imm, step.run) = (hosts.len() as i32, call_host);
                         hosts.push(run);
                         After::Written(R::R0)
+                    }
+                    Code::CallLocal { target } => {
+                        (step.imm, step.run) = (target.cast_signed(), call_local);
+                        After::Unknown
+                    }
+                    Code::Exit => {
+                        step.run = exit;
+                        After::Unknown
                     }
                     _ => After::Unknown,
                 };

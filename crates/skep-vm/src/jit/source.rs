@@ -125,7 +125,7 @@ impl<'a> Source<'a> {
     }
 
     /// Bytes of stack of the function that begins there.
-    pub(super) fn frame_bytes(&self, start: usize) -> u32 {
+    pub(crate) fn frame_bytes(&self, start: usize) -> u32 {
         let known = self.verified.subprograms().iter().find(|(first, _)| *first as usize == start);
         known.map_or(0, |(_, bytes)| bytes.next_multiple_of(16))
     }

@@ -439,17 +439,33 @@ impl<'a> Space<'a> {
         if self.frames == MAX_FRAMES {
             return None;
         }
-        self.frames += 1;
+        self.enter_frame();
         let bottom = self.lowest_frame();
         let at = std::ptr::with_exposed_provenance_mut::<u8>(bottom as usize);
         // SAFETY: the frame lies in the stack room, which is borrowed exclusively and lent to this run alone.
         unsafe { at.write_bytes(0, FRAME_BYTES as usize) };
-        let frame = Cell::frame(bottom);
+        Some(bottom + FRAME_BYTES)
+    }
+
+    /// Takes in or leaves frames below one another until there are so many, for a run that has entered or left functions by
+    /// itself and has cleared what it reads of their frames. There are never more than [`MAX_FRAMES`].
+    #[inline]
+    pub(crate) fn set_frames(&mut self, frames: usize) {
+        while self.frames < frames.min(MAX_FRAMES) {
+            self.enter_frame();
+        }
+        while self.frames > frames {
+            self.pop_frame();
+        }
+    }
+
+    fn enter_frame(&mut self) {
+        self.frames += 1;
+        let frame = Cell::frame(self.lowest_frame());
         // Helpers mostly read keys and values from the frame.
         for user in [FRAME_POINTER, usize::from(HELPER_READS), usize::from(HELPER_WRITES)] {
             self.remembered[user] = frame;
         }
-        Some(bottom + FRAME_BYTES)
     }
 
     /// Leaves a function: its frame is out of reach from now on.
