@@ -4,7 +4,7 @@
 //! A reader that was carried into another chain, because an element was removed and used again while it stood on it,
 //! notices the wrong name at the end and starts again (the kernel's "nulls" lists). Changes hold the lock of the bucket.
 //!
-//! An update puts a new element in front of the old one instead of overwriting it, so a reader finds one or the other and
+//! An update puts a new element in the place of the old one instead of overwriting it, so a reader finds one or the other and
 //! a program's pointer to the old value stays what it was until the element is used again. Only the value of one
 //! processor is changed in place, in per-CPU tables. The element that was replaced stays with the lock, for the next
 //! update under it: threads do not meet at one list of free elements.
@@ -46,6 +46,8 @@ pub(super) struct Hash {
     lru: bool,
     hands: Box<[Hand]>,
     copier: Copier,
+    /// Do values end without more ado?
+    is_plain: bool,
 }
 
 /// A lock, in a cache line of its own.
@@ -74,6 +76,7 @@ impl Hash {
         let elements = spec.max_entries as usize + LOCKS;
         let bytes = cpus.checked_mul(stride).ok_or(Errno::ENOMEM)?;
         let seed = if spec.map_flags & flags::ZERO_SEED != 0 { 0 } else { crate::random::next().into() };
+        let copier = Copier::new(spec);
         Ok(Self {
             table: Table::new(spec.max_entries, elements, spec.key_size as usize, bytes, seed)?,
             locks: (0..LOCKS).map(|_| Lock::default()).collect(),
@@ -87,7 +90,8 @@ impl Hash {
             hands: (0..(spec.max_entries / PER_HAND).clamp(1, LOCKS as u32))
                 .map(|_| Hand::default())
                 .collect(),
-            copier: Copier::new(spec),
+            is_plain: copier.copies_all(),
+            copier,
         })
     }
 
@@ -106,10 +110,10 @@ impl Hash {
     }
 
     /// What flags say about an element that is there or not (`check_flags`).
-    fn permits(old: Option<Id>, flags: u64) -> Result<(), Errno> {
-        match (old, flags & !update::LOCK) {
-            (Some(_), update::NOEXIST) => Err(Errno::EEXIST),
-            (None, update::EXIST) => Err(Errno::ENOENT),
+    fn permits(exists: bool, flags: u64) -> Result<(), Errno> {
+        match (exists, flags & !update::LOCK) {
+            (true, update::NOEXIST) => Err(Errno::EEXIST),
+            (false, update::EXIST) => Err(Errno::ENOENT),
             _ => Ok(()),
         }
     }
@@ -122,14 +126,14 @@ impl Hash {
 
     /// Makes or replaces an element; `fill` writes its value. With `in_place`, an existing one is filled instead, `fill`
     /// being told that it is not new.
-    #[inline]
+    #[inline(always)]
     fn insert(&self, key: &[u8], flags: u64, in_place: bool, fill: impl Fn(Id, bool)) -> Result<(), Errno> {
         self.check_flags(flags)?;
         let hash = self.table.hash(key);
         let bucket = self.table.bucket(hash);
         let mut own = self.lock(bucket);
-        let old = self.table.find(key, hash);
-        Self::permits(old, flags)?;
+        let old = self.table.place(key, hash);
+        Self::permits(old.is_some(), flags)?;
         let Some(old) = old else {
             let new = self.enter(bucket, &mut own)?;
             fill(new, true);
@@ -137,15 +141,13 @@ impl Hash {
             return Ok(());
         };
         if in_place {
-            fill(old, false);
+            fill(old.id, false);
             return Ok(());
         }
         let new = own.spare.take().or_else(|| self.table.allocate()).ok_or(Errno::ENOMEM)?;
         fill(new, true);
-        self.table.link(new, key, hash);
-        self.table.mark_used(new);
-        self.table.unlink(old, hash);
-        self.free(old, &mut own);
+        self.table.replace(&old, new, key, hash);
+        self.free(old.id, &mut own);
         Ok(())
     }
 
@@ -169,8 +171,11 @@ impl Hash {
     }
 
     /// Keeps an unlinked element for the next use under this lock, or gives it to all. What its value holds ends.
+    #[inline]
     fn free(&self, id: Id, own: &mut Own) {
-        self.give_up(id);
+        if !self.is_plain {
+            self.give_up(id);
+        }
         if own.spare.is_none() {
             own.spare = Some(id);
         } else {
@@ -219,6 +224,30 @@ impl Hash {
             Err(TryLockError::WouldBlock) => return None,
         };
         self.table.unlink(id, hash).then_some(id)
+    }
+
+    /// Makes or replaces the element of a table with one value for all processors.
+    #[inline(always)]
+    fn write_one(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
+        let locked = flags & update::LOCK != 0;
+        self.insert(key, flags, locked, |id, new| {
+            self.copier.write(self.table.memory(), self.slot(id, 0), value, locked && !new);
+        })
+    }
+
+    /// Makes or changes an element as a program does: a value of its processor, where there are several.
+    #[inline(always)]
+    fn put_sized(&self, key: &[u8], value: &[u8], flags: u64, cpu: u32) -> Result<(), Errno> {
+        if !self.percpu {
+            return self.write_one(key, value, flags);
+        }
+        let cpu = cpu as usize % self.cpus;
+        self.insert(key, flags, true, |id, new| {
+            if new {
+                self.table.memory().zero(self.slot(id, 0), self.cpus * self.stride);
+            }
+            self.table.memory().write(self.slot(id, cpu), value);
+        })
     }
 
     /// Removes an element after `with` has seen it.
@@ -279,16 +308,12 @@ impl Elements for Hash {
     }
 
     fn put(&self, key: &[u8], value: &[u8], flags: u64, cpu: u32) -> Result<(), Errno> {
-        if !self.percpu {
-            return self.write(key, value, flags);
+        // As in `addr`.
+        match (key.len(), value.len()) {
+            (4, 8) => self.put_sized(&key[..4], &value[..8], flags, cpu),
+            (8, 8) => self.put_sized(&key[..8], &value[..8], flags, cpu),
+            _ => self.put_sized(key, value, flags, cpu),
         }
-        let cpu = cpu as usize % self.cpus;
-        self.insert(key, flags, true, |id, new| {
-            if new {
-                self.table.memory().zero(self.slot(id, 0), self.cpus * self.stride);
-            }
-            self.table.memory().write(self.slot(id, cpu), value);
-        })
     }
 
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
@@ -306,10 +331,7 @@ impl Elements for Hash {
             let write = |id, _| self.table.memory().write(self.slot(id, 0), value);
             return self.insert(key, flags, true, write);
         }
-        let locked = flags & update::LOCK != 0;
-        self.insert(key, flags, locked, |id, new| {
-            self.copier.write(self.table.memory(), self.slot(id, 0), value, locked && !new);
-        })
+        self.write_one(key, value, flags)
     }
 
     fn take(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), Errno> {

@@ -85,11 +85,16 @@ impl Copier {
         }
     }
 
-    /// Copies a value in around its special fields. `locked` holds the lock meanwhile.
+    /// Copies a whole value in around its special fields. `locked` holds the lock meanwhile.
+    #[inline]
     pub(super) fn write(&self, arena: &Arena, at: usize, value: &[u8], locked: bool) {
         if self.special.is_empty() {
-            return arena.write(at, &value[..self.value_size]);
+            return arena.write(at, value);
         }
+        self.write_around(arena, at, value, locked);
+    }
+
+    fn write_around(&self, arena: &Arena, at: usize, value: &[u8], locked: bool) {
         let lock = self.lock(arena, at, locked);
         let mut from = 0;
         for &(off, len) in &*self.special {

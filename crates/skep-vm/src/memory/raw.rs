@@ -244,6 +244,14 @@ unsafe fn copy_out_to(addr: u64, out: &mut [MaybeUninit<u8>]) {
 /// As for [`copy_out`], and writable.
 #[inline]
 pub(super) unsafe fn copy_in(addr: u64, data: &[u8]) {
+    // What most keys and values are.
+    if let Ok(word) = <[u8; 8]>::try_from(data)
+        && addr.is_multiple_of(8)
+    {
+        // SAFETY: `addr` is aligned, and these are the bytes that the caller vouches for.
+        unsafe { u64::from_ne_bytes(word).store(addr) };
+        return;
+    }
     let mut at = addr;
     let mut rest = data;
     while !at.is_multiple_of(8) && !rest.is_empty() {

@@ -52,6 +52,12 @@ struct Header<'t> {
     used: &'t AtomicU32,
 }
 
+/// Where an element stands in its chain.
+pub(super) struct Place<'t> {
+    pub(super) id: Id,
+    link: &'t AtomicU32,
+}
+
 /// Elements live in one arena, each with its header, key and values side by side, bucket heads in another; both cost memory
 /// where they are touched.
 pub(super) struct Table {
@@ -206,6 +212,32 @@ impl Table {
                 return None;
             }
         }
+    }
+
+    /// Finds a key, and the link that leads to it; the caller holds the lock of its bucket.
+    #[inline(always)]
+    pub(super) fn place(&self, key: &[u8], hash: u32) -> Option<Place<'_>> {
+        let mut link = self.head(self.bucket(hash));
+        while let Some(id) = Link(link.load(Ordering::Relaxed)).id() {
+            let header = self.header(id);
+            if header.hash.load(Ordering::Relaxed) == hash && self.nodes.equals(self.key_off(id), key) {
+                return Some(Place { id, link });
+            }
+            link = header.next;
+        }
+        None
+    }
+
+    /// Puts an element with the same key in the place of one; the caller has held the lock since it was found. The old one
+    /// still points into the chain, for readers that stand on it.
+    #[inline(always)]
+    pub(super) fn replace(&self, old: &Place<'_>, new: Id, key: &[u8], hash: u32) {
+        let header = self.header(new);
+        header.hash.store(hash, Ordering::Relaxed);
+        header.used.store(1, Ordering::Relaxed);
+        self.nodes.write(self.key_off(new), key);
+        header.next.store(self.next(old.id).load(Ordering::Relaxed), Ordering::Release);
+        old.link.store(Link::to(new).0, Ordering::Release);
     }
 
     /// Is nothing in this bucket right now?
