@@ -13,9 +13,11 @@ mod answers;
 
 use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
-use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity, set_name};
 use skep_isa::uapi::{MapType, ProgType};
 use skep_isa::{CallTarget, Imm64, Op, Operand, Reg, Size, decode};
 use skep_kernel::KernelRuntime;
@@ -72,16 +74,23 @@ fn user() -> Result<[[SharedRuntime; 2]; 2], String> {
 
 impl Target for VmVsKernel {
     fn batch(&self, cases: Range<u64>, run: &Run<'_>) {
-        stay_on_this_processor();
+        stay_on(sched_getcpu());
         made::batch_of(cases, run, generate::steady_program, &mut |_, made, rng| self.differ(made, rng));
     }
 }
 
-/// Values of processors are compared, so all runs must be on one.
-fn stay_on_this_processor() {
-    let mut here = CpuSet::new();
-    here.set(sched_getcpu());
-    sched_setaffinity(None, &here).expect("invariant: a thread may stay where it is");
+/// Programs see the processor that they run on, and the name of who runs them.
+fn stay_on(processor: usize) {
+    let mut one = CpuSet::new();
+    one.set(processor);
+    sched_setaffinity(None, &one).expect("invariant: a thread may run on a processor that there is");
+    set_name(c"tests").expect("invariant: a thread may have a name");
+}
+
+/// Runs something on another stack, which programs have theirs on.
+fn elsewhere<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    let ran = thread::scope(|scope| scope.spawn(run).join());
+    ran.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 impl VmVsKernel {
@@ -100,7 +109,7 @@ impl VmVsKernel {
             let input = Input::new(made.prog_type, rng);
             let (ours, theirs) = (user.run(&input, rng), kernel.run(&input, rng));
             if ours != theirs {
-                return match last_of(run, other, made, start) {
+                return match elsewhere(|| last_of(run, other, made, start)) {
                     Ok(again) if again == ours => Verdict::Wrong(ours.difference(&theirs)),
                     _ => Verdict::Other("depends on addresses"),
                 };

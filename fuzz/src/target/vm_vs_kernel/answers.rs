@@ -18,15 +18,17 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::path::PathBuf;
 
-use rustix::thread::{CpuSet, sched_setaffinity};
 use skep_runtime::{Error, SharedRuntime};
 use skep_verifier::{self as verifier, MapInfo, Outcome, prove};
 
-use super::{Input, RUNS, Ready, clears_frames, kernel, user};
+use super::{Input, RUNS, Ready, clears_frames, elsewhere, kernel, stay_on, user};
 use crate::campaign::{Run, Target};
 use crate::generate::{self, Made};
 use crate::rng::Rng;
 use crate::target::made::{self, Verdict};
+
+/// The processor that both runtimes are asked on.
+const FIRST: usize = 0;
 
 /// The target that says which programs are worth asking about: their numbers, each on a line.
 pub struct KernelQuestions {
@@ -106,7 +108,7 @@ impl KernelAnswers {
 
 impl Target for KernelAnswers {
     fn batch(&self, cases: Range<u64>, run: &Run<'_>) {
-        stay_on_first_processor();
+        stay_on(FIRST);
         let asked = cases.filter(|case| self.asked.as_ref().is_none_or(|asked| asked.contains(case)));
         made::batch_of(asked, run, generate::steady_program, &mut |_, made, rng| self.answer(made, rng));
     }
@@ -135,7 +137,7 @@ impl VmVsAnswers {
             return Verdict::Other("the same");
         }
         // With everything at other addresses.
-        match answer(other, made, &mut start.clone()) {
+        match elsewhere(|| answer(other, made, &mut start.clone())) {
             Ok(again) if again == ours => Verdict::Wrong("not what the kernel has answered".to_owned()),
             _ => Verdict::Other("depends on addresses"),
         }
@@ -144,7 +146,7 @@ impl VmVsAnswers {
 
 impl Target for VmVsAnswers {
     fn batch(&self, cases: Range<u64>, run: &Run<'_>) {
-        stay_on_first_processor();
+        stay_on(FIRST);
         made::batch_of(cases, run, generate::steady_program, &mut |_, made, rng| self.differ(made, rng));
     }
 }
@@ -191,13 +193,6 @@ fn answer(runtime: &SharedRuntime, made: &Made, rng: &mut Rng) -> Result<u64, Er
         rng.next();
     }
     Ok(hasher.finish())
-}
-
-/// Values of processors are compared, so both targets run on the same one.
-fn stay_on_first_processor() {
-    let mut first = CpuSet::new();
-    first.set(0);
-    sched_setaffinity(None, &first).expect("invariant: there is a first processor");
 }
 
 #[cfg(test)]
