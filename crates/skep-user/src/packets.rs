@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use skep_isa::uapi::ProgType;
 use skep_runtime::{Error, PacketIn, PacketRan, PacketRunner, Result};
-use skep_vm::packet::skb::{self, Layer};
+use skep_vm::packet::skb::{self, Layer, LinkAddresses};
 use skep_vm::packet::{ETH_HLEN, Form, KEYS_BYTES, Packet, xdp};
 use skep_vm::{Errno, Fault};
 
@@ -63,7 +63,7 @@ impl Runner {
     fn receive_buffer(&mut self, packet: &PacketIn<'_>) {
         let frame = &mut self.packet;
         // Frames too short for their headers come from the wire, too; they have no socket then.
-        let _ = frame.receive(self.layer);
+        let _ = frame.receive(self.layer, &LinkAddresses::ethernet([0; 6]));
         frame.set_field(skb::IFINDEX, packet.ifindex);
         frame.set_field(skb::INGRESS_IFINDEX, packet.ifindex);
         if self.layer == Layer::Link {

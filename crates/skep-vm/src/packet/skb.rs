@@ -90,10 +90,47 @@ pub enum Layer {
     Network,
 }
 
+/// The addresses that a device listens to, by which it says who a frame is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkAddresses {
+    /// Its own.
+    pub own: [u8; 6],
+    /// Everybody's.
+    pub broadcast: [u8; 6],
+}
+
+impl LinkAddresses {
+    /// The loopback device's, whose frames are for nobody else, and for everybody never.
+    pub const LOOPBACK: Self = Self { own: [0; 6], broadcast: [0; 6] };
+
+    /// An Ethernet device's.
+    pub const fn ethernet(own: [u8; 6]) -> Self {
+        Self { own, broadcast: [0xff; 6] }
+    }
+
+    /// `PACKET_HOST` and its like, by the address that a frame begins with.
+    fn packet_type(&self, to: [u8; 6]) -> u32 {
+        const HOST: u32 = 0;
+        const BROADCAST: u32 = 1;
+        const MULTICAST: u32 = 2;
+        const OTHERHOST: u32 = 3;
+        let is_group = to[0] & 1 != 0;
+        if to == self.own {
+            HOST
+        } else if is_group && to == self.broadcast {
+            BROADCAST
+        } else if is_group {
+            MULTICAST
+        } else {
+            OTHERHOST
+        }
+    }
+}
+
 impl Packet {
     /// Fills the context as a device does that has received the data as an Ethernet frame (`eth_type_trans`), and makes
     /// the data begin at a layer. `EINVAL` for frames shorter than their headers, as `BPF_PROG_TEST_RUN` answers.
-    pub fn receive(&mut self, layer: Layer) -> Result<(), Errno> {
+    pub fn receive(&mut self, layer: Layer, device: &LinkAddresses) -> Result<(), Errno> {
         let mut header = [0; ETH_HLEN + 2];
         let len = self.linear_len();
         if len < ETH_HLEN {
@@ -101,7 +138,8 @@ impl Packet {
         }
         self.memory.read(self.data, &mut header[..len.min(ETH_HLEN + 2)]);
         let proto = u32::from(flow::frame_protocol(&header, len));
-        self.set_field(PKT_TYPE, packet_type(&header));
+        let to = *header.first_chunk().expect("invariant: a header begins with an address");
+        self.set_field(PKT_TYPE, device.packet_type(to));
         self.set_field(PROTOCOL, proto);
         self.set_field(WIRE_LEN, len as u32);
         (self.mac, self.network, self.mac_len) = (self.data, self.data + ETH_HLEN, ETH_HLEN);
@@ -374,19 +412,5 @@ impl Packet {
         let proto = flow::frame_protocol(&inner, self.linear_len());
         self.set_field(PROTOCOL, proto.into());
         Ok(tci)
-    }
-}
-
-/// `PACKET_HOST` and its like, on a device whose own address is zero, as the loopback device's is.
-fn packet_type(header: &[u8]) -> u32 {
-    const HOST: u32 = 0;
-    const BROADCAST: u32 = 1;
-    const MULTICAST: u32 = 2;
-    const OTHERHOST: u32 = 3;
-    match &header[..6] {
-        [0, 0, 0, 0, 0, 0] => HOST,
-        [0xff, 0xff, 0xff, 0xff, 0xff, 0xff] => BROADCAST,
-        [first, ..] if first & 1 != 0 => MULTICAST,
-        _ => OTHERHOST,
     }
 }

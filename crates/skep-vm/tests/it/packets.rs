@@ -86,7 +86,7 @@ fn data_is_as_writable_as_the_hook_lets_it_be() {
     let check = |access: DataAccess, readable: bool, writable: bool| {
         let mut packet = Packet::skb(access).expect("there is low memory");
         packet.fill(&[0; 64], 0).expect("it fits");
-        packet.receive(skb::Layer::Link).expect("it is a frame");
+        packet.receive(skb::Layer::Link, &skb::LinkAddresses::LOOPBACK).expect("it is a frame");
         let load = [word(Reg::R2, Reg::R1, skb::DATA as i16), word(Reg::R0, Reg::R2, 0), Op::Exit];
         let zero = Operand::Imm(0);
         let store = [

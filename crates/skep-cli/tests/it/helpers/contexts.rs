@@ -133,3 +133,21 @@ fn parts_of_fields_are_what_they_are_in_the_kernel() {
     );
     assert!(compared > 500, "only {compared} were compared");
 }
+
+/// Who a frame is for is said by the addresses of the device that it comes by.
+#[test]
+fn frames_are_for_whom_the_kernel_says() {
+    let Some(kernel) = kernel() else { return };
+    let user = user();
+    const PKT_TYPE: usize = 4;
+    for to in [[0; 6], [0xff; 6], [0x01, 0, 0x5e, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 1], [0x02, 0, 0, 0, 0, 1]] {
+        let mut packet = Packet::Ipv4.bytes();
+        packet[..to.len()].copy_from_slice(&to);
+        for prog_type in [ProgType::SCHED_CLS, ProgType::SOCKET_FILTER] {
+            let [ours, theirs] =
+                [&user, &kernel].map(|side| read(side, prog_type, 4, PKT_TYPE, &packet, &[]));
+            assert!(matches!(theirs, Some(Ok(_))), "{to:x?}: {theirs:?}");
+            assert_eq!(ours, theirs, "{prog_type}, {to:x?}");
+        }
+    }
+}

@@ -3,9 +3,9 @@
 use skep_isa::uapi::ProgType;
 use skep_runtime::command::TestRun;
 use skep_runtime::{Error, Reply, Result};
-use skep_vm::Errno;
-use skep_vm::packet::skb::{self, Layer};
+use skep_vm::packet::skb::{self, Layer, LinkAddresses};
 use skep_vm::packet::{ETH_HLEN, Packet};
+use skep_vm::{Env, Errno};
 
 use super::{PAGE_BYTES, World, context_in, finish, invalid, is_zero, no_memory, repeated, word};
 use crate::objects::Prog;
@@ -52,10 +52,8 @@ pub(super) fn run(prog: &Prog, run: TestRun<'_>, world: &mut World) -> Result<Re
         Packet::of_program(prog.spec.prog_type, PAGE_BYTES).ok_or_else(|| of_errno(Errno::ENOTSUPP))?;
     let mut packet = frame.map_err(no_memory)?;
     packet.fill(run.data_in, 0).map_err(of_errno)?;
-    if let Some(context) = &context {
-        check_device(context, world)?;
-    }
-    packet.receive(layer).map_err(of_errno)?;
+    let device = context.as_ref().map_or(0, |context| word(context, skb::IFINDEX));
+    packet.receive(layer, &addresses(device, world)?).map_err(of_errno)?;
     packet.set_field(skb::IFINDEX, World::LOOPBACK);
     if let Some(context) = &context {
         apply(prog, &mut packet, context)?;
@@ -78,12 +76,13 @@ pub(super) fn run(prog: &Prog, run: TestRun<'_>, world: &mut World) -> Result<Re
     finish(run, &data, context.as_deref(), &outcome)
 }
 
-fn check_device(context: &[u8], world: &mut World) -> Result<()> {
-    let ifindex = word(context, skb::IFINDEX);
-    if ifindex > 1 && !world.knows_device(ifindex) {
-        return Err(Error::os(Errno::ENODEV.0, format!("there is no network device {ifindex}")));
+/// Those of the device that the packet is said to come by.
+fn addresses(ifindex: u32, world: &mut World) -> Result<LinkAddresses> {
+    if ifindex <= World::LOOPBACK {
+        return Ok(LinkAddresses::LOOPBACK);
     }
-    Ok(())
+    let device = world.device(ifindex).map(|device| LinkAddresses::ethernet(device.address));
+    device.ok_or_else(|| Error::os(Errno::ENODEV.0, format!("there is no network device {ifindex}")))
 }
 
 /// Takes over what the caller may fill; the rest must be zero.
