@@ -271,7 +271,7 @@ impl<'a> Translator<'a> {
         }
     }
 
-    /// Goes on where an element was found, or where it is missing: there it is known which, and none of both asks again.
+    /// Goes on where an element was found, or where it is missing; neither has to ask again which it is.
     fn end_by_element(&mut self, element: &Element, found: usize, missing: usize) {
         let before = self.registers;
         self.replace(element.answer, element.address);
