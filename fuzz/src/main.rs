@@ -1,4 +1,4 @@
-//! `skep-fuzz TARGET [-n CASES] [--seed S] [--case N] [-j THREADS] [--time SECONDS] [OBJECT|DIR|FILE…]`.
+//! `skep-fuzz TARGET [-n CASES] [--seed S] [--from N] [--case N] [-j THREADS] [--time SECONDS] [OBJECT|DIR|FILE…]`.
 //!
 //! `cargo xtask fuzz` builds this with overflow checks and runs it.
 
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     let target = words.first().and_then(|name| TARGETS.iter().find(|(target, ..)| target == name));
     let Some((name, _, make)) = target else {
         eprintln!(
-            "usage: cargo xtask fuzz TARGET [-n CASES] [--seed S] [--case N] [-j THREADS] [--time SECONDS] [OBJECT|DIR|FILE…]\n\nTargets:"
+            "usage: cargo xtask fuzz TARGET [-n CASES] [--seed S] [--from N] [--case N] [-j THREADS] [--time SECONDS] [OBJECT|DIR|FILE…]\n\nTargets:"
         );
         for (name, about, _) in TARGETS {
             eprintln!("    {name:<26} {about}");
@@ -100,7 +100,11 @@ fn parse(target: &str, words: &[String]) -> Result<Args, String> {
             text.parse::<u64>().map_err(|_| format!("`{text}` is no number"))
         };
         match word.as_str() {
-            "-n" => args.plan.cases = 0..number()?,
+            "-n" => args.plan.cases.end = args.plan.cases.start.saturating_add(number()?),
+            "--from" => {
+                let (first, cases) = (number()?, args.plan.cases.end - args.plan.cases.start);
+                args.plan.cases = first..first.saturating_add(cases);
+            }
             "--seed" => args.plan.seed = number()?,
             "--case" => {
                 let case = number()?;
