@@ -127,7 +127,8 @@ impl VmVsAnswers {
     }
 
     fn differ(&self, made: &Made, rng: &mut Rng) -> Verdict {
-        let Some(expected) = self.answers.get(&question(made, rng)) else {
+        let question = question(made, rng);
+        let Some(expected) = self.answers.get(&question) else {
             return Verdict::Other("no answer of the kernel");
         };
         let [one, other] = &self.user[rng.below(2)];
@@ -138,7 +139,10 @@ impl VmVsAnswers {
         }
         // With everything at other addresses.
         match elsewhere(|| answer(other, made, &mut start.clone())) {
-            Ok(again) if again == ours => Verdict::Wrong("not what the kernel has answered".to_owned()),
+            // Each of them is told, as nothing says whether they are alike.
+            Ok(again) if again == ours => {
+                Verdict::Wrong(format!("not what the kernel has answered to {question:016x}"))
+            }
             _ => Verdict::Other("depends on addresses"),
         }
     }
