@@ -16,7 +16,8 @@ pub(crate) fn to_text(rows: &[Row]) -> String {
         text += &format!("{name:>16}");
     }
     text +=
-        &format!("{:>10}{:>12}{:>8}{:>8}{:>12}\n", "EXECUTED", "INTERP. ns", "INSNS", "BYTES", "COMPILE µs");
+        &format!("{:>10}{:>12}{:>8}{:>8}{:>12}", "EXECUTED", "INTERP. ns", "INSNS", "BYTES", "COMPILE µs");
+    text += &format!("{:>18}{:>8}{:>8}\n", "FIRST µs: INTERP.", "AUTO", "JIT");
     for row in rows {
         let native = time(row, NATIVE).unwrap_or(f64::NAN);
         text += &format!("{:<12}{native:>10.2}", row.name);
@@ -31,7 +32,7 @@ pub(crate) fn to_text(rows: &[Row]) -> String {
         text += &format!("{:>10}{each:>12.2}", row.executed);
         text += &format!("{:>8}{:>8}{:>12.0}", row.insns, row.code_bytes, row.compile_us);
         let [interpreted, auto, compiled] = row.first_us;
-        text += &format!("{interpreted:>8.0}{auto:>8.0}{compiled:>8.0}\n");
+        text += &format!("{interpreted:>18.0}{auto:>8.0}{compiled:>8.0}\n");
     }
     text += &format!("{:<22}", "geometric mean");
     for name in &others {
