@@ -10,6 +10,9 @@
 //! cargo xtask fuzz vm_vs_kernel -n 100000 --seed 7 target/vm/6.12.fuzz.log
 //! ```
 //!
+//! A program whose result depends on bits of an address that are always the same here (those below a page, or the highest)
+//! looks wrong: read what is told.
+//!
 //! A line of answers is two numbers in hexadecimal: that of the program with its inputs, and that of all that its runs leave.
 
 use std::collections::{HashMap, HashSet};
