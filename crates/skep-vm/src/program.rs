@@ -224,7 +224,10 @@ impl Program {
     /// Runs it on a context; answers `r0`.
     #[inline]
     pub fn run(&self, ctx: &mut [u8], env: &mut dyn Env) -> Result<u64, Box<Fault>> {
-        self.run_with(Input { ctx, ..Input::default() }, env)
+        match self.native.run_plain_context(ctx) {
+            Some(value) => Ok(value),
+            None => self.run_in_machine(&mut Input { ctx, ..Input::default() }, env),
+        }
     }
 
     /// Runs it with a packet or more arguments.
@@ -249,7 +252,10 @@ impl Program {
     /// Runs it on a packet, which afterwards is as the program has left it.
     #[inline]
     pub fn run_packet(&self, packet: &mut Packet, env: &mut dyn Env) -> Result<u64, Box<Fault>> {
-        self.run_with(Input { packet: Some(packet), ..Input::default() }, env)
+        match self.native.run_plain_packet(packet, [0; 4]) {
+            Some(value) => Ok(value),
+            None => self.run_in_machine(&mut Input { packet: Some(packet), ..Input::default() }, env),
+        }
     }
 
     /// What was said about it.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use super::{Entry, Native};
 use crate::jit::Declined;
+use crate::packet::Packet;
 use crate::program::Input;
 
 /// What became of compiling a program, once that is known; it does not change any more.
@@ -52,21 +53,37 @@ impl Home {
     /// Runs a program that needs no run on what it takes for granted; `None` when it needs one, or has no code.
     #[inline]
     pub(crate) fn run_plain(&self, input: &mut Input<'_>) -> Option<u64> {
-        let (context, bytes, least) = match &input.packet {
-            Some(packet) if input.ctx.is_empty() => {
-                (packet.context_addr(), packet.context_bytes(), &self.context_bytes_of_packet)
-            }
+        match &mut input.packet {
+            Some(packet) if input.ctx.is_empty() => self.run_plain_packet(packet, input.args),
             packet => {
-                let least =
-                    if packet.is_some() { &self.context_bytes_of_packet } else { &self.context_bytes };
-                (input.ctx.as_mut_ptr().expose_provenance() as u64, input.ctx.len(), least)
+                let has_packet = packet.is_some();
+                let least = if has_packet { &self.context_bytes_of_packet } else { &self.context_bytes };
+                let at = input.ctx.as_mut_ptr().expose_provenance() as u64;
+                self.enter(at, input.ctx.len(), least, input.args)
             }
-        };
+        }
+    }
+
+    /// The same with nothing but a context.
+    #[inline(always)]
+    pub(crate) fn run_plain_context(&self, ctx: &mut [u8]) -> Option<u64> {
+        let at = ctx.as_mut_ptr().expose_provenance() as u64;
+        self.enter(at, ctx.len(), &self.context_bytes, [0; 4])
+    }
+
+    /// The same with a packet and its own context.
+    #[inline(always)]
+    pub(crate) fn run_plain_packet(&self, packet: &mut Packet, args: [u64; 4]) -> Option<u64> {
+        self.enter(packet.context_addr(), packet.context_bytes(), &self.context_bytes_of_packet, args)
+    }
+
+    #[inline(always)]
+    fn enter(&self, context: u64, bytes: usize, least: &AtomicU64, args: [u64; 4]) -> Option<u64> {
         if (bytes as u64) < least.load(Ordering::Acquire) {
             return None;
         }
         let at: *const u8 = self.entry.load(Ordering::Relaxed);
-        let [r2, r3, r4, r5] = input.args;
+        let [r2, r3, r4, r5] = args;
         // SAFETY: there is code here, which was put in before its needs were: its first function, which has this signature.
         let entry = unsafe { std::mem::transmute::<*const u8, Entry>(at) };
         // SAFETY: it finds what it accesses, does not use the run, and stays as long as this.
