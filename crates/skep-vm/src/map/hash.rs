@@ -46,8 +46,6 @@ pub(super) struct Hash {
     lru: bool,
     hands: Box<[Hand]>,
     copier: Copier,
-    /// Do values end without more ado?
-    is_plain: bool,
 }
 
 /// A lock, in a cache line of its own.
@@ -76,7 +74,6 @@ impl Hash {
         let elements = spec.max_entries as usize + LOCKS;
         let bytes = cpus.checked_mul(stride).ok_or(Errno::ENOMEM)?;
         let seed = if spec.map_flags & flags::ZERO_SEED != 0 { 0 } else { crate::random::next().into() };
-        let copier = Copier::new(spec);
         Ok(Self {
             table: Table::new(spec.max_entries, elements, spec.key_size as usize, bytes, seed)?,
             locks: (0..LOCKS).map(|_| Lock::default()).collect(),
@@ -90,8 +87,7 @@ impl Hash {
             hands: (0..(spec.max_entries / PER_HAND).clamp(1, LOCKS as u32))
                 .map(|_| Hand::default())
                 .collect(),
-            is_plain: copier.copies_all(),
-            copier,
+            copier: Copier::new(spec),
         })
     }
 
@@ -173,7 +169,7 @@ impl Hash {
     /// Keeps an unlinked element for the next use under this lock, or gives it to all. What its value holds ends.
     #[inline]
     fn free(&self, id: Id, own: &mut Own) {
-        if !self.is_plain {
+        if !self.copier.copies_all() {
             self.give_up(id);
         }
         if own.spare.is_none() {
@@ -254,11 +250,11 @@ impl Hash {
     fn remove(&self, key: &[u8], with: impl FnOnce(Id)) -> Result<(), Errno> {
         let hash = self.table.hash(key);
         let mut own = self.lock(self.table.bucket(hash));
-        let id = self.table.find(key, hash).ok_or(Errno::ENOENT)?;
-        with(id);
-        self.table.unlink(id, hash);
+        let place = self.table.place(key, hash).ok_or(Errno::ENOENT)?;
+        with(place.id);
+        self.table.leave_out(&place);
         self.count.fetch_sub(1, Ordering::Relaxed);
-        self.free(id, &mut own);
+        self.free(place.id, &mut own);
         Ok(())
     }
 

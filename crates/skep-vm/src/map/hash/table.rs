@@ -240,6 +240,11 @@ impl Table {
         old.link.store(Link::to(new).0, Ordering::Release);
     }
 
+    /// Takes an element out of its chain; the caller has held the lock since it was found. It still points into the chain.
+    pub(super) fn leave_out(&self, place: &Place<'_>) {
+        place.link.store(self.next(place.id).load(Ordering::Relaxed), Ordering::Release);
+    }
+
     /// Is nothing in this bucket right now?
     pub(super) fn is_empty(&self, bucket: u32) -> bool {
         Link(self.head(bucket).load(Ordering::Acquire)).id().is_none()
